@@ -15,7 +15,7 @@
  * ├─ PendingRollbackError     the transaction is gone: rollback first   PENDING_ROLLBACK
  * ├─ TransactionAbortedError  commit of a failed transaction            TRANSACTION_ABORTED
  * ├─ ClosedError              used after close or dispose               CLOSED
- * ├─ StatementError           a statement refused before it is sent     INVALID_STATEMENT, INVALID_PARAMETER
+ * ├─ StatementError           a statement refused before it is sent     INVALID_STATEMENT, INVALID_PARAMETER, …
  * └─ SchemaError              the tables cannot be prepared             SCHEMA_…
  * ```
  *
@@ -63,5 +63,157 @@ export class OptionError extends DrizzleCeleryError<'UNKNOWN_OPTION' | 'REFUSED_
   constructor(code: OptionError['code'], option: string, message: string, options?: ErrorOptions) {
     super(code, message, options)
     this.option = option
+  }
+}
+
+/** The npm package of an adapter is not installed. */
+export class MissingDriverError extends DrizzleCeleryError<'MISSING_DRIVER'> {
+  readonly packageName: string
+
+  constructor(packageName: string, options?: ErrorOptions) {
+    super(
+      'MISSING_DRIVER',
+      `Cannot load the driver "${packageName}": it is not installed. Run: npm install ${packageName}`,
+      options,
+    )
+    this.packageName = packageName
+  }
+}
+
+export type ConnectErrorCode =
+  | 'CONNECT_FAILED'
+  | 'CONNECT_TIMEOUT'
+  | 'TLS_REFUSED'
+  | 'TLS_FAILED'
+  | 'NO_SUITABLE_HOST'
+
+/** Where a connection was to go: a host and port, or the path of a Unix socket. */
+export type ConnectTarget = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/**
+ * No connection could be opened; nothing was done. `CONNECT_FAILED` and `CONNECT_TIMEOUT` may pass by themselves,
+ * `TLS_REFUSED` (the server has no TLS) and `TLS_FAILED` (it could not prove who it is) want a change of settings.
+ */
+export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
+  readonly host: string | null
+  readonly port: number | null
+  /** The path of the Unix socket, when it was one. */
+  readonly socket: string | null
+
+  constructor(code: ConnectErrorCode, target: ConnectTarget, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.host = 'host' in target ? target.host : null
+    this.port = 'port' in target ? target.port : null
+    this.socket = 'path' in target ? target.path : null
+  }
+}
+
+/** All connections stayed in use for `poolTimeout`. Raise the limit, shorten the sessions, or close the ones you forgot. */
+export class PoolTimeoutError extends DrizzleCeleryError<'POOL_TIMEOUT'> {
+  constructor(message: string) {
+    super('POOL_TIMEOUT', message)
+  }
+}
+
+/**
+ * The connection broke while the statement was on its way: it may or may not have taken effect. Retry only what
+ * may run twice.
+ */
+export class ConnectionLostError extends DrizzleCeleryError<'CONNECTION_LOST'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('CONNECTION_LOST', message, options)
+  }
+}
+
+/** No answer came within the statement's deadline; the connection was thrown away and the outcome is unknown. */
+export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT'> {
+  constructor(seconds: number) {
+    super(
+      'STATEMENT_TIMEOUT',
+      `The statement had no answer within its statementTimeout of ${seconds} s. ` +
+        'Its connection was thrown away; whether the statement took effect is unknown.',
+    )
+  }
+}
+
+/** The `AbortSignal` given by the caller fired; `cause` is its reason. */
+export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ABORTED', message, options)
+  }
+}
+
+/** Others held the database for longer than we may wait. Nothing was done: the whole transaction can be retried. */
+export class ContentionError extends DrizzleCeleryError<'CONTENTION'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('CONTENTION', message, options)
+  }
+}
+
+/** The transaction is gone (`cause` says why): nothing runs until `rollback()` or `close()`, as in SQLAlchemy. */
+export class PendingRollbackError extends DrizzleCeleryError<'PENDING_ROLLBACK'> {
+  constructor(options?: ErrorOptions) {
+    super(
+      'PENDING_ROLLBACK',
+      'The transaction of this session is gone, and nothing of it was kept unless a commit was under way. ' +
+        'Call rollback() to begin anew, or close().',
+      options,
+    )
+  }
+}
+
+/** A commit was asked of a transaction in which a statement had failed; the database rolled back instead. */
+export class TransactionAbortedError extends DrizzleCeleryError<'TRANSACTION_ABORTED'> {
+  constructor(options?: ErrorOptions) {
+    super(
+      'TRANSACTION_ABORTED',
+      'Cannot commit: a statement of this transaction failed, so the database rolled all of it back. ' +
+        'Its `cause` is that failure. Run what may fail in a nested db.transaction().',
+      options,
+    )
+  }
+}
+
+/** Something was used after it was closed or disposed. */
+export class ClosedError extends DrizzleCeleryError<'CLOSED'> {
+  constructor(what: string, options?: ErrorOptions) {
+    super('CLOSED', `Cannot use the ${what}: it is closed`, options)
+  }
+}
+
+/** A statement that is refused before anything is sent. */
+export class StatementError extends DrizzleCeleryError<
+  'INVALID_STATEMENT' | 'INVALID_PARAMETER' | 'NESTED_TRANSACTION_OPEN'
+> {}
+
+export type SchemaErrorCode =
+  | 'SCHEMA_UNSUPPORTED'
+  | 'SCHEMA_INVALID_NAME'
+  | 'SCHEMA_NAME_TAKEN'
+  | 'SCHEMA_MISSING_SCHEMA'
+  | 'SCHEMA_PERMISSION'
+  | 'SCHEMA_READ_ONLY'
+  | 'SCHEMA_LOCK_TIMEOUT'
+  | 'SCHEMA_CONFLICT'
+  | 'SCHEMA_REFUSED'
+
+/**
+ * The models cannot be prepared; nothing was created. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
+ * creating the same things at the same time) may pass by themselves, the rest want a change.
+ */
+export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
+  /** The DDL of what is missing, for whoever may run it. Empty when nothing was looked up yet. */
+  readonly statements: readonly string[]
+  /** What would let this role run it itself. */
+  readonly grant?: string
+
+  constructor(
+    code: SchemaErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly statements?: readonly string[]; readonly grant?: string } = {},
+  ) {
+    super(code, message, options)
+    this.statements = options.statements ?? []
+    if (options.grant !== undefined) this.grant = options.grant
   }
 }

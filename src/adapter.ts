@@ -1,0 +1,90 @@
+import type { Dburi } from './dburi.ts'
+import type { Dialect } from './dialect.ts'
+import type { Statement } from './statement.ts'
+
+/** How a transaction begins. */
+export interface TransactionOptions {
+  /** @default the server's */
+  isolationLevel?: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+  /** Refuses writes, and takes no write lock on SQLite. @default false */
+  readOnly?: boolean
+  /** PostgreSQL: wait for a snapshot that cannot fail to serialize. @default false */
+  deferrable?: boolean
+}
+
+/** Where a Drizzle handle sends its statements: a pool, a session, or a transaction. */
+export interface Executor {
+  run(statement: Statement): Promise<unknown>
+  begin(options?: TransactionOptions): Promise<Transaction>
+}
+
+/** A transaction or a savepoint; after `commit` or `rollback` it refuses every statement. */
+export interface Transaction extends Executor {
+  commit(): Promise<void>
+  rollback(): Promise<void>
+}
+
+/** One physical connection. Statements run in the order in which they were given. */
+export interface Connection {
+  /**
+   * Runs a statement; rows have the driver's own shape.
+   * @throws ConnectionLostError when the connection breaks first: the outcome is unknown
+   */
+  run(statement: Statement): Promise<unknown>
+  begin(options: TransactionOptions): Promise<void>
+  /** Resolves to false when the database rolled back instead, since a statement had failed. */
+  commit(): Promise<boolean>
+  rollback(): Promise<void>
+  /** Asks the server for a sign of life. */
+  ping(): Promise<void>
+  /** Breaks the connection now: running statements reject, and the server is asked to stop working on them. */
+  discard(reason: Error): void
+  /** Ends the connection in an orderly way. Safe to call twice. */
+  close(): Promise<void>
+  /** Why the connection can never be used again; `null` while it can. */
+  readonly lost: Error | null
+  /** A statement left state behind that the next user must not see. */
+  readonly tainted: boolean
+  /** Called once, when the connection is lost. */
+  onLost: (() => void) | null
+}
+
+/** A database opened by an adapter: it makes connections, and Drizzle handles over executors. */
+export interface Database<Db> {
+  /** Opens one more connection. @throws ConnectError */
+  connect(signal?: AbortSignal): Promise<Connection>
+  /** The Drizzle handle whose statements go to `executor`. */
+  handle(executor: Executor): Db
+  /** `static`: the database lives in one connection, which everybody takes turns on. */
+  readonly pooling: 'queue' | 'static'
+  /** Over how many connections single statements are spread. @default poolSize */
+  readonly spread?: number
+  /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */
+  release?(): Promise<void>
+}
+
+/** What an adapter is told beside the dburi. */
+export interface AdapterOptions {
+  /** The password, asked for whenever a connection is opened; it wins over the one in the dburi. */
+  password?: string | (() => string | Promise<string>)
+  /** SQL texts a connection keeps prepared; what is beyond runs unprepared. @default 256 */
+  statementCacheSize: number
+  /** Lets errors carry bound parameters. @default false */
+  exposeParameters: boolean
+  /** SQLite and PGlite files must lie under this directory. */
+  sqliteRoot?: string
+  /** Passed on to Drizzle. */
+  logger?: DrizzleLogger
+}
+
+/** Drizzle's own logger, which it calls before each statement; it is given the bound parameters. */
+export interface DrizzleLogger {
+  logQuery(query: string, params: unknown[]): void
+}
+
+/** One driver package: opens the databases it understands. */
+export interface Adapter<D extends Dialect = Dialect, Db = unknown> {
+  readonly dialect: D
+  /** @throws OptionError, MissingDriverError */
+  open(dburi: Dburi, options: AdapterOptions): Promise<Database<Db>>
+}

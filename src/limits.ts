@@ -1,0 +1,50 @@
+import type { Connection } from './adapter.ts'
+import { AbortedError, StatementTimeoutError } from './errors.ts'
+import type { Statement } from './statement.ts'
+
+/** How long a holder's statements may take, and what stops them. */
+export interface Limits {
+  /** Seconds a statement may take; its connection is thrown away when it takes longer. @default none */
+  readonly statementTimeout?: number | undefined
+  /** Stops what is under way; the connection is thrown away. */
+  readonly signal?: AbortSignal | undefined
+  /** Seconds a statement waits for a nested transaction of its handle to end. */
+  readonly turnTimeout: number
+}
+
+/**
+ * Runs a statement within its limits. Stopping one means breaking its connection, since nothing else settles a
+ * statement whose server fell silent.
+ * @throws StatementTimeoutError, AbortedError, and what the connection throws
+ */
+export function runWithin(connection: Connection, statement: Statement, limits: Limits): Promise<unknown> {
+  const { statementTimeout, signal } = limits
+  if (statementTimeout === undefined && signal === undefined) return connection.run(statement)
+  if (signal?.aborted) return Promise.reject(aborted(signal))
+
+  return new Promise((resolve, reject) => {
+    const stop = (error: Error) => {
+      settle()
+      reject(error)
+      connection.discard(error)
+    }
+    const onAbort = () => signal && stop(aborted(signal))
+    const timer =
+      statementTimeout === undefined
+        ? undefined
+        : setTimeout(() => stop(new StatementTimeoutError(statementTimeout)), statementTimeout * 1_000)
+    const settle = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    }
+
+    signal?.addEventListener('abort', onAbort)
+    connection.run(statement).then(resolve, reject).finally(settle)
+  })
+}
+
+function aborted(signal: AbortSignal): AbortedError {
+  return new AbortedError('The statement was stopped: the signal was aborted. Its outcome is unknown.', {
+    cause: signal.reason,
+  })
+}

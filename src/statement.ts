@@ -1,0 +1,104 @@
+import { DrizzleCeleryError, StatementError } from './errors.ts'
+
+/** One SQL statement on its way from a Drizzle handle to a connection. */
+export interface Statement {
+  readonly sql: string
+  readonly params: unknown[]
+  /** Rows as arrays of values instead of objects. */
+  readonly asArrays: boolean
+}
+
+/** What a statement does beyond its own rows, as far as its text tells. */
+export interface StatementTraits {
+  /** It surely writes nothing. */
+  readonly reads: boolean
+  /** It begins or ends a transaction, which only `begin`, `commit`, `rollback` and `transaction` may do. */
+  readonly controlsTransaction: boolean
+  /** It leaves state behind on its connection (SET, temporary tables, advisory locks, LISTEN, PRAGMA, …). */
+  readonly taints: boolean
+}
+
+const CONTROL =
+  /^(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i
+
+const TAINTS = new RegExp(
+  [
+    String.raw`^(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|load|prepare|attach|pragma|declare\b[^;]*\bwith\s+hold)\b`,
+    String.raw`^create\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
+    String.raw`\binto\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
+    String.raw`\bset_config\s*\((?!.*,\s*true\s*\))`,
+    String.raw`\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(`,
+  ].join('|'),
+  'is',
+)
+
+const READS = /^(?:select|values|explain|show|table)\b/i
+const WRITES = /\b(?:insert|update|delete|replace|into|nextval|setval)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b/i
+
+/** Reads a statement's text; several statements in one text are judged together. */
+export function traitsOf(sql: string): StatementTraits {
+  const parts = splitStatements(sql)
+  return {
+    reads: parts.every((part) => READS.test(part) && !WRITES.test(part)),
+    controlsTransaction: parts.some((part) => CONTROL.test(part)),
+    taints: parts.some((part) => TAINTS.test(part)),
+  }
+}
+
+const SKIPPED =
+  /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|\/\*[\s\S]*?\*\/|\$([A-Za-z_\u0080-\uffff]*)\$[\s\S]*?\$\1\$/g
+
+/** The statements of a text without their comments and with their literals emptied. */
+function splitStatements(sql: string): string[] {
+  return sql
+    .replace(SKIPPED, (skipped) => (skipped.startsWith('-') || skipped.startsWith('/') ? ' ' : "''"))
+    .split(';')
+    .map((part) => part.replace(/^[\s(]+/, '').trimEnd())
+    .filter((part) => part !== '')
+}
+
+/** Refuses, before anything is sent, what no driver handles well. */
+export function refuseNul(sql: string): void {
+  if (!sql.includes('\0')) return
+  throw new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot run a statement whose text holds a NUL character: drivers cut it there. Pass the value as a parameter.',
+  )
+}
+
+/** Refuses `begin`, `commit` and the like in the text of a statement. */
+export function refuseTransactionControl(traits: StatementTraits): void {
+  if (!traits.controlsTransaction) return
+  throw new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot begin or end a transaction by SQL text: the session would not know of it. ' +
+      'Use begin(), commit() and rollback() of the session, or db.transaction().',
+  )
+}
+
+const HIDDEN = '[hidden]'
+
+/**
+ * Blanks the parameters of a failed statement in place. Drizzle 0.45 writes them into the message of the
+ * `DrizzleQueryError` it wraps around every failure; the array is the one Drizzle filled for this execution
+ * only, so nobody else loses by it.
+ */
+export function hideParams(params: unknown[]): void {
+  params.fill(HIDDEN)
+}
+
+/** Takes the values of parameters out of a driver's message. */
+export function withoutParams(message: string, params: readonly unknown[]): string {
+  let text = message
+  for (const param of params) {
+    if (typeof param !== 'string' || param === '') continue
+    text = text.replaceAll(`"${param}"`, `"${HIDDEN}"`)
+    if (param.length > 3) text = text.replaceAll(param, HIDDEN)
+  }
+  return text
+}
+
+/** Our own errors hold no parameters; everything else might. */
+export function isOwnError(error: unknown): error is DrizzleCeleryError {
+  return error instanceof DrizzleCeleryError
+}

@@ -1,0 +1,91 @@
+import { OptionError } from './errors.ts'
+
+/**
+ * The text of one option as a boolean, in SQLAlchemy's spellings (`asbool`).
+ * @throws OptionError (`INVALID_OPTION`)
+ */
+export function toBoolean(name: string, text: string): boolean {
+  const value = BOOLEANS.get(text.toLowerCase())
+  if (value === undefined) throw invalid(name, 'true or false')
+  return value
+}
+
+/**
+ * The text of one option as a number in plain decimal notation: no hexadecimal, no exponent, no blanks.
+ * @throws OptionError (`INVALID_OPTION`)
+ */
+export function toNumber(name: string, text: string): number {
+  if (!/^-?\d{1,15}(\.\d{1,15})?$/.test(text)) throw invalid(name, 'a number')
+  return Number(text)
+}
+
+/**
+ * The text of one option as one of a few words.
+ * @throws OptionError (`INVALID_OPTION`)
+ */
+export function toWord<Word extends string>(name: string, text: string, words: readonly Word[]): Word {
+  const word = words.find((candidate) => candidate === text)
+  if (word === undefined) throw invalid(name, words.length > 1 ? `one of ${words.join(', ')}` : `${words[0]}`)
+  return word
+}
+
+/** The error for an option whose value is wrong. It never repeats the value: that may be a misplaced secret. */
+export function invalid(name: string, wanted: string): OptionError {
+  return new OptionError('INVALID_OPTION', name, `The option ${quote(name)} must be ${wanted}`)
+}
+
+/** The error for an option that is refused whatever its value. */
+export function refused(name: string, reason: string): OptionError {
+  return new OptionError('REFUSED_OPTION', name, `The option ${quote(name)} is refused: ${reason}`)
+}
+
+/** The error for an option nobody knows; it names the known one that was probably meant. */
+export function unknown(name: string, known: Iterable<string>): OptionError {
+  const meant = nearest(name, known)
+  const hint = meant === null ? '' : `: did you mean ${meant}?`
+  return new OptionError('UNKNOWN_OPTION', name, `The option ${quote(name)} is unknown${hint}`)
+}
+
+/** An option's name is the user's text: escaped, so that it cannot forge a line of a log. */
+function quote(name: string): string {
+  return /^[\w.-]+$/.test(name) ? name : JSON.stringify(name)
+}
+
+/** The known name that differs in case, separators or a letter or two, or `null`. */
+function nearest(name: string, known: Iterable<string>): string | null {
+  const plain = toPlain(name)
+  let best: string | null = null
+  let bestDistance = 1 + Math.min(2, Math.floor(plain.length / 3))
+  for (const candidate of plain.length > 60 ? [] : known) {
+    const distance = editDistance(plain, toPlain(candidate))
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  }
+  return best
+}
+
+function toPlain(name: string): string {
+  return name.toLowerCase().replaceAll(/[_.\-\s]/g, '')
+}
+
+/** How many letters must be added, dropped or changed to make one word of the other (Levenshtein). */
+function editDistance(one: string, other: string): number {
+  let previous = Array.from({ length: other.length + 1 }, (_, index) => index)
+  for (let row = 1; row <= one.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= other.length; column++) {
+      const change = one[row - 1] === other[column - 1] ? 0 : 1
+      current[column] = Math.min(
+        (previous[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (previous[column - 1] ?? 0) + change,
+      )
+    }
+    previous = current
+  }
+  return previous[other.length] ?? 0
+}
+
+const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+  ...['true', 'yes', 'on', 'y', 't', '1'].map((word): [string, boolean] => [word, true]),
+  ...['false', 'no', 'off', 'n', 'f', '0'].map((word): [string, boolean] => [word, false]),
+])

@@ -1,0 +1,127 @@
+import { type Dburi, dburiKey, parseDburi } from './dburi.ts'
+import { registeredSchemes } from './dialect-resolver.ts'
+import type { DisposeOptions, Engine, EngineOptions } from './engine.ts'
+
+export interface EngineCacheOptions {
+  readonly open: (dburi: Dburi, options: EngineOptions) => Promise<Engine>
+  /** Beyond it, idle engines that were not used for longest are disposed of. */
+  readonly maxEngines: number
+}
+
+interface Kept {
+  readonly dburiKey: string
+  readonly cacheKey: string
+  readonly engine: Promise<Engine>
+  /** The engine once it is open. */
+  opened: Engine | null
+  usedAt: number
+}
+
+/**
+ * One engine for each dburi and options. The key is what the dburi means, not how it is spelled; an opening is shared
+ * by all who ask meanwhile, and forgotten when it fails.
+ */
+export class EngineCache {
+  readonly #options: EngineCacheOptions
+  readonly #kept = new Map<string, Kept>()
+  /** The same, by the text they were asked for without options: the quick way to a known engine. */
+  readonly #byText = new Map<string, Kept>()
+  readonly #identities = new WeakMap<object, number>()
+  #lastIdentity = 0
+
+  constructor(options: EngineCacheOptions) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#kept.size
+  }
+
+  /** @throws DburiError */
+  get(text: string, options: EngineOptions | undefined): Promise<Engine> {
+    const known = options === undefined ? this.#byText.get(text) : undefined
+    const kept = known ?? this.#find(text, options ?? {})
+    if (known === undefined && options === undefined) this.#byText.set(text, kept)
+    kept.usedAt = performance.now()
+    return kept.engine
+  }
+
+  /** Forgets and disposes of all engines of a dburi. */
+  async forget(text: string, options?: DisposeOptions): Promise<void> {
+    const key = dburiKey(parseDburi(text, registeredSchemes()))
+    await Promise.all(
+      [...this.#kept.values()]
+        .filter((kept) => kept.dburiKey === key)
+        .map((kept) => this.#dispose(kept, options)),
+    )
+  }
+
+  async forgetAll(options?: DisposeOptions): Promise<void> {
+    await Promise.all([...this.#kept.values()].map((kept) => this.#dispose(kept, options)))
+  }
+
+  /** The engines that are open. */
+  engines(): Engine[] {
+    return [...this.#kept.values()].flatMap(({ opened }) => (opened === null ? [] : [opened]))
+  }
+
+  #find(text: string, options: EngineOptions): Kept {
+    const dburi = parseDburi(text, registeredSchemes())
+    const key = dburiKey(dburi)
+    const cacheKey = `${key} ${this.#keyOf(options)}`
+    return this.#kept.get(cacheKey) ?? this.#open(dburi, options, key, cacheKey)
+  }
+
+  #open(dburi: Dburi, options: EngineOptions, key: string, cacheKey: string): Kept {
+    const engine = this.#options.open(dburi, options)
+    const kept: Kept = { dburiKey: key, cacheKey, engine, opened: null, usedAt: performance.now() }
+    this.#kept.set(cacheKey, kept)
+    engine.then(
+      (opened) => {
+        kept.opened = opened
+      },
+      () => this.#drop(kept),
+    )
+    this.#evict(kept)
+    return kept
+  }
+
+  /** A failed opening has nothing to dispose of, and whoever asked for it was told. */
+  async #dispose(kept: Kept, options?: DisposeOptions): Promise<void> {
+    this.#drop(kept)
+    const engine = await kept.engine.catch(() => null)
+    await engine?.dispose(options)
+  }
+
+  #drop(kept: Kept): void {
+    if (this.#kept.get(kept.cacheKey) === kept) this.#kept.delete(kept.cacheKey)
+    for (const [text, other] of this.#byText) if (other === kept) this.#byText.delete(text)
+  }
+
+  #evict(newest: Kept): void {
+    const surplus = this.#kept.size - this.#options.maxEngines
+    if (surplus <= 0) return
+    const idle = [...this.#kept.values()].filter((kept) => kept !== newest && kept.opened?.isIdle)
+    idle.sort((one, other) => one.usedAt - other.usedAt)
+    for (const kept of idle.slice(0, surplus)) void this.#dispose(kept)
+  }
+
+  /** Options that say the same give the same key; functions and objects count by identity. */
+  #keyOf(options: EngineOptions): string {
+    return Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .map(([name, value]) => `${name}=${this.#identify(value)}`)
+      .join('&')
+  }
+
+  #identify(value: unknown): string {
+    if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) return JSON.stringify(value)
+    let identity = this.#identities.get(value)
+    if (identity === undefined) {
+      identity = ++this.#lastIdentity
+      this.#identities.set(value, identity)
+    }
+    return `#${identity}`
+  }
+}

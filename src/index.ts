@@ -1,0 +1,38 @@
+// Opening databases
+export {
+  SessionManager,
+  type EngineFor,
+  type ModelsByDialect,
+  type ResultModelsByDialect,
+  type SessionFactoryOptions,
+  type SessionFor,
+  type SessionManagerOptions,
+  type SessionManagerStats,
+} from './session-manager.ts'
+export { Session, type SessionOptions } from './session.ts'
+export { Engine, type DisposeOptions, EngineConnection, type EngineOptions, type EngineStats } from './engine.ts'
+export type { PoolOptions } from './pool-options.ts'
+export type { CheckoutOptions, PoolStats } from './pool.ts'
+export type { PreparedModels } from './schema/prepare-models.ts'
+
+// Dburis
+export { type Dburi, parseDburi, redactDburi } from './dburi.ts'
+
+// Adapters
+export type {
+  Adapter,
+  AdapterOptions,
+  Connection,
+  Database,
+  DrizzleLogger,
+  Executor,
+  Transaction,
+  TransactionOptions,
+} from './adapter.ts'
+export type { Statement } from './statement.ts'
+export type { Dialect, HandleByDialect, LibsqlHandle, PgliteHandle, PostgresJsHandle } from './dialect.ts'
+export { type Drivers, type Opens, registerAdapter, type Schemes } from './dialect-resolver.ts'
+
+// Errors
+export * from './errors.ts'
+export { causes } from './causes.ts'

@@ -1,0 +1,59 @@
+import type { Dburi } from './dburi.ts'
+import { redactDburi } from './dburi.ts'
+import { resolveAdapter } from './dialect-resolver.ts'
+import { Engine, type EngineOptions } from './engine.ts'
+import { OptionError } from './errors.ts'
+import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions, validatePoolOptions } from './pool-options.ts'
+
+const STATEMENT_CACHE_SIZE = 256
+
+/**
+ * Settles an engine's options and opens it; no connection is made yet.
+ * @throws DburiError, OptionError, MissingDriverError
+ */
+export async function openEngine(dburi: Dburi, options: EngineOptions): Promise<Engine> {
+  const { pooled = true, statementTimeout, statementCacheSize = STATEMENT_CACHE_SIZE, ...given } = options
+  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
+  const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
+  validatePoolOptions(fromOptions)
+  if (statementTimeout !== undefined) refuseUnless(statementTimeout > 0, 'statementTimeout', 'seconds above 0')
+  refuseUnless(
+    Number.isSafeInteger(statementCacheSize) && statementCacheSize >= 0,
+    'statementCacheSize',
+    'a whole number from 0',
+  )
+  const { pool: fromDburi, rest } = takePoolOptions(dburi.options)
+  const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
+
+  const adapter = await resolveAdapter(dburi)
+  const database = await adapter.open(
+    { ...dburi, options: rest },
+    { exposeParameters: false, ...adapterOptions, statementCacheSize },
+  )
+  return new Engine({
+    dialect: adapter.dialect,
+    database,
+    pool,
+    pooled,
+    statementTimeout,
+    name: redactDburi(dburi),
+  })
+}
+
+/** What `over` says wins; what it leaves undefined does not count. */
+function overrule(
+  under: PoolOptions,
+  over: { readonly [Name in keyof PoolOptions]?: PoolOptions[Name] | undefined },
+): PoolOptions {
+  return {
+    poolSize: over.poolSize ?? under.poolSize,
+    maxOverflow: over.maxOverflow ?? under.maxOverflow,
+    poolTimeout: over.poolTimeout ?? under.poolTimeout,
+    poolRecycle: over.poolRecycle ?? under.poolRecycle,
+    poolPrePing: over.poolPrePing ?? under.poolPrePing,
+  }
+}
+
+function refuseUnless(isValid: boolean, option: string, wanted: string): void {
+  if (!isValid) throw new OptionError('INVALID_OPTION', option, `The option ${option} must be ${wanted}`)
+}

@@ -1,0 +1,266 @@
+import type { Dialect } from './dialect.ts'
+import type { Opens, OpensFor } from './dialect-resolver.ts'
+import type { DisposeOptions, Engine, EngineOptions, EngineStats } from './engine.ts'
+import { EngineCache } from './engine-cache.ts'
+import { ClosedError, DrizzleCeleryError } from './errors.ts'
+import { openEngine } from './open-engine.ts'
+import { PromiseCache } from './promise-cache.ts'
+import type { PreparedModels, PrepareTarget } from './schema/prepare-models.ts'
+import { Session, type SessionOptions } from './session.ts'
+
+/** The tables of each dialect, as they are exported for drizzle-kit. */
+export type ModelsByDialect = { readonly [D in Dialect]?: Readonly<Record<string, unknown>> }
+
+/** Celery's result tables. */
+export interface ResultModelsByDialect extends ModelsByDialect {
+  readonly postgresql: import('./models/postgresql.ts').ResultModels
+  readonly sqlite: import('./models/sqlite.ts').ResultModels
+}
+
+type EngineOf<Opened> = Opened extends Opens<infer D, infer Db> ? Engine<D, Db> : never
+
+type SessionOf<Opened, Models extends ModelsByDialect> =
+  Opened extends Opens<infer D, infer Db> ? Session<D, Db, Models[D]> : never
+
+/** The engine of a dburi: exact for a literal, a union that `switch (engine.dialect)` narrows for a `string`. */
+export type EngineFor<Text extends string> = EngineOf<OpensFor<Text>>
+
+/** The session of a dburi, with the models of its dialect. */
+export type SessionFor<Text extends string, Models extends ModelsByDialect = ResultModelsByDialect> = SessionOf<
+  OpensFor<Text>,
+  Models
+>
+
+/** A piece of work in a session of its own. */
+export type Work<Text extends string, Models extends ModelsByDialect, Result> = (
+  db: SessionFor<Text, Models>['db'],
+  session: SessionFor<Text, Models>,
+) => Promise<Result>
+
+export interface SessionManagerOptions<Models extends ModelsByDialect> {
+  /** The tables to look after. @default Celery's result tables */
+  models?: Models
+  /**
+   * Keep connections open between sessions. `false` opens one for each use, as Celery does outside a forked worker.
+   * @default true
+   */
+  pooled?: boolean
+  /** Options for every engine; those given with a dburi overrule them. Celery's `database_engine_options`. */
+  engineOptions?: EngineOptions
+  /**
+   * Called with every engine that is opened, before anybody else gets it. When it throws, the engine is disposed of and
+   * forgotten. Celery's `database_engine_callback`.
+   */
+  engineCallback?: (engine: Engine) => void | Promise<void>
+  /**
+   * How many engines to keep. Beyond it, those that nobody uses and that were not used for longest are disposed of.
+   * @default no limit
+   */
+  maxEngines?: number
+}
+
+/** How a session is made; what is not the session's goes to its engine. */
+export interface SessionFactoryOptions extends EngineOptions, SessionOptions {}
+
+/** The counters of a manager. */
+export interface SessionManagerStats {
+  readonly engines: readonly EngineStats[]
+}
+
+/**
+ * Opens databases by their dburis, keeps one engine for each, prepares the models in it once, and hands out sessions:
+ * Celery's `celery.backends.database.session.SessionManager` on Drizzle.
+ */
+export class SessionManager<Models extends ModelsByDialect = ResultModelsByDialect> implements AsyncDisposable {
+  readonly #options: SessionManagerOptions<Models>
+  readonly #engines: EngineCache
+  readonly #prepared = new PromiseCache<Engine, PreparedModels>()
+  #disposed: Promise<void> | null = null
+
+  constructor(options: SessionManagerOptions<Models> = {}) {
+    this.#options = options
+    this.#engines = new EngineCache({
+      open: async (dburi, engineOptions) => {
+        const { pooled = true } = this.#options
+        const engine = await openEngine(dburi, { pooled, ...this.#options.engineOptions, ...engineOptions })
+        return this.#called(engine)
+      },
+      maxEngines: options.maxEngines ?? Number.POSITIVE_INFINITY,
+    })
+  }
+
+  /**
+   * The engine of a dburi, opened once for the same dburi and options; concurrent callers share one opening, and one
+   * that fails is forgotten. It opens no connection yet. Celery's `get_engine`.
+   * @throws DburiError, OptionError, MissingDriverError, ClosedError
+   */
+  getEngine<const Text extends string>(dburi: Text, options?: EngineOptions): Promise<EngineFor<Text>>
+  getEngine(dburi: string, options?: EngineOptions): Promise<Engine> {
+    try {
+      this.#refuseDisposed()
+      return this.#engines.get(dburi, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * The engine of a dburi, and a function that makes sessions on it without preparing the models. Celery's
+   * `create_session`; here `shortLivedSessions` gives each session a connection of its own, which is closed with it.
+   */
+  createSession<const Text extends string>(
+    dburi: Text,
+    options?: SessionFactoryOptions,
+  ): Promise<{ engine: EngineFor<Text>; sessionMaker: () => SessionFor<Text, Models> }>
+  async createSession(dburi: string, options?: SessionFactoryOptions): Promise<MadeEngine> {
+    this.#refuseDisposed()
+    const { sessionOptions, engineOptions } = splitOptions(options)
+    const engine = await this.#engines.get(dburi, engineOptions)
+    const models = await this.#modelsOf(engine.dialect)
+    return { engine, sessionMaker: () => new Session(engine, models, sessionOptions) }
+  }
+
+  /**
+   * Creates what is missing of the models in a database; it never alters or drops. Done once for each engine: concurrent
+   * callers share the work, and a failure is forgotten. Celery's `prepare_models`.
+   * @throws SchemaError, ConnectError
+   */
+  async prepareModels(engine: Engine): Promise<PreparedModels> {
+    const models = await this.#modelsOf(engine.dialect)
+    return this.#prepared.get(engine, async () => {
+      const { prepareModels } = await import('./schema/prepare-models.ts')
+      return prepareModels(asTarget(engine), models)
+    })
+  }
+
+  /** A session on a database whose models are prepared. Celery's `session_factory`. */
+  sessionFactory<const Text extends string>(
+    dburi: Text,
+    options?: SessionFactoryOptions,
+  ): Promise<SessionFor<Text, Models>>
+  sessionFactory(dburi: string, options?: SessionFactoryOptions): Promise<Session> {
+    return this.#open(dburi, options)
+  }
+
+  /** Runs `work` in a session: commits when it returns, rolls back when it throws, and closes either way. */
+  session<const Text extends string, Result>(dburi: Text, work: Work<Text, Models, Result>): Promise<Result>
+  session<const Text extends string, Result>(
+    dburi: Text,
+    options: SessionFactoryOptions,
+    work: Work<Text, Models, Result>,
+  ): Promise<Result>
+  async session(dburi: string, ...rest: [AnyWork] | [SessionFactoryOptions, AnyWork]): Promise<unknown> {
+    const [options, work] = rest.length === 1 ? [undefined, rest[0]] : rest
+    const session = await this.#open(dburi, options)
+    try {
+      const result = await work(session.db, session)
+      await session.commit()
+      return result
+    } finally {
+      await session.close()
+    }
+  }
+
+  /**
+   * Forgets the engines of a dburi, whatever their options, and what was prepared in them. Who uses one may finish; who
+   * comes later gets a new one. Does nothing for a dburi that is not known. Celery's `invalidate`.
+   */
+  invalidate(dburi: string, options?: DisposeOptions): Promise<void> {
+    return this.#engines.forget(dburi, options)
+  }
+
+  /** Closes every engine; whatever comes later is refused. Safe to call twice. */
+  dispose(options?: DisposeOptions): Promise<void> {
+    this.#disposed ??= this.#engines.forgetAll(options)
+    return this.#disposed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  /** The counters of the engines that are open. */
+  stats(): SessionManagerStats {
+    return { engines: this.#engines.engines().map((engine) => engine.stats()) }
+  }
+
+  /** Safe to print: no password. */
+  toJSON(): SessionManagerStats {
+    return this.stats()
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `SessionManager(${this.#engines.size} engines${this.#disposed === null ? '' : ', disposed'})`
+  }
+
+  async #open(dburi: string, options: SessionFactoryOptions | undefined): Promise<Session> {
+    const { engine, sessionMaker }: MadeEngine = await this.createSession(dburi, options)
+    await this.prepareModels(engine)
+    return sessionMaker()
+  }
+
+  async #called(engine: Engine): Promise<Engine> {
+    try {
+      await this.#options.engineCallback?.(engine)
+      return engine
+    } catch (error) {
+      await engine.dispose({ grace: 0 })
+      throw error
+    }
+  }
+
+  async #modelsOf(dialect: Dialect): Promise<Readonly<Record<string, unknown>>> {
+    const models = this.#options.models === undefined ? await resultModels(dialect) : this.#options.models[dialect]
+    if (models !== undefined) return models
+    throw new DrizzleCeleryError(
+      'NO_MODELS',
+      `Cannot open a session on a ${dialect} database: this manager has no models for that dialect. ` +
+        `Give them as new SessionManager({ models: { ${dialect}: … } }).`,
+    )
+  }
+
+  #refuseDisposed(): void {
+    if (this.#disposed !== null) throw new ClosedError('session manager')
+  }
+}
+
+interface MadeEngine {
+  readonly engine: Engine
+  readonly sessionMaker: () => Session
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the overloads say what `work` is given; here it is any dialect's
+type AnyWork = (db: any, session: any) => Promise<unknown>
+
+/** Celery's tables, loaded with the part of Drizzle they are made of when a dialect is first used. */
+async function resultModels(dialect: Dialect): Promise<Readonly<Record<string, unknown>> | undefined> {
+  switch (dialect) {
+    case 'postgresql':
+      return (await import('./models/postgresql.ts')).resultModels()
+    case 'sqlite':
+      return (await import('./models/sqlite.ts')).resultModels()
+    case 'mysql':
+      return undefined
+  }
+}
+
+/** An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many. */
+function asTarget(engine: Engine): PrepareTarget {
+  return engine as Engine & PrepareTarget
+}
+
+function splitOptions(options: SessionFactoryOptions = {}): {
+  sessionOptions: SessionOptions
+  engineOptions: EngineOptions | undefined
+} {
+  const { autocommit, shortLivedSessions, statementTimeout, signal, ...engineOptions } = options
+  return {
+    sessionOptions: {
+      ...(autocommit !== undefined && { autocommit }),
+      ...(shortLivedSessions !== undefined && { shortLivedSessions }),
+      ...(statementTimeout !== undefined && { statementTimeout }),
+      ...(signal !== undefined && { signal }),
+    },
+    engineOptions: Object.keys(engineOptions).length === 0 ? undefined : engineOptions,
+  }
+}

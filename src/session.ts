@@ -1,0 +1,269 @@
+import type { Connection, Executor, Transaction, TransactionOptions } from './adapter.ts'
+import type { Dialect } from './dialect.ts'
+import type { Engine } from './engine.ts'
+import { ClosedError, DrizzleCeleryError, PendingRollbackError } from './errors.ts'
+import type { Limits } from './limits.ts'
+import type { Lease } from './pool.ts'
+import type { Statement } from './statement.ts'
+import { Scope } from './transaction.ts'
+
+/** How a session is opened. */
+export interface SessionOptions {
+  /** Let each statement commit by itself, on one connection kept until `close()`. @default false */
+  autocommit?: boolean
+  /** A connection of its own, opened at the first statement and closed with the session. @default false */
+  shortLivedSessions?: boolean
+  /** Seconds a statement may take before the connection is thrown away. @default the engine's */
+  statementTimeout?: number
+  /** Stops waiting for a connection, and whatever statement is under way. */
+  signal?: AbortSignal
+}
+
+/** What a session holds while it has a connection. */
+interface Hold {
+  readonly lease: Lease<Connection>
+  readonly autocommit: Scope
+  /** Where its statements go. */
+  scope: Scope
+}
+
+/**
+ * One unit of work: a Drizzle handle on one connection, which is checked out at the first statement. Statements belong
+ * to a transaction begun at the first of them; `commit()` keeps them, `rollback()` and `close()` undo them. The rules
+ * are those of SQLAlchemy's `Session`.
+ */
+export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown> implements AsyncDisposable {
+  readonly engine: Engine<D, Db>
+  readonly dialect: D
+  readonly models: Models
+  readonly #options: SessionOptions
+  readonly #limits: Limits
+  readonly #createdAt: { stack?: string } = {}
+  readonly #sessionClosed: () => void
+  #db: Db | undefined
+  #hold: Hold | null = null
+  #opening: Promise<Hold> | null = null
+  /** Why the transaction is gone, until `rollback()`. */
+  #broken: Error | null = null
+  #closed: Promise<void> | null = null
+
+  constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
+    this.engine = engine
+    this.dialect = engine.dialect
+    this.models = models
+    this.#options = options
+    this.#limits = {
+      statementTimeout: options.statementTimeout ?? engine.limits.statementTimeout,
+      signal: options.signal,
+      turnTimeout: engine.limits.turnTimeout,
+    }
+    this.#sessionClosed = engine.sessionOpened()
+    Error.captureStackTrace(this.#createdAt, Session)
+  }
+
+  /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
+  get db(): Db {
+    this.#db ??= this.engine.handle(this.#executor())
+    return this.#db
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== null
+  }
+
+  /** Whether statements would join a transaction that has begun. */
+  get inTransaction(): boolean {
+    return this.#hold !== null && this.#hold.scope !== this.#hold.autocommit
+  }
+
+  /**
+   * Begins a transaction with options of its own; without it the first statement begins one with the server's defaults.
+   * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun already
+   */
+  async begin(options: TransactionOptions = {}): Promise<void> {
+    this.#refuse()
+    if (this.#opening !== null) await this.#opening
+    if (this.inTransaction) {
+      throw new DrizzleCeleryError(
+        'IN_TRANSACTION',
+        'Cannot begin a transaction: this session is in one already. Call commit() or rollback() first, ' +
+          'or use db.transaction() for a savepoint.',
+      )
+    }
+    await this.#open(options)
+  }
+
+  /**
+   * Keeps what was done since the transaction began. Without a transaction it does nothing.
+   * @throws TransactionAbortedError when a statement had failed on PostgreSQL; PendingRollbackError after the
+   * connection was lost; ConnectionLostError when it is lost during the commit, whose outcome is then unknown.
+   * After any of these the session wants a `rollback()`.
+   */
+  async commit(): Promise<void> {
+    this.#refuse()
+    const hold = await this.#settled()
+    if (hold === null || !this.inTransaction) return
+    try {
+      await hold.scope.commit()
+    } catch (error) {
+      this.#broken = error instanceof Error ? error : new Error(String(error))
+      throw error
+    } finally {
+      this.#ended(hold)
+    }
+  }
+
+  /** Undoes what was done since the transaction began; after a lost connection it makes the session usable again. */
+  async rollback(): Promise<void> {
+    if (this.#closed !== null) throw new ClosedError('session')
+    await this.#rollback()
+  }
+
+  /** Rolls back what was not committed and gives the connection back. Safe to call twice. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Safe to print: no password. */
+  toJSON(): object {
+    return { dialect: this.dialect, isClosed: this.isClosed, inTransaction: this.inTransaction }
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const state = this.isClosed ? 'closed' : this.inTransaction ? 'in a transaction' : 'idle'
+    return `Session(${this.dialect}, ${state})`
+  }
+
+  #executor(): Executor {
+    return {
+      run: (statement) => this.#run(statement),
+      begin: (options) => this.#beginInner(options),
+    }
+  }
+
+  #run(statement: Statement): Promise<unknown> {
+    const refusal = this.#refusal()
+    if (refusal !== null) return Promise.reject(refusal)
+    const scope = this.#readyScope
+    if (scope !== null) return scope.run(statement)
+    return this.#open({}).then((hold) => hold.scope.run(statement))
+  }
+
+  async #beginInner(options?: TransactionOptions): Promise<Transaction> {
+    this.#refuse()
+    const scope = this.#readyScope ?? (await this.#open({})).scope
+    return scope.begin(options)
+  }
+
+  /** Where statements may go at once; `null` when a connection or a transaction is needed first. */
+  get #readyScope(): Scope | null {
+    if (this.#hold === null || this.#opening !== null) return null
+    return this.inTransaction || this.#options.autocommit ? this.#hold.scope : null
+  }
+
+  /** Checks out a connection and begins, once for all callers that come meanwhile. */
+  #open(options: TransactionOptions): Promise<Hold> {
+    this.#opening ??= this.#checkoutAndBegin(options).finally(() => {
+      this.#opening = null
+    })
+    return this.#opening
+  }
+
+  async #checkoutAndBegin(options: TransactionOptions): Promise<Hold> {
+    const hold = this.#hold ?? (await this.#checkout())
+    this.#hold = hold
+    try {
+      if (!this.#options.autocommit) hold.scope = await hold.autocommit.begin(options)
+      return hold
+    } catch (error) {
+      this.#letGo(hold)
+      throw error
+    }
+  }
+
+  async #checkout(): Promise<Hold> {
+    const lease = await this.engine.checkout({
+      signal: this.#options.signal,
+      ownConnection: this.#options.shortLivedSessions,
+    })
+    if (this.#closed !== null) {
+      lease.release()
+      throw new ClosedError('session')
+    }
+    const autocommit = Scope.autocommit(lease.connection, this.#limits)
+    const hold = { lease, autocommit, scope: autocommit }
+    forgotten.register(this, { hold, createdAt: this.#createdAt }, this)
+    return hold
+  }
+
+  /** What is held, once it is no longer being opened. */
+  async #settled(): Promise<Hold | null> {
+    if (this.#opening !== null) await this.#opening.catch(() => {})
+    return this.#hold
+  }
+
+  async #rollback(): Promise<void> {
+    const hold = await this.#settled()
+    this.#broken = null
+    if (hold === null) return
+    if (hold.scope !== hold.autocommit) await hold.scope.rollback()
+    this.#ended(hold)
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#rollback()
+      if (this.#hold !== null) this.#letGo(this.#hold)
+    } finally {
+      this.#sessionClosed()
+    }
+  }
+
+  /** The transaction is over: pooled connections go back, those of its own are kept until the session is closed. */
+  #ended(hold: Hold): void {
+    const isKept = this.#options.shortLivedSessions || this.#options.autocommit
+    if (!isKept || hold.lease.connection.lost !== null) this.#letGo(hold)
+    else hold.scope = hold.autocommit
+  }
+
+  #letGo(hold: Hold): void {
+    if (this.#hold === hold) this.#hold = null
+    forgotten.unregister(this)
+    hold.autocommit.end()
+    hold.lease.release()
+  }
+
+  #refuse(): void {
+    const refusal = this.#refusal()
+    if (refusal !== null) throw refusal
+  }
+
+  #refusal(): Error | null {
+    if (this.#closed !== null) return new ClosedError('session')
+    const broken = this.#broken ?? this.#hold?.lease.connection.lost
+    return broken ? new PendingRollbackError({ cause: broken }) : null
+  }
+}
+
+interface Forgotten {
+  readonly hold: Hold
+  readonly createdAt: { stack?: string }
+}
+
+/** Sessions that were garbage-collected unclosed: a warning says where they were made, and the connection comes back. */
+const forgotten = new FinalizationRegistry<Forgotten>(({ hold, createdAt }) => {
+  process.emitWarning(
+    'A session was garbage-collected without close(); what it had not committed is rolled back. ' +
+      `Use \`await using\` or call close(). It was created${createdAt.stack?.replace(/^Error/, '') ?? ' somewhere'}`,
+    { code: 'DRIZZLE_CELERY_UNCLOSED_SESSION' },
+  )
+  void hold.scope.rollback().then(() => {
+    hold.autocommit.end()
+    hold.lease.release()
+  })
+})

@@ -1,0 +1,71 @@
+import type { Socket } from 'node:net'
+import type { Adapter, AdapterOptions } from '../adapter.ts'
+import type { PostgresJsHandle } from '../dialect.ts'
+import { importDriver } from '../import-driver.ts'
+import { addArrayParsers } from './postgres-js/array-parsers.ts'
+import { postgresJsClient } from './postgres-js/client.ts'
+import { connect } from './postgres-js/connect.ts'
+import { loadTls } from './postgres-js/load-tls.ts'
+import { type PostgresPlan, postgresOptions } from './postgres-js/options.ts'
+
+/** PostgreSQL by postgres.js: `postgresql://` and `postgres://`. */
+export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
+  dialect: 'postgresql',
+
+  async open(dburi, options) {
+    const plan = postgresOptions(dburi)
+    const { default: postgres } = await importDriver('postgres', () => import('postgres'))
+    const { drizzle } = await import('drizzle-orm/postgres-js')
+    const tls = plan.tls.mode === 'disable' ? null : await loadTls(plan.tls)
+    const { logger, statementCacheSize, exposeParameters } = options
+
+    return {
+      pooling: 'queue',
+      connect: (signal) =>
+        connect({ plan, tls, statementCacheSize, exposeParameters, password: passwordOf(plan, options), client }, signal),
+      // Drizzle's type wants all of postgres.js; `PostgresJsClient` is all it uses.
+      handle: (executor) =>
+        drizzle({ client: postgresJsClient(executor) as never, ...(logger && { logger }) }) as PostgresJsHandle,
+    }
+
+    function client({ socket, password }: { socket: () => Socket; password: string | null }) {
+      const made = postgres({
+        ...FIXED,
+        // The `socket` option is missing from postgres.js's types.
+        ...{ socket },
+        user: plan.user,
+        database: plan.database,
+        pass: password ?? '',
+        connection: plan.startup,
+      })
+      // Lets Drizzle set the parsers it wants; parameters are spelled before postgres.js sees them.
+      drizzle({ client: made })
+      addArrayParsers(made.options.parsers)
+      for (const oid of Object.keys(made.options.serializers)) delete made.options.serializers[Number(oid)]
+      return made
+    }
+  },
+}
+
+/** Every option that postgres.js would otherwise look for in the environment, or decide by itself. */
+const FIXED = {
+  max: 1,
+  host: 'localhost',
+  port: 5432,
+  ssl: false,
+  idle_timeout: 0,
+  max_lifetime: null,
+  connect_timeout: 0,
+  max_pipeline: 100,
+  backoff: () => 0,
+  keep_alive: null,
+  prepare: true,
+  debug: false,
+  fetch_types: false,
+  onnotice: () => {},
+} as const
+
+function passwordOf(plan: PostgresPlan, { password }: AdapterOptions): () => Promise<string | null> {
+  if (password === undefined) return async () => plan.password()
+  return async () => (typeof password === 'function' ? password() : password)
+}

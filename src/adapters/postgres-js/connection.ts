@@ -1,0 +1,223 @@
+import type { Socket } from 'node:net'
+import type { Connection, TransactionOptions } from '../../adapter.ts'
+import { ClosedError, ConnectionLostError } from '../../errors.ts'
+import { hideParams, type Statement } from '../../statement.ts'
+import { StatementCache } from '../../statement-cache.ts'
+import { type Spelled, spellParameters, type Typed } from './parameters.ts'
+import { connectionIsGone, isServerError, isStalePlan, scrub } from './server-error.ts'
+
+/** Rows on their way, as postgres.js has them. */
+export interface PendingQuery extends PromiseLike<QueryResult> {
+  values(): PromiseLike<QueryResult>
+}
+
+/** What postgres.js resolves to: the rows, and beside them what the server said. */
+export interface QueryResult {
+  readonly command: string
+  readonly state: { readonly pid: number; readonly secret: number } | undefined
+}
+
+/** What we use of a postgres.js client made with `max: 1`. */
+export interface Client {
+  unsafe(sql: string, params: Spelled[], options: { prepare: boolean; simple?: boolean }): PendingQuery
+  typed: Typed
+  end(options: { timeout: number }): Promise<void>
+}
+
+export interface ConnectionParts {
+  readonly client: Client
+  /** The one socket the client was given; it never gets another. */
+  readonly socket: Socket
+  readonly prepare: boolean
+  readonly statementCacheSize: number
+  readonly exposeParameters: boolean
+  /** Asks the server to stop what the backend is doing. */
+  cancel(pid: number, secret: number): Promise<void>
+}
+
+const CLOSE_TIMEOUT = 1_000
+
+/**
+ * One postgres.js client with one socket. postgres.js would replace a lost socket silently, and leave statements
+ * unsettled when one breaks at the wrong moment; so the loss of the socket is ours to notice: it settles every
+ * statement and ends the connection for good.
+ */
+export class PostgresConnection implements Connection {
+  readonly #parts: ConnectionParts
+  readonly #client: Client
+  readonly #socket: Socket
+  readonly #texts: StatementCache
+  readonly #running = new Set<(error: Error) => void>()
+  #lost: Error | null = null
+  #isTainted = false
+  #backend: QueryResult['state']
+  /** How the transaction began, and how many statements it has had. */
+  #transaction: { readonly begin: string; statements: number } | null = null
+  #closed: Promise<void> | null = null
+  onLost: (() => void) | null = null
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts
+    this.#client = parts.client
+    this.#socket = parts.socket
+    this.#texts = new StatementCache(parts.statementCacheSize)
+    parts.socket.on('error', (error) => this.#break(error))
+    parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
+  }
+
+  get lost(): Error | null {
+    return this.#lost
+  }
+
+  get tainted(): boolean {
+    return this.#isTainted
+  }
+
+  run(statement: Statement): Promise<unknown> {
+    const { sql, params, asArrays } = statement
+    try {
+      const text = this.#texts.look(sql)
+      if (text.taints) this.#isTainted = true
+      const spelled = spellParameters(params, this.#client.typed)
+      if (this.#transaction !== null) this.#transaction.statements++
+      // Without parameters the simple protocol saves a round trip, and takes several statements.
+      const prepare = params.length > 0 && text.isKept && this.#parts.prepare
+      return this.#send(sql, spelled, prepare, asArrays).catch((error: unknown) =>
+        this.#failed(error, statement, spelled),
+      )
+    } catch (error) {
+      if (!this.#parts.exposeParameters) hideParams(params)
+      return Promise.reject(error)
+    }
+  }
+
+  async begin({ isolationLevel, readOnly, deferrable }: TransactionOptions): Promise<void> {
+    const begin = [
+      'begin',
+      isolationLevel && `isolation level ${isolationLevel}`,
+      readOnly && 'read only',
+      deferrable && 'deferrable',
+    ]
+      .filter(Boolean)
+      .join(' ')
+    await this.#control(begin)
+    this.#transaction = { begin, statements: 0 }
+  }
+
+  async commit(): Promise<boolean> {
+    this.#transaction = null
+    const { command } = await this.#control('commit')
+    return command === 'COMMIT'
+  }
+
+  async rollback(): Promise<void> {
+    this.#transaction = null
+    await this.#control('rollback')
+  }
+
+  async ping(): Promise<void> {
+    this.#backend = (await this.#control('select 1')).state
+  }
+
+  discard(reason: Error): void {
+    const isWorking = this.#running.size > 0
+    this.#break(reason)
+    if (isWorking && this.#backend) void this.#parts.cancel(this.#backend.pid, this.#backend.secret)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#lost !== null) return
+    this.#lost = new ClosedError('connection')
+    const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()))
+    this.#socket.ref()
+    const giveUp = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT)
+    void this.#client.end({ timeout: CLOSE_TIMEOUT / 1_000 })
+    await closed
+    clearTimeout(giveUp)
+  }
+
+  #control(sql: string): Promise<QueryResult> {
+    return this.#send(sql, [], false, false).catch((error: unknown) => {
+      throw this.#judged(error, [])
+    })
+  }
+
+  #send(sql: string, params: Spelled[], prepare: boolean, asArrays: boolean): Promise<QueryResult> {
+    if (this.#lost !== null) return Promise.reject(this.#lostError())
+    return new Promise((resolve, reject) => {
+      // An idle connection keeps no process alive; one that works does.
+      if (this.#running.size === 0) this.#socket.ref()
+      this.#running.add(reject)
+      const settled = () => {
+        this.#running.delete(reject)
+        if (this.#running.size === 0) this.#socket.unref()
+      }
+      const query = this.#client.unsafe(sql, params, prepare ? { prepare, simple: false } : { prepare })
+      ;(asArrays ? query.values() : query).then(
+        (result) => {
+          settled()
+          resolve(result)
+        },
+        (error: unknown) => {
+          settled()
+          reject(error)
+        },
+      )
+    })
+  }
+
+  /** A failed statement: run again where that is safe, or reject with an error that gives no parameter away. */
+  async #failed(error: unknown, statement: Statement, spelled: Spelled[]): Promise<unknown> {
+    const transaction = this.#transaction
+    if (transaction?.statements === 1 && isStalePlan(error)) {
+      // The schema changed under a prepared statement. Nothing else happened in this transaction: begin it anew.
+      await this.#control('rollback')
+      await this.#control(transaction.begin)
+      return this.#send(statement.sql, spelled, false, statement.asArrays).catch((again: unknown) => {
+        throw this.#judged(again, statement.params)
+      })
+    }
+    throw this.#judged(error, statement.params)
+  }
+
+  #judged(error: unknown, params: unknown[]): unknown {
+    const { exposeParameters } = this.#parts
+    if (!isServerError(error)) {
+      // Whatever is not the server's word leaves the protocol in doubt.
+      if (this.#lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
+      if (!exposeParameters) hideParams(params)
+      return error instanceof ConnectionLostError ? error : this.#lostError()
+    }
+
+    const judged = exposeParameters ? error : scrub(error, params)
+    if (!exposeParameters) hideParams(params)
+    if (connectionIsGone(error)) this.discard(judged)
+    return judged
+  }
+
+  #break(reason: Error): void {
+    if (this.#lost !== null) return
+    this.#lost = reason
+    this.#socket.destroy()
+    const error = this.#lostError()
+    for (const reject of this.#running) reject(error)
+    this.#running.clear()
+    this.#socket.unref()
+    void this.#client.end({ timeout: 0 })
+    this.onLost?.()
+  }
+
+  #lostError(): Error {
+    const reason = this.#lost
+    if (reason instanceof ClosedError) return reason
+    return new ConnectionLostError(
+      'The connection to PostgreSQL was lost. A statement that was under way may or may not have taken effect.',
+      { cause: reason },
+    )
+  }
+}

@@ -1,0 +1,255 @@
+import type { Dburi } from '../../dburi.ts'
+import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../option-text.ts'
+import { POOL_OPTION_NAMES } from '../../pool-options.ts'
+import { isStartupParameter, STARTUP_PARAMETERS, splitOptions, toStartupParameter } from './startup.ts'
+
+/** The query arguments of a dburi, sorted by whom they are for. */
+export interface JudgedOptions {
+  readonly given: GivenOptions
+  /** For the server, in its startup message. */
+  readonly startup: Readonly<Record<string, string>>
+  /** Understood, and without effect here. */
+  readonly ignored: readonly string[]
+}
+
+/**
+ * Sorts the arguments into the driver's, the server's and those without effect, and refuses the others.
+ * @throws OptionError
+ */
+export function judgeOptions(dburi: Dburi, options: Dburi['options']): JudgedOptions {
+  const given = new GivenOptions()
+  const startup = new Map<string, string>()
+  const ignored: string[] = []
+  const addToStartup = (name: string, text: string) => {
+    const [parameter, value] = toStartupParameter(name, text)
+    if (startup.has(parameter)) throw invalid(name, 'given once')
+    startup.set(parameter, value)
+  }
+
+  let fallbackName: string | null = null
+  for (const [name, value] of Object.entries(options)) {
+    const agrees = IDENTITY.get(name)
+    if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
+    if (agrees !== undefined) continue
+
+    refuse(name)
+    if (typeof value !== 'string') throw invalid(name, 'given once')
+    const text = printable(name, value)
+    const driverOption = DRIVER_OPTIONS.find((option) => option === name)
+    if (driverOption !== undefined) given.add(driverOption, text)
+    else if (IGNORED.has(name)) ignored.push(name)
+    else if (name === 'fallback_application_name') fallbackName = text
+    else if (name === 'schema' && text === 'public') ignored.push(name)
+    else if (name === 'schema') addToStartup('search_path', `"${text.replaceAll('"', '""')}"`)
+    else if (name === 'options') {
+      const { parameters, routing } = splitOptions(text)
+      if (routing !== null) startup.set('options', routing)
+      for (const [parameter, setting] of parameters) {
+        refuse(parameter)
+        addToStartup(parameter, setting)
+      }
+    } else if (isStartupParameter(name)) addToStartup(name, text)
+    else throw unknown(name, knownNames())
+  }
+
+  if (fallbackName !== null && !startup.has('application_name')) startup.set('application_name', fallbackName)
+  checkWithoutUse(given)
+  return { given, startup: Object.fromEntries(startup), ignored }
+}
+
+function refuse(name: string): void {
+  const reason = REFUSED.get(name.toLowerCase())
+  if (reason !== undefined) throw refused(name, reason)
+}
+
+/** Options whose only acceptable values are those that ask for what is so anyway. */
+function checkWithoutUse(given: GivenOptions): void {
+  const encoding = given.text('client_encoding') ?? 'utf8'
+  if (!/^(utf-?8|unicode|auto)$/i.test(encoding)) throw invalid('client_encoding', 'utf8')
+  if (given.word('gssencmode', ['disable', 'prefer', 'require']) === 'require') {
+    throw refused('gssencmode', 'GSSAPI encryption cannot be had here: use TLS')
+  }
+  given.word('min_protocol_version', ['3.0'])
+}
+
+function knownNames(): string[] {
+  return [
+    ...POOL_OPTION_NAMES,
+    ...DRIVER_OPTIONS,
+    ...STARTUP_PARAMETERS,
+    ...IGNORED,
+    ...IDENTITY.keys(),
+    'options',
+    'schema',
+  ]
+}
+
+/** The accepted options of the driver, still as text. */
+export class GivenOptions {
+  readonly #texts = new Map<DriverOption, string>()
+
+  add(name: DriverOption, text: string): void {
+    this.#texts.set(name, text)
+  }
+
+  text(name: DriverOption): string | null {
+    return this.#texts.get(name) ?? null
+  }
+
+  boolean(name: DriverOption): boolean | null {
+    const text = this.text(name)
+    return text === null ? null : toBoolean(name, text)
+  }
+
+  word<Word extends string>(name: DriverOption, words: readonly Word[]): Word | null {
+    const text = this.text(name)
+    return text === null ? null : toWord(name, text, words)
+  }
+
+  /** libpq waits for ever at 0; nothing here does, and a timer of Node fires at once beyond 2^31 ms. */
+  seconds(name: DriverOption): number | null {
+    const text = this.text(name)
+    if (text === null) return null
+
+    const seconds = toNumber(name, text)
+    if (seconds <= 0 || seconds > 2_147_483) throw invalid(name, 'a number of seconds above 0, up to 2147483')
+    return seconds
+  }
+}
+
+/** What the driver understands of libpq, asyncpg, JDBC, node-postgres, postgres.js and Prisma. */
+const DRIVER_OPTIONS = [
+  'channel_binding',
+  'client_encoding',
+  'connect_timeout',
+  'gssencmode',
+  'keepalives',
+  'keepalives_idle',
+  'load_balance_hosts',
+  'min_protocol_version',
+  'pgbouncer',
+  'prepare',
+  'prepare_threshold',
+  'prepared_statement_cache_size',
+  'ssl',
+  'ssl_max_protocol_version',
+  'ssl_min_protocol_version',
+  'sslaccept',
+  'sslcert',
+  'sslcertmode',
+  'sslcrl',
+  'sslkey',
+  'sslmode',
+  'sslnegotiation',
+  'sslpassword',
+  'sslrootcert',
+  'sslsni',
+  'statement_cache_size',
+  'target_session_attrs',
+] as const
+
+type DriverOption = (typeof DRIVER_OPTIONS)[number]
+
+/** Understood, and without effect here: what they ask for is so anyway, or cannot be had in Node and harms nobody. */
+const IGNORED: ReadonlySet<string> = new Set([
+  'gssdelegation',
+  'gsslib',
+  'idle_timeout',
+  'keepalives_count',
+  'keepalives_interval',
+  'krbsrvname',
+  'load_balance',
+  'max_protocol_version',
+  'passfile',
+  'sslcompression',
+  'tcp_user_timeout',
+  'topology_keys',
+  'uselibpqcompat',
+])
+
+const IN_THE_AUTHORITY = 'write it before the question mark'
+export const NOT_ENFORCED = 'it asks for a protection that cannot be given here'
+const OTHER_PERSON = 'it would run statements as somebody else'
+const OTHER_MEANING = 'it changes what statements mean'
+const OTHER_CODE = 'it loads code into the server'
+
+/** Refused by name, with the reason. */
+const REFUSED: ReadonlyMap<string, string> = new Map([
+  ['role', OTHER_PERSON],
+  ['session_authorization', OTHER_PERSON],
+  ['session_replication_role', 'it turns triggers and foreign keys off'],
+  ['replication', 'a replication connection is none for statements'],
+  ['row_security', OTHER_MEANING],
+  ['standard_conforming_strings', OTHER_MEANING],
+  ['backslash_quote', OTHER_MEANING],
+  ['escape_string_warning', OTHER_MEANING],
+  ['transform_null_equals', OTHER_MEANING],
+  ['array_nulls', OTHER_MEANING],
+  ['quote_all_identifiers', OTHER_MEANING],
+  ['xmlbinary', OTHER_MEANING],
+  ['local_preload_libraries', OTHER_CODE],
+  ['session_preload_libraries', OTHER_CODE],
+  ['dynamic_library_path', OTHER_CODE],
+  ['jit_provider', OTHER_CODE],
+  ['allow_system_table_mods', 'it opens the catalogue to writing'],
+  ['ignore_system_indexes', 'it is for repairing a broken catalogue'],
+  ['zero_damaged_pages', 'it destroys data'],
+  ['ignore_checksum_failure', 'it returns damaged data'],
+  ['event_triggers', 'it turns event triggers off'],
+  ['lo_compat_privileges', 'it turns permission checks off'],
+  ['check_function_bodies', OTHER_MEANING],
+  ['debug', 'it makes the driver print parameters and passwords'],
+  ['onnotice', 'functions cannot come from a string'],
+  ['socket', 'functions cannot come from a string'],
+  ['fetch_types', 'the adapter decides it'],
+  ['max_pipeline', 'the adapter decides it'],
+  ['backoff', 'the adapter decides it'],
+  ['publications', 'it belongs to replication'],
+  ['username', IN_THE_AUTHORITY],
+  ['pass', IN_THE_AUTHORITY],
+  ['hostname', IN_THE_AUTHORITY],
+  ['hostaddr', 'it would connect to another machine than the host names'],
+  ['service', 'service files are not read: write the parameters themselves'],
+  ['servicefile', 'service files are not read: write the parameters themselves'],
+  ['requirepeer', NOT_ENFORCED],
+  ['require_auth', NOT_ENFORCED],
+  ['sslcrldir', 'directories of certificates are not read: use sslcrl'],
+  ['sslkeylogfile', 'it writes the keys of the connection to a file'],
+  ['scram_client_key', 'it is a secret that the driver cannot use'],
+  ['scram_server_key', 'it is a secret that the driver cannot use'],
+  ['rejectunauthorized', 'use sslmode=verify-full, or sslmode=require for TLS without verification'],
+  ['currentschema', 'use search_path'],
+])
+
+/** Arguments that repeat parts of the dburi: the parser has read them, and they must not say anything else. */
+const IDENTITY: ReadonlyMap<string, (dburi: Dburi, value: string | readonly string[]) => boolean> = new Map([
+  ['user', (dburi, value) => dburi.user === value],
+  ['password', (dburi, value) => dburi.password === value],
+  ['dbname', (dburi, value) => dburi.database === value],
+  ['database', (dburi, value) => dburi.database === value],
+  ['host', (dburi, value) => listOf(value).every((host) => hostNames(dburi).has(host))],
+  ['port', (dburi, value) => listOf(value).every((port) => portNames(dburi).has(port))],
+])
+
+/** NUL would end a value in the startup message and begin another parameter. */
+export function printable(name: string, text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(text)) throw invalid(name, 'free of control characters')
+  return text
+}
+
+function hostNames(dburi: Dburi): ReadonlySet<string> {
+  const hosts = dburi.hosts ?? [{ host: dburi.host ?? '', port: dburi.port }]
+  const names = hosts.flatMap(({ host, port }) => [host, `[${host}]`, `${host}:${port}`, `[${host}]:${port}`])
+  return new Set(
+    dburi.socket === undefined ? names : [...names, dburi.socket, `${dburi.socket}:${dburi.port}`],
+  )
+}
+
+function portNames(dburi: Dburi): ReadonlySet<string> {
+  return new Set([dburi.port, ...(dburi.hosts ?? []).map(({ port }) => port)].map((port) => `${port ?? ''}`))
+}
+
+function listOf(value: string | readonly string[]): string[] {
+  return [value].flat().flatMap((text) => text.split(','))
+}

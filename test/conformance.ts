@@ -1,0 +1,584 @@
+import { inspect } from 'node:util'
+import { eq, sql } from 'drizzle-orm'
+import {
+  ClosedError,
+  causes,
+  PoolTimeoutError,
+  type Session,
+  SessionManager,
+  StatementError,
+  TransactionAbortedError,
+} from 'drizzle-celery'
+import type { ResultModels } from 'drizzle-celery/models/postgresql'
+import type { PostgresJsHandle } from 'drizzle-celery'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+
+/** What an adapter's test file says about the databases it opens. */
+export interface Subject {
+  /** A new, empty database. */
+  create(): Promise<{ dburi: string; drop(): Promise<void> }>
+  /** One failed statement dooms its transaction, as on PostgreSQL. */
+  readonly failureDooms: boolean
+  /** All sessions take turns on one connection. */
+  readonly isStatic: boolean
+  /** A transaction that writes keeps other writers out until it ends, as on SQLite. */
+  readonly oneWriter: boolean
+}
+
+/**
+ * The queries of these tests read the same in every dialect, but no type of Drizzle's says so: they are written
+ * against PostgreSQL's.
+ */
+type Db = PostgresJsHandle
+type AnySession = Session<'postgresql', Db, ResultModels>
+
+/** What every adapter promises, written once. */
+export function conformance(name: string, subject: Subject): void {
+  describe(name, () => {
+    let dburi: string
+    let drop: () => Promise<void>
+    let manager: SessionManager
+
+    beforeEach(async () => {
+      const created = await subject.create()
+      dburi = created.dburi
+      drop = created.drop
+      manager = new SessionManager({ engineOptions: { poolTimeout: 5 } })
+    })
+
+    afterEach(async () => {
+      await manager.dispose({ grace: 0 })
+      await drop()
+    })
+
+    const open = async (options = {}): Promise<AnySession> =>
+      (await manager.sessionFactory(dburi, options)) as unknown as AnySession
+    const shared = async (): Promise<Db> => (await manager.getEngine(dburi)).db as unknown as Db
+    const insert = (session: AnySession, taskId: string) =>
+      session.db.insert(session.models.task).values({ taskId, status: 'SUCCESS' })
+    const idsIn = async (db: Db, models: ResultModels) =>
+      (await db.select({ taskId: models.task.taskId }).from(models.task)).map(({ taskId }) => taskId).sort()
+    const ids = async () => {
+      const session = await open({ autocommit: true })
+      try {
+        return await idsIn(session.db, session.models)
+      } finally {
+        await session.close()
+      }
+    }
+
+    it('keeps what a session commits', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it('undoes what a session did not commit when it is closed', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      await session.close()
+
+      expect(await ids()).toEqual([])
+    })
+
+    it('undoes what is rolled back, and goes on in a new transaction', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      await session.rollback()
+      await insert(session, 'b')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['b'])
+    })
+
+    it('takes a connection at the first statement and gives it back when the transaction ends', async () => {
+      const session = await open()
+      const { engine } = session
+      expect(engine.stats().checkedOut).toBe(0)
+
+      await insert(session, 'a')
+      expect(engine.stats().checkedOut).toBe(1)
+
+      await session.commit()
+      expect(engine.stats().checkedOut).toBe(0)
+      await session.close()
+    })
+
+    it('begins once for statements that come at the same time', async () => {
+      const session = await open()
+      await Promise.all(['a', 'b', 'c', 'd'].map((id) => insert(session, id)))
+      expect(session.engine.stats().checkedOut).toBe(1)
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['a', 'b', 'c', 'd'])
+    })
+
+    it('commits a session given to manager.session() when it returns, and rolls back when it throws', async () => {
+      await manager.session(dburi, async (_, session) => {
+        await insert(session as unknown as AnySession, 'kept')
+      })
+      const failing = manager.session(dburi, async (_, session) => {
+        await insert(session as unknown as AnySession, 'undone')
+        throw new Error('changed my mind')
+      })
+      await expect(failing).rejects.toThrow('changed my mind')
+
+      expect(await ids()).toEqual(['kept'])
+    })
+
+    it('makes db.transaction() of a session a savepoint', async () => {
+      const session = await open()
+      await insert(session, 'outer')
+      await session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'inner' })
+      })
+      const failing = session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'undone' })
+        await tx.transaction(async (deeper) => {
+          await deeper.insert(session.models.task).values({ taskId: 'undone too' })
+        })
+        throw new Error('inner failure')
+      })
+      await expect(failing).rejects.toThrow('inner failure')
+      expect(await idsIn(session.db, session.models)).toEqual(['inner', 'outer'])
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['inner', 'outer'])
+    })
+
+    it('undoes the savepoints of a session that is rolled back', async () => {
+      const session = await open()
+      await session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'inner' })
+      })
+      await session.rollback()
+      await session.close()
+
+      expect(await ids()).toEqual([])
+    })
+
+    it('keeps savepoints that are set at the same time apart', async () => {
+      const session = await open()
+      const results = await Promise.allSettled(
+        ['a', 'b', 'c', 'd'].map((taskId) =>
+          session.db.transaction(async (tx) => {
+            await tx.insert(session.models.task).values({ taskId })
+            if (taskId === 'b' || taskId === 'd') throw new Error(taskId)
+          }),
+        ),
+      )
+      await insert(session, 'e')
+      await session.commit()
+      await session.close()
+
+      expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected'])
+      expect(await ids()).toEqual(['a', 'c', 'e'])
+    })
+
+    it('lets no statement of the outer handle slip into a savepoint', async () => {
+      const session = await open()
+      await insert(session, 'first')
+      const failing = session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'undone' })
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        throw new Error('inner failure')
+      })
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const outside = insert(session, 'outside')
+      await expect(failing).rejects.toThrow('inner failure')
+      await outside
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['first', 'outside'])
+    })
+
+    it('refuses a handle whose transaction has ended', async () => {
+      const session = await open()
+      let kept: Pick<Db, 'insert'> | undefined
+      await session.db.transaction(async (tx) => {
+        kept = tx
+        await tx.insert(session.models.task).values({ taskId: 'inner' })
+      })
+      await session.commit()
+      const late = kept?.insert(session.models.task).values({ taskId: 'late' })
+
+      expect(await causeOf(late)).toBeInstanceOf(ClosedError)
+      await session.close()
+      expect(await ids()).toEqual(['inner'])
+    })
+
+    it('refuses the outer handle inside a savepoint instead of hanging', async () => {
+      const session = await open({ poolTimeout: 0.2 })
+      const misuse = session.db.transaction(async () => {
+        await insert(session, 'through the outer handle')
+      })
+      const error = await causeOf(misuse)
+      await session.close()
+
+      expect(error).toBeInstanceOf(StatementError)
+      expect(error).toHaveProperty('code', 'NESTED_TRANSACTION_OPEN')
+    })
+
+    it('refuses everything after close, and closes twice in peace', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      await session.close()
+      await session.close()
+
+      expect(await causeOf(insert(session, 'b'))).toBeInstanceOf(ClosedError)
+      await expect(session.commit()).rejects.toBeInstanceOf(ClosedError)
+      await expect(session.rollback()).rejects.toBeInstanceOf(ClosedError)
+      await expect(session.begin()).rejects.toBeInstanceOf(ClosedError)
+      expect(await ids()).toEqual([])
+    })
+
+    it('rolls back a session that goes out of scope', async () => {
+      {
+        await using session = await open()
+        await insert(session, 'a')
+      }
+      expect(await ids()).toEqual([])
+    })
+
+    it.runIf(subject.failureDooms)('rejects the commit of a transaction in which a statement failed', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      const failure = await causeOf(session.db.execute(sql`select no_such_column`))
+      const commit = await causeOf(session.commit())
+
+      expect(commit).toBeInstanceOf(TransactionAbortedError)
+      expect(causes(commit)).toContainEqual(failure)
+      expect(await causeOf(insert(session, 'b'))).toHaveProperty('code', 'PENDING_ROLLBACK')
+      await expect(session.commit()).rejects.toHaveProperty('code', 'PENDING_ROLLBACK')
+
+      await session.rollback()
+      await insert(session, 'c')
+      await session.commit()
+      await session.close()
+      expect(await ids()).toEqual(['c'])
+    })
+
+    it('survives a statement that fails inside a savepoint', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      const failing = session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'a' })
+      })
+      expect(await causeOf(failing)).toBeInstanceOf(Error)
+      await insert(session, 'b')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['a', 'b'])
+    })
+
+    it('lets statements autocommit on the engine and in an autocommit session', async () => {
+      const session = await open({ autocommit: true })
+      await insert(session, 'by session')
+      expect(session.inTransaction).toBe(false)
+      await session.close()
+      const db = await shared()
+      await db.insert(session.models.task).values({ taskId: 'by engine' })
+
+      expect(await ids()).toEqual(['by engine', 'by session'])
+    })
+
+    it('runs db.transaction() of the engine on a connection of its own', async () => {
+      const { models } = await open()
+      const db = await shared()
+      await db.transaction(async (tx) => {
+        await tx.insert(models.task).values({ taskId: 'kept' })
+      })
+      const failing = db.transaction(async (tx) => {
+        await tx.insert(models.task).values({ taskId: 'undone' })
+        throw new Error('no')
+      })
+      await expect(failing).rejects.toThrow('no')
+
+      expect(await ids()).toEqual(['kept'])
+      expect((await manager.getEngine(dburi)).stats().checkedOut).toBe(0)
+    })
+
+    it('serves a transaction and a write beside it in order', async () => {
+      const { models } = await open()
+      const db = await shared()
+      let beside: Promise<unknown> | undefined
+      await db.transaction(async (tx) => {
+        await tx.insert(models.task).values({ taskId: 'inside' })
+        beside = Promise.resolve(db.insert(models.task).values({ taskId: 'beside' }))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        await tx.insert(models.task).values({ taskId: 'inside too' })
+      })
+      await beside
+
+      expect(await ids()).toEqual(['beside', 'inside', 'inside too'])
+    })
+
+    it('hands out a connection with a handle of its own', async () => {
+      const { models } = await open()
+      const engine = await manager.getEngine(dburi)
+      const connection = await engine.connect()
+      const db = connection.db as unknown as Db
+      await db.insert(models.task).values({ taskId: 'a' })
+      expect(engine.stats().checkedOut).toBe(1)
+      await connection.close()
+      await connection.close()
+
+      expect(engine.stats().checkedOut).toBe(0)
+      expect(await causeOf(db.insert(models.task).values({ taskId: 'b' }))).toBeInstanceOf(ClosedError)
+    })
+
+    it('loses no update of sessions that run at the same time', async () => {
+      const setup = await open()
+      await insert(setup, 'counter')
+      await setup.db.update(setup.models.task).set({ retries: 0 })
+      await setup.commit()
+      await setup.close()
+      await Promise.all(
+        Array.from({ length: 20 }, () =>
+          manager.session(dburi, async (_, given) => {
+            const { db, models } = given as unknown as AnySession
+            await db.update(models.task).set({ retries: sql`${models.task.retries} + 1` })
+          }),
+        ),
+      )
+      const { db, models } = await open({ autocommit: true })
+      const [row] = await db.select().from(models.task).where(eq(models.task.taskId, 'counter'))
+
+      expect(row?.retries).toBe(20)
+    })
+
+    it('updates on conflict', async () => {
+      const session = await open()
+      for (const status of ['STARTED', 'SUCCESS']) {
+        await session.db
+          .insert(session.models.task)
+          .values({ taskId: 'a', status })
+          .onConflictDoUpdate({ target: session.models.task.taskId, set: { status } })
+      }
+      const rows = await session.db.select().from(session.models.task)
+      await session.close()
+
+      expect(rows).toMatchObject([{ taskId: 'a', status: 'SUCCESS' }])
+    })
+
+    it('brings bytes, texts, numbers and times back as they were', async () => {
+      const session = await open()
+      const values = {
+        taskId: 'ü\u{1f600}"\'\\',
+        result: new Uint8Array([0, 1, 255, 128]),
+        dateDone: new Date('2026-03-08T02:30:00.123Z'),
+        retries: -2_147_483_648,
+        traceback: 'a\nb\u2028c',
+        args: null,
+      }
+      await session.db.insert(session.models.task).values(values)
+      const [row] = await session.db.select().from(session.models.task)
+      const [returned] = await session.db.update(session.models.task).set({ queue: 'q' }).returning()
+      await session.close()
+
+      expect(row?.result).toBeInstanceOf(Uint8Array)
+      for (const read of [row, returned]) {
+        expect({ ...read, result: new Uint8Array(read?.result ?? []) }).toMatchObject(values)
+      }
+    })
+
+    it('refuses SQL text that begins or ends a transaction, or holds a NUL', async () => {
+      const session = await open()
+      const db = await shared()
+      for (const text of ['begin', 'COMMIT', ' /* x */ rollback', 'select 1; commit', 'select \0 1']) {
+        for (const handle of [session.db, db]) {
+          const error = await causeOf(runText(handle, text))
+          expect(error, text).toHaveProperty('code', 'INVALID_STATEMENT')
+        }
+      }
+      await insert(session, 'a')
+      await session.commit()
+      await session.close()
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it('shows no bound parameter in an error', async () => {
+      const canary = 'canary-7f3a9c'
+      const session = await open()
+      await insert(session, canary)
+      await session.commit()
+      const failures = [
+        await failureOf(insert(session, canary)),
+        await session.rollback().then(() => failureOf((shared().then((db) => db.insert(session.models.task).values({ taskId: canary }))))),
+      ]
+      await session.close()
+
+      for (const failure of failures) expectNoTrace(failure, canary)
+    })
+
+    it('refuses writes in a read-only transaction', async () => {
+      const session = await open()
+      await session.begin({ readOnly: true })
+      expect(await idsIn(session.db, session.models)).toEqual([])
+      expect(await causeOf(insert(session, 'a'))).toBeInstanceOf(Error)
+      await session.rollback()
+      await insert(session, 'b')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['b'])
+    })
+
+    it('refuses to begin twice', async () => {
+      const session = await open()
+      await session.begin({ isolationLevel: 'serializable' })
+      await expect(session.begin()).rejects.toHaveProperty('code', 'IN_TRANSACTION')
+      await insert(session, 'a')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it('rejects who waits longer than poolTimeout, and serves the next one', async () => {
+      const options = { poolSize: 1, maxOverflow: 0, poolTimeout: 0.1 }
+      const holder = await open(options)
+      await insert(holder, 'a')
+      const waiter = await open(options)
+      const error = await causeOf(insert(waiter, 'b'))
+      await holder.commit()
+      await insert(waiter, 'c')
+      await waiter.commit()
+      await Promise.all([holder.close(), waiter.close()])
+
+      expect(error).toBeInstanceOf(PoolTimeoutError)
+      expect(String(error)).toMatch(/1 of 1 are checked out/)
+      expect(await ids()).toEqual(['a', 'c'])
+    })
+
+    it('stops waiting for a connection when the signal is aborted', async () => {
+      const options = { poolSize: 1, maxOverflow: 0 }
+      const holder = await open(options)
+      await insert(holder, 'a')
+      const controller = new AbortController()
+      const waiter = await open({ ...options, signal: controller.signal })
+      const waiting = causeOf(insert(waiter, 'b'))
+      controller.abort(new Error('enough'))
+
+      expect(await waiting).toHaveProperty('code', 'ABORTED')
+      expect(holder.engine.stats().waiting).toBe(0)
+      await holder.commit()
+      await Promise.all([holder.close(), waiter.close()])
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it.runIf(!subject.isStatic)('gives a short-lived session a connection of its own', async () => {
+      const session = await open({ shortLivedSessions: true })
+      const { engine } = session
+      const before = engine.stats().open
+      await insert(session, 'a')
+      await session.commit()
+      await insert(session, 'b')
+      await session.commit()
+      expect(engine.stats().checkedOut).toBe(1)
+      expect(engine.stats().open).toBe(before + 1)
+      await session.close()
+      await eventually(() => expect(engine.stats().open).toBe(before))
+
+      expect(await ids()).toEqual(['a', 'b'])
+    })
+
+    it.runIf(!subject.isStatic)('keeps no connection when it is not pooled', async () => {
+      await using unpooled = new SessionManager({ pooled: false })
+      await unpooled.session(dburi, async (_, session) => {
+        await insert(session as unknown as AnySession, 'a')
+      })
+      await eventually(() => expect(unpooled.stats().engines).toMatchObject([{ open: 0 }]))
+
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it('lets accepted work finish on dispose, and refuses what comes later', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      const disposed = manager.dispose({ grace: 5 })
+      await session.commit()
+      await session.close()
+      await disposed
+
+      await expect(manager.sessionFactory(dburi)).rejects.toBeInstanceOf(ClosedError)
+      await expect(manager.getEngine(dburi)).rejects.toBeInstanceOf(ClosedError)
+      expect(session.engine.stats()).toMatchObject({ open: 0, checkedOut: 0, waiting: 0 })
+    })
+
+    it('breaks what is still held when the grace of dispose is over', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      await manager.dispose({ grace: 0.05 })
+
+      expect(await causeOf(insert(session, 'b'))).toBeInstanceOf(Error)
+      await session.close()
+      expect(session.engine.stats().open).toBe(0)
+    })
+
+    it('creates the models once for sessions that come at the same time', async () => {
+      const sessions = await Promise.all(Array.from({ length: 20 }, () => open()))
+      const engine = await manager.getEngine(dburi)
+      const report = await manager.prepareModels(engine)
+      await Promise.all(sessions.map((session) => session.close()))
+
+      expect(new Set(sessions.map((session) => session.engine)).size).toBe(1)
+      expect(report.created.length).toBeGreaterThan(0)
+    })
+  })
+}
+
+/** Rejections come wrapped by Drizzle: what lies beneath, or `undefined` where nothing was rejected. */
+export async function causeOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
+  const failure = await failureOf(promise)
+  return failure instanceof Error && failure.constructor.name === 'DrizzleQueryError' ? failure.cause : failure
+}
+
+export async function failureOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
+  try {
+    await promise
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+export async function eventually(assertion: () => void): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    try {
+      assertion()
+      return
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  assertion()
+}
+
+function runText(db: Db, text: string): PromiseLike<unknown> {
+  const runner = db as unknown as { run?(query: unknown): PromiseLike<unknown> }
+  return runner.run === undefined ? db.execute(sql.raw(text)) : runner.run(sql.raw(text))
+}
+
+export function expectNoTrace(failure: unknown, canary: string): void {
+  expect(failure).toBeInstanceOf(Error)
+  for (const shown of everyText(failure)) expect(shown).not.toContain(canary)
+}
+
+function everyText(value: unknown): string[] {
+  const stacks = causes(value).map((cause) => (cause instanceof Error ? `${cause.message}\n${cause.stack}` : ''))
+  return [
+    String(value),
+    inspect(value, { depth: 10, showHidden: true }),
+    JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? String(part) : part)) ?? '',
+    ...stacks,
+  ]
+}

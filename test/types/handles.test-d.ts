@@ -1,0 +1,105 @@
+import { sql } from 'drizzle-orm'
+import type { LibSQLDatabase } from 'drizzle-orm/libsql'
+import { drizzle as libsql } from 'drizzle-orm/libsql'
+import { drizzle as pglite } from 'drizzle-orm/pglite'
+import { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
+import type { Adapter, Engine, EngineFor, Opens, Session, SessionFor } from 'drizzle-celery'
+import { registerAdapter, SessionManager } from 'drizzle-celery'
+import { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
+import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
+
+type Same<One, Other> =
+  (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false
+
+function assertType<_Claim extends true>(): void {}
+
+type PostgresJs = ReturnType<typeof postgresJs>
+type Pglite = ReturnType<typeof pglite>
+type Libsql = ReturnType<typeof libsql>
+type PostgresqlModels = ReturnType<typeof postgresqlModels>
+type SqliteModels = ReturnType<typeof sqliteModels>
+
+// A literal dburi gives the exact Drizzle handle.
+assertType<Same<EngineFor<'postgresql://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<'postgres://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<'POSTGRES://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<'db+postgresql+psycopg2://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<`postgresql://${string}`>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<'pglite:./data'>, Engine<'postgresql', Pglite>>>()
+assertType<Same<EngineFor<'postgresql+pglite://'>, Engine<'postgresql', Pglite>>>()
+assertType<Same<EngineFor<'file:x.db'>, Engine<'sqlite', Libsql>>>()
+assertType<Same<EngineFor<':memory:'>, Engine<'sqlite', Libsql>>>()
+assertType<Same<EngineFor<'db+sqlite:///results.sqlite'>, Engine<'sqlite', Libsql>>>()
+assertType<Same<EngineFor<'libsql://host?authToken=t'>, Engine<'sqlite', Libsql>>>()
+assertType<Same<EngineFor<'wss://host'>, Engine<'sqlite', Libsql>>>()
+
+// A scheme nobody opens gives nothing.
+assertType<Same<EngineFor<'mssql://h/db'>, never>>()
+
+// The models follow the dialect.
+assertType<Same<SessionFor<'postgresql://h/db'>, Session<'postgresql', PostgresJs, PostgresqlModels>>>()
+assertType<Same<SessionFor<'file:x.db'>, Session<'sqlite', Libsql, SqliteModels>>>()
+
+// A string gives a union that `switch` narrows to handles which can be called.
+export async function narrows(manager: SessionManager, dburi: string): Promise<void> {
+  const session = await manager.sessionFactory(dburi)
+  switch (session.dialect) {
+    case 'postgresql': {
+      assertType<Same<typeof session.db, PostgresJs>>()
+      const rows = await session.db.select().from(session.models.task)
+      const ids: (string | null)[] = rows.map((row) => row.taskId)
+      await session.db.insert(session.models.task).values({ taskId: ids[0] ?? null })
+      await session.db.execute(sql`select 1`)
+      break
+    }
+    case 'sqlite': {
+      assertType<Same<typeof session.db, Libsql>>()
+      await session.db.insert(session.models.task).values({ taskId: 't' })
+      break
+    }
+    default:
+      assertType<Same<typeof session, never>>()
+  }
+}
+
+// The work of manager.session() is typed by its dburi as well.
+export async function works(manager: SessionManager): Promise<void> {
+  const result: number = await manager.session('file:x.db', async (db, session) => {
+    assertType<Same<typeof db, Libsql>>()
+    const rows = await db.select().from(session.models.group)
+    return rows.length
+  })
+  await manager.session('postgresql://h/db', { poolSize: 1 }, async (db) => {
+    assertType<Same<typeof db, PostgresJs>>()
+    return result
+  })
+  const { engine, sessionMaker } = await manager.createSession(':memory:')
+  const database: LibSQLDatabase<Record<string, unknown>> = engine.db
+  await sessionMaker().db.batch([database.select().from(sqliteModels().task)])
+
+  // @ts-expect-error: only libSQL has batches
+  ;(await manager.getEngine('postgresql://h/db')).db.batch([])
+}
+
+// A manager's own models take the place of Celery's.
+export async function ownModels(): Promise<void> {
+  const { task } = sqliteModels()
+  const manager = new SessionManager({ models: { sqlite: { jobs: task } } })
+  const session = await manager.sessionFactory('file:x.db')
+  assertType<Same<typeof session.models, { jobs: typeof task }>>()
+}
+
+// A third party's scheme is typed by declaration merging.
+declare module 'drizzle-celery' {
+  interface Schemes {
+    duck: 'duck'
+  }
+  interface Drivers {
+    duck: Opens<'postgresql', Pglite>
+  }
+}
+
+export function registers(adapter: Adapter<'postgresql', Pglite>): void {
+  registerAdapter('duck', { dialect: 'postgresql', load: async () => adapter })
+  assertType<Same<EngineFor<'duck://h/db'>, Engine<'postgresql', Pglite>>>()
+}

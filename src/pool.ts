@@ -117,9 +117,15 @@ export class Pool<C extends Poolable> {
   async checkout({ signal, ownConnection }: CheckoutOptions = {}): Promise<Lease<C>> {
     const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', signal)
     if (ownConnection) member.isDoomed = true
+    let isReleased = false
     return {
       connection: member.connection,
-      release: () => this.#release(member),
+      release: () => {
+        if (isReleased) return
+        isReleased = true
+        member.isLeased = false
+        this.#returned(member)
+      },
     }
   }
 
@@ -279,12 +285,6 @@ export class Pool<C extends Poolable> {
         throw error
       },
     )
-  }
-
-  #release(member: Member<C>): void {
-    if (!member.isLeased) return
-    member.isLeased = false
-    this.#returned(member)
   }
 
   #returned(member: Member<C>): void {

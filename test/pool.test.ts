@@ -1,0 +1,460 @@
+import fc from 'fast-check'
+import { AbortedError, ClosedError, PoolTimeoutError } from 'drizzle-celery'
+import { describe, expect, it, vi } from 'vitest'
+import { type Lease, Pool, type Poolable, type PoolRules } from '../src/pool.ts'
+
+/** A connection that obeys the test. */
+class FakeConnection implements Poolable {
+  lost: Error | null = null
+  tainted = false
+  onLost: (() => void) | null = null
+  pings = 0
+  isClosed = false
+  readonly #open: Set<FakeConnection>
+  answersPings = true
+
+  constructor(open: Set<FakeConnection>) {
+    this.#open = open
+    open.add(this)
+  }
+
+  async ping(): Promise<void> {
+    this.pings++
+    if (!this.answersPings) throw new Error('no answer')
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    this.#open.delete(this)
+  }
+
+  discard(reason: Error): void {
+    this.lose(reason)
+  }
+
+  lose(reason = new Error('broke')): void {
+    if (this.lost !== null) return
+    this.lost = reason
+    this.#open.delete(this)
+    this.onLost?.()
+  }
+}
+
+const RULES: PoolRules = {
+  keep: 2,
+  limit: 3,
+  spread: 2,
+  timeout: 5,
+  recycle: -1,
+  prePing: true,
+  dropTainted: true,
+}
+
+function makePool(rules: Partial<PoolRules> = {}, connect?: (make: () => FakeConnection) => Promise<FakeConnection>) {
+  const open = new Set<FakeConnection>()
+  const made: FakeConnection[] = []
+  let peak = 0
+  const make = () => {
+    const connection = new FakeConnection(open)
+    made.push(connection)
+    peak = Math.max(peak, open.size)
+    return connection
+  }
+  const pool = new Pool<FakeConnection>(
+    async () => {
+      await Promise.resolve()
+      return connect === undefined ? make() : connect(make)
+    },
+    { ...RULES, ...rules },
+  )
+  return { pool, open, made, peak: () => peak }
+}
+
+const tick = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('a queue pool', () => {
+  it('keeps poolSize connections and closes what is beyond when it is returned', async () => {
+    const { pool, open } = makePool()
+    const leases = await Promise.all([pool.checkout(), pool.checkout(), pool.checkout()])
+    expect(pool.stats()).toMatchObject({ open: 3, checkedOut: 3, idle: 0 })
+
+    for (const lease of leases) lease.release()
+    await tick()
+
+    expect(open.size).toBe(2)
+    expect(pool.stats()).toMatchObject({ open: 2, checkedOut: 0, idle: 2 })
+  })
+
+  it('hands the same connection out again', async () => {
+    const { pool, made } = makePool()
+    for (let turn = 0; turn < 5; turn++) (await pool.checkout()).release()
+
+    expect(made).toHaveLength(1)
+    expect(made[0]?.pings).toBe(0)
+  })
+
+  it('never opens more than the limit, however many ask', async () => {
+    const { pool, peak } = makePool()
+    await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const lease = await pool.checkout()
+        await tick()
+        lease.release()
+      }),
+    )
+
+    expect(peak()).toBe(3)
+    expect(pool.stats()).toMatchObject({ checkedOut: 0, waiting: 0 })
+  })
+
+  it('serves waiters in the order in which they came', async () => {
+    const { pool } = makePool({ keep: 1, limit: 1, spread: 1 })
+    const held = await pool.checkout()
+    const served: number[] = []
+    const waiters = Array.from({ length: 100 }, (_, index) =>
+      pool.checkout().then((lease) => {
+        served.push(index)
+        lease.release()
+      }),
+    )
+    held.release()
+    await Promise.all(waiters)
+
+    expect(served).toEqual(Array.from({ length: 100 }, (_, index) => index))
+  })
+
+  it('rejects a waiter after poolTimeout with the numbers that explain it, and goes on', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const { pool } = makePool({ limit: 1, keep: 1 })
+      const held = await pool.checkout()
+      const waiting = expect(pool.checkout()).rejects.toThrow(/within 5 s: 1 of 1 are checked out/)
+      vi.advanceTimersByTime(4_999)
+      expect(pool.stats().waiting).toBe(1)
+      vi.advanceTimersByTime(1)
+      await waiting
+      held.release()
+
+      await expect(pool.checkout()).resolves.toBeDefined()
+      expect(pool.stats().waiting).toBe(0)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('lets a waiter go whose signal is aborted, and never starts for one aborted before', async () => {
+    const { pool, made } = makePool({ limit: 1, keep: 1 })
+    const held = await pool.checkout()
+    const controller = new AbortController()
+    const waiting = pool.checkout({ signal: controller.signal })
+    controller.abort('enough')
+
+    await expect(waiting).rejects.toBeInstanceOf(AbortedError)
+    await expect(pool.checkout({ signal: AbortSignal.abort() })).rejects.toBeInstanceOf(AbortedError)
+    held.release()
+    expect(pool.stats()).toMatchObject({ waiting: 0, checkedOut: 0 })
+    expect(made).toHaveLength(1)
+  })
+
+  it('gives a place back when a connect fails, and tells the one who asked', async () => {
+    let attempt = 0
+    const { pool, open } = makePool({}, async (make) => {
+      if (attempt++ % 2 === 0) throw new Error('refused')
+      return make()
+    })
+    const results = await Promise.allSettled(
+      Array.from({ length: 200 }, async () => {
+        const lease = await pool.checkout()
+        await tick()
+        if (Math.random() < 0.5) lease.connection.lose()
+        lease.release()
+      }),
+    )
+    await tick()
+
+    expect(results.some(({ status }) => status === 'rejected')).toBe(true)
+    expect(results.some(({ status }) => status === 'fulfilled')).toBe(true)
+    expect(pool.stats()).toEqual({ open: open.size, idle: open.size, checkedOut: 0, waiting: 0, running: 0 })
+  })
+
+  it('is not held up by one connect that hangs', async () => {
+    let isFirst = true
+    const { pool } = makePool({ limit: 5 }, async (make) => {
+      if (isFirst) {
+        isFirst = false
+        return new Promise(() => {})
+      }
+      return make()
+    })
+    const checkouts = Array.from({ length: 5 }, () => pool.checkout())
+
+    await expect(Promise.all(checkouts.slice(0, 4))).resolves.toHaveLength(4)
+    expect(pool.stats().waiting).toBe(1)
+  })
+
+  it('never hands on a connection that was lost while it was held', async () => {
+    const { pool } = makePool()
+    const first = await pool.checkout()
+    first.connection.lose()
+    expect(pool.stats()).toMatchObject({ open: 0, checkedOut: 0 })
+    first.release()
+    const second = await pool.checkout()
+
+    expect(second.connection).not.toBe(first.connection)
+    expect(pool.stats()).toMatchObject({ open: 1, checkedOut: 1 })
+  })
+
+  it('serves a waiter when a held connection is lost', async () => {
+    const { pool } = makePool({ limit: 1, keep: 1 })
+    const held = await pool.checkout()
+    const waiting = pool.checkout()
+    held.connection.lose()
+
+    await expect(waiting).resolves.toBeDefined()
+  })
+
+  it('never hands on a tainted connection', async () => {
+    const { pool, made } = makePool()
+    const first = await pool.checkout()
+    first.connection.tainted = true
+    first.release()
+    await tick()
+
+    expect(made[0]?.isClosed).toBe(true)
+    expect((await pool.checkout()).connection).toBe(made[1])
+  })
+
+  it('counts a second release for nothing', async () => {
+    const { pool } = makePool()
+    const first = await pool.checkout()
+    first.release()
+    const second = await pool.checkout()
+    first.release()
+
+    expect(second.connection).toBe(first.connection)
+    expect(pool.stats()).toMatchObject({ checkedOut: 1, idle: 0 })
+  })
+
+  it('gives a connection of its own that nobody had and nobody gets, within the limit', async () => {
+    const { pool, made, peak } = makePool()
+    const before = await Promise.all([pool.checkout(), pool.checkout(), pool.checkout()])
+    for (const lease of before) lease.release()
+    await tick()
+    const own = await pool.checkout({ ownConnection: true })
+    expect(before.map((lease) => lease.connection)).not.toContain(own.connection)
+    const others = await Promise.all([pool.checkout(), pool.checkout()])
+    own.release()
+    for (const other of others) other.release()
+    await tick()
+
+    expect(own.connection.isClosed).toBe(true)
+    expect(peak()).toBe(3)
+    expect(made.length).toBeGreaterThan(3)
+  })
+})
+
+describe('pre-ping', () => {
+  const idleFor = async (milliseconds: number, run: (advance: () => void) => Promise<void>) => {
+    const now = performance.now()
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(now)
+    try {
+      await run(() => clock.mockReturnValue(now + milliseconds))
+    } finally {
+      clock.mockRestore()
+    }
+  }
+
+  it('asks a connection for a sign of life only if it was idle for more than a second', async () => {
+    await idleFor(999, async (advance) => {
+      const { pool, made } = makePool()
+      ;(await pool.checkout()).release()
+      advance()
+      ;(await pool.checkout()).release()
+      expect(made[0]?.pings).toBe(0)
+    })
+    await idleFor(1_001, async (advance) => {
+      const { pool, made } = makePool()
+      ;(await pool.checkout()).release()
+      advance()
+      ;(await pool.checkout()).release()
+      ;(await pool.checkout()).release()
+      expect(made[0]?.pings).toBe(1)
+    })
+  })
+
+  it('replaces a connection that does not answer, without the caller noticing', async () => {
+    await idleFor(1_001, async (advance) => {
+      const { pool, made } = makePool()
+      const leases = await Promise.all([pool.checkout(), pool.checkout()])
+      for (const lease of leases) {
+        lease.connection.answersPings = false
+        lease.release()
+      }
+      advance()
+      const lease = await pool.checkout()
+
+      expect(lease.connection).toBe(made[2])
+      expect(made[0]?.lost).toBeInstanceOf(Error)
+    })
+  })
+
+  it('replaces a connection that is older than poolRecycle', async () => {
+    await idleFor(35_000, async (advance) => {
+      const { pool, made } = makePool({ recycle: 30 })
+      ;(await pool.checkout()).release()
+      advance()
+      const lease = await pool.checkout()
+
+      expect(lease.connection).toBe(made[1])
+      expect(made[0]).toMatchObject({ isClosed: true, pings: 0 })
+    })
+  })
+})
+
+describe('single statements', () => {
+  it('run side by side on connections that nobody holds', async () => {
+    const { pool, made } = makePool()
+    const users = new Map<FakeConnection, number>()
+    await Promise.all(
+      Array.from({ length: 64 }, () =>
+        pool.share(async (connection) => {
+          users.set(connection, (users.get(connection) ?? 0) + 1)
+          await tick()
+        }),
+      ),
+    )
+
+    expect(made).toHaveLength(2)
+    expect([...users.values()].reduce((sum, count) => sum + count, 0)).toBe(64)
+    expect(Math.min(...users.values())).toBeGreaterThan(16)
+  })
+
+  it('never run on a connection that somebody holds', async () => {
+    const { pool } = makePool()
+    const lease = await pool.checkout()
+    const used = await Promise.all(Array.from({ length: 20 }, () => pool.share(async (connection) => connection)))
+
+    expect(used).not.toContain(lease.connection)
+  })
+
+  it('wait when all connections are held, and do not starve who wants to hold one', async () => {
+    const { pool } = makePool({ limit: 1, keep: 1, spread: 1 })
+    const order: string[] = []
+    const held = await pool.checkout()
+    const first = pool.share(async () => order.push('statement 1'))
+    const lease = pool.checkout().then((granted) => {
+      order.push('holder')
+      return granted
+    })
+    const second = pool.share(async () => order.push('statement 2'))
+    held.release()
+    await first
+    ;(await lease).release()
+    await second
+
+    expect(order).toEqual(['statement 1', 'holder', 'statement 2'])
+  })
+
+  it('pass their failure on and free the connection', async () => {
+    const { pool } = makePool()
+    await expect(pool.share(() => Promise.reject(new Error('no')))).rejects.toThrow('no')
+
+    expect(pool.stats()).toMatchObject({ running: 0, idle: 1 })
+  })
+})
+
+describe('dispose', () => {
+  it('rejects waiters, lets holders finish, and closes everything', async () => {
+    const { pool, open } = makePool({ limit: 1, keep: 1 })
+    const held = await pool.checkout()
+    const waiting = expect(pool.checkout()).rejects.toBeInstanceOf(ClosedError)
+    const disposed = pool.dispose(5)
+    await waiting
+    expect(open.size).toBe(1)
+    held.release()
+    await disposed
+
+    expect(open.size).toBe(0)
+    expect(pool.dispose(5)).toBe(pool.dispose(1))
+    await expect(pool.checkout()).rejects.toBeInstanceOf(ClosedError)
+    await expect(pool.share(async () => 1)).rejects.toBeInstanceOf(ClosedError)
+  })
+
+  it('breaks what is held when the grace is over', async () => {
+    const { pool, open } = makePool()
+    const held = await pool.checkout()
+    await pool.dispose(0.01)
+
+    expect(held.connection.lost).toBeInstanceOf(ClosedError)
+    expect(open.size).toBe(0)
+  })
+
+  it('closes a connection that arrives too late', async () => {
+    let arrive = () => {}
+    const { pool, open } = makePool({}, (make) => new Promise((resolve) => (arrive = () => resolve(make()))))
+    const waiting = expect(pool.checkout()).rejects.toBeInstanceOf(ClosedError)
+    await tick()
+    const disposed = pool.dispose(5)
+    arrive()
+    await Promise.all([waiting, disposed])
+
+    expect(open.size).toBe(0)
+  })
+})
+
+it('a pool that keeps nothing opens and closes a connection for each use', async () => {
+  const { pool, made, open } = makePool({ keep: 0, limit: Number.POSITIVE_INFINITY })
+  for (let turn = 0; turn < 3; turn++) (await pool.checkout()).release()
+  await pool.share(async () => {})
+  await tick()
+
+  expect(made).toHaveLength(4)
+  expect(open.size).toBe(0)
+})
+
+it('counters stay right and nobody is forgotten, whatever happens in whatever order', async () => {
+  const action = fc.constantFrom('checkout', 'own', 'share', 'release', 'lose', 'taint', 'fail connect', 'turn')
+  await fc.assert(
+    fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
+      let failing = 0
+      const { pool, open, peak } = makePool({}, async (make) => {
+        if (failing > 0) {
+          failing--
+          throw new Error('refused')
+        }
+        return make()
+      })
+      const leases: Lease<FakeConnection>[] = []
+      const pending: Promise<unknown>[] = []
+      const take = (checkout: Promise<Lease<FakeConnection>>) =>
+        pending.push(checkout.then((lease) => leases.push(lease)).catch((error: unknown) => error))
+      for (const next of actions) {
+        if (next === 'checkout') take(pool.checkout())
+        if (next === 'own') take(pool.checkout({ ownConnection: true }))
+        if (next === 'share') pending.push(pool.share(tick).catch((error: unknown) => error))
+        if (next === 'release') leases.shift()?.release()
+        if (next === 'lose') leases[0]?.connection.lose()
+        if (next === 'taint' && leases[0] !== undefined) leases[0].connection.tainted = true
+        if (next === 'fail connect') failing++
+        if (next === 'turn') await tick()
+        expect(pool.stats().open).toBeLessThanOrEqual(RULES.limit)
+      }
+      failing = 0
+      for (let turn = 0; turn < 200 && pool.stats().waiting > 0; turn++) {
+        leases.shift()?.release()
+        await tick()
+      }
+      const failures = await Promise.all(pending)
+      for (const lease of leases) lease.release()
+      await tick()
+
+      expect(failures.filter((failure) => failure instanceof PoolTimeoutError)).toEqual([])
+      expect(peak()).toBeLessThanOrEqual(RULES.limit)
+      expect(pool.stats()).toEqual({ open: open.size, idle: open.size, checkedOut: 0, waiting: 0, running: 0 })
+      expect(open.size).toBeLessThanOrEqual(RULES.keep)
+      await pool.dispose(1)
+      expect(open.size).toBe(0)
+    }),
+    { numRuns: 300 },
+  )
+})

@@ -1,0 +1,24 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+
+const src = fileURLToPath(new URL('./src/', import.meta.url))
+const isLong = (process.env['LONG'] ?? '') !== ''
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^drizzle-celery$/, replacement: `${src}index.ts` },
+      { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1.ts` },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/fixtures/global-setup.ts'],
+    // Processes, not threads: a native driver that aborts takes its own test file along, not the run.
+    pool: 'forks',
+    // Two cores: two files beside the servers and children that some of them start.
+    maxWorkers: 2,
+    testTimeout: isLong ? 600_000 : 30_000,
+    hookTimeout: 60_000,
+  },
+})

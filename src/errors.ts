@@ -7,11 +7,13 @@
  * ├─ OptionError              an option is unknown, refused or wrong    UNKNOWN_OPTION, REFUSED_OPTION, INVALID_OPTION
  * ├─ MissingDriverError       the adapter's package is not installed    MISSING_DRIVER
  * ├─ ConnectError             no connection could be opened             CONNECT_FAILED, CONNECT_TIMEOUT, …
+ * ├─ DatabaseLockedError      another process has the files open        DATABASE_LOCKED
  * ├─ PoolTimeoutError         all connections stayed in use             POOL_TIMEOUT
  * ├─ ConnectionLostError      it broke; the outcome is unknown          CONNECTION_LOST
  * ├─ StatementTimeoutError    no answer within the statement deadline   STATEMENT_TIMEOUT
  * ├─ AbortedError             the caller's AbortSignal fired            ABORTED
  * ├─ ContentionError          others held the database; not done        CONTENTION
+ * ├─ StorageError             the database file cannot be used          STORAGE_FULL, STORAGE_READ_ONLY, …
  * ├─ PendingRollbackError     the transaction is gone: rollback first   PENDING_ROLLBACK
  * ├─ TransactionAbortedError  commit of a failed transaction            TRANSACTION_ABORTED
  * ├─ ClosedError              used after close or dispose               CLOSED
@@ -86,25 +88,50 @@ export type ConnectErrorCode =
   | 'TLS_REFUSED'
   | 'TLS_FAILED'
   | 'NO_SUITABLE_HOST'
+  | 'FILE_UNUSABLE'
 
-/** Where a connection was to go: a host and port, or the path of a Unix socket. */
-export type ConnectTarget = { readonly host: string; readonly port: number } | { readonly path: string }
+/** Where a connection was to go: a host and port, the path of a Unix socket, or a database file. */
+export type ConnectTarget =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string }
+  | { readonly file: string }
 
 /**
  * No connection could be opened; nothing was done. `CONNECT_FAILED` and `CONNECT_TIMEOUT` may pass by themselves,
- * `TLS_REFUSED` (the server has no TLS) and `TLS_FAILED` (it could not prove who it is) want a change of settings.
+ * `TLS_REFUSED` (the server has no TLS), `TLS_FAILED` (it could not prove who it is) and `FILE_UNUSABLE` (no such
+ * directory, no right to it, no SQLite database) want a change of settings.
  */
 export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
   readonly host: string | null
   readonly port: number | null
   /** The path of the Unix socket, when it was one. */
   readonly socket: string | null
+  /** The path of the database file, when it was one. */
+  readonly file: string | null
 
   constructor(code: ConnectErrorCode, target: ConnectTarget, message: string, options?: ErrorOptions) {
     super(code, message, options)
     this.host = 'host' in target ? target.host : null
     this.port = 'port' in target ? target.port : null
     this.socket = 'path' in target ? target.path : null
+    this.file = 'file' in target ? target.file : null
+  }
+}
+
+/**
+ * The files of the database are open already, in another process or in another engine of this one, and it can be
+ * opened once only. Nothing was touched; it may pass by itself.
+ */
+export class DatabaseLockedError extends DrizzleCeleryError<'DATABASE_LOCKED'> {
+  /** Whose process has it open. */
+  readonly pid: number
+  /** Where the database is. */
+  readonly path: string
+
+  constructor(path: string, pid: number, reason: string) {
+    super('DATABASE_LOCKED', `Cannot open the database ${path}: ${reason}`)
+    this.pid = pid
+    this.path = path
   }
 }
 
@@ -147,6 +174,22 @@ export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
 export class ContentionError extends DrizzleCeleryError<'CONTENTION'> {
   constructor(message: string, options?: ErrorOptions) {
     super('CONTENTION', message, options)
+  }
+}
+
+export type StorageErrorCode = 'STORAGE_FULL' | 'STORAGE_READ_ONLY' | 'STORAGE_CORRUPT' | 'STORAGE_FAILED'
+
+/**
+ * The file of the database could not be read or written; the statement was not done. `STORAGE_FULL` and
+ * `STORAGE_FAILED` may pass when there is room or the disk is back, the others want a person.
+ */
+export class StorageError extends DrizzleCeleryError<StorageErrorCode> {
+  /** The path of the database file. */
+  readonly path: string
+
+  constructor(code: StorageErrorCode, path: string, message: string, options?: ErrorOptions) {
+    super(code, message, options)
+    this.path = path
   }
 }
 

@@ -1,0 +1,103 @@
+import { is, SQL, StringChunk, Table, View } from 'drizzle-orm'
+import { SchemaError } from '../errors.ts'
+
+/** One thing the models ask for, and how it is made. */
+export interface Definition {
+  readonly kind: 'table' | 'sequence'
+  readonly name: string
+  /** The schema its model names; undefined leaves the choice to the database. */
+  readonly schema: string | undefined
+  /** What reports and errors call it. */
+  readonly label: string
+  /** The statements that make it in `schema`, in order. Nothing in them alters or removes what is there. */
+  statements(schema: string): readonly string[]
+}
+
+/** Reads one export: its definition, or undefined for what a dialect has no word for. */
+export type Define = (value: unknown, name: string) => Definition | undefined
+
+/**
+ * The definitions in what a user exports for drizzle-kit. Relations and everything that is no part of a schema are
+ * passed over, as drizzle-kit does; a part of a schema that cannot be expressed is refused by its name.
+ */
+export function definitionsOf(models: Record<string, unknown>, define: Define): Definition[] {
+  const seen = new Map<unknown, Definition>()
+  for (const [name, value] of Object.entries(models)) {
+    if (seen.has(value)) continue
+    const definition = define(value, name)
+    if (definition !== undefined) seen.set(value, definition)
+    else if (is(value, Table)) throw unsupported(name, 'it is a table of another dialect')
+    else if (is(value, View)) throw unsupported(name, 'it is a view')
+  }
+
+  const definitions = [...seen.values()]
+  refuseDuplicates(definitions)
+  // A table's default may draw on a sequence, never the other way round.
+  return definitions.sort((one, other) => Number(one.kind === 'table') - Number(other.kind === 'table'))
+}
+
+function refuseDuplicates(definitions: readonly Definition[]): void {
+  const labels = new Set<string>()
+  for (const { label } of definitions) {
+    if (labels.has(label)) throw new SchemaError('SCHEMA_NAME_TAKEN', `Two models are called "${label}"`)
+    labels.add(label)
+  }
+}
+
+/** Says that a model is beyond what is created at run time. */
+export function unsupported(name: string, reason: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_UNSUPPORTED',
+    `Cannot prepare "${name}": ${reason}, which prepareModels cannot create. Nothing was created. ` +
+      'Use drizzle-kit migrations for these models.',
+  )
+}
+
+/** Quotes an identifier, refusing what the database would cut short or misread. */
+export function quoteIdentifier(name: string, maxBytes: number): string {
+  refuseBadName(name, maxBytes)
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/** Refuses a name that no statement can carry, before any statement is sent. */
+export function refuseBadName(name: string, maxBytes: number): void {
+  if (name === '' || name.includes('\0')) {
+    const what = name === '' ? 'an empty name' : `the name ${JSON.stringify(name)}: it holds a NUL character`
+    throw new SchemaError('SCHEMA_INVALID_NAME', `Cannot use ${what}`)
+  }
+  const bytes = Buffer.byteLength(name)
+  if (bytes > maxBytes) {
+    throw new SchemaError(
+      'SCHEMA_INVALID_NAME',
+      `Cannot use the name "${name}": it has ${bytes} bytes and the database keeps ${maxBytes}`,
+    )
+  }
+}
+
+/** A column's default as SQL text; undefined when it is of a kind that cannot be written down yet. */
+export function defaultText(column: {
+  readonly default: unknown
+  mapToDriverValue(value: unknown): unknown
+}): string | undefined {
+  if (is(column.default, SQL)) return staticText(column.default)
+  const value = column.mapToDriverValue(column.default)
+  switch (typeof value) {
+    case 'number':
+    case 'bigint':
+      return String(value)
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'string':
+      return value.includes('\0') ? undefined : `'${value.replaceAll("'", "''")}'`
+    default:
+      return undefined
+  }
+}
+
+/** SQL without parameters or references, as it was written. */
+function staticText(expression: SQL): string | undefined {
+  const { queryChunks } = expression
+  return queryChunks.every((chunk) => is(chunk, StringChunk))
+    ? queryChunks.flatMap(({ value }) => value).join('')
+    : undefined
+}

@@ -1,0 +1,24 @@
+import { SchemaError, type SchemaErrorCode } from '../errors.ts'
+
+export interface Trouble {
+  /** What could not be prepared, as reports call it. */
+  readonly labels: readonly string[]
+  /** The DDL of what is missing. */
+  readonly statements: readonly string[]
+  readonly grant?: string | undefined
+  readonly cause: unknown
+}
+
+/** The one error of a failed preparation: what, why, and the SQL that somebody with the right to could run. */
+export function schemaError(code: SchemaErrorCode, reason: string, trouble: Trouble): SchemaError {
+  const { labels, statements, grant, cause } = trouble
+  const parts = [`Cannot prepare ${labels.join(', ')}: ${reason}. Nothing was created.`]
+  if (statements.length > 0) parts.push(`What is missing:\n${statements.join(';\n')};`)
+  if (grant !== undefined) parts.push(`What would let this role do it:\n${grant};`)
+
+  return new SchemaError(code, parts.join('\n'), {
+    statements,
+    ...(grant !== undefined && { grant }),
+    ...(cause !== undefined && { cause }),
+  })
+}

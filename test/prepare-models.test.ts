@@ -1,0 +1,760 @@
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { PGlite } from '@electric-sql/pglite'
+import { type Client, createClient } from '@libsql/client'
+import { relations, sql } from 'drizzle-orm'
+import { drizzle as drizzleLibsql } from 'drizzle-orm/libsql'
+import * as pg from 'drizzle-orm/pg-core'
+import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
+import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
+import * as sqlite from 'drizzle-orm/sqlite-core'
+import postgres from 'postgres'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { SchemaError } from '../src/errors.ts'
+import { resultModels as postgresqlModels } from '../src/models/postgresql.ts'
+import { resultModels as sqliteModels } from '../src/models/sqlite.ts'
+import { type PreparedModels, prepareModels } from '../src/schema/prepare-models.ts'
+import { askPostgres, postgresqlCatalogue, sqliteCatalogue } from './fixtures/catalogue.ts'
+import { CeleryPeer, celeryDdl } from './fixtures/celery/peer.ts'
+import { type Child, scenario, startChild } from './fixtures/child-run.ts'
+import { isLong, loops } from './fixtures/loops.ts'
+import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const directory = mkdtempSync(join(tmpdir(), 'dc-prepare-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+const POSTGRESQL_NAMES = ['task_id_sequence', 'taskset_id_sequence', 'celery_taskmeta', 'celery_tasksetmeta']
+
+/** The statements of the migration that drizzle-kit generated. */
+function generated(dialect: string): string[] {
+  const folder = join(root, 'drizzle', dialect)
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .flatMap((file) => readFileSync(join(folder, file), 'utf8').split('--> statement-breakpoint'))
+}
+
+async function schemaErrorOf(work: Promise<unknown>): Promise<SchemaError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof SchemaError)) throw new Error('Not refused with a SchemaError', { cause: error })
+  return error
+}
+
+describeNeeding('postgresql', 'prepareModels on PostgreSQL', () => {
+  const database = freshPostgres()
+  const ask = (text: string) => askPostgres(database.dburi, text)
+  const catalogue = (schema?: string) => postgresqlCatalogue(database.dburi, schema)
+  beforeEach(async () => {
+    await ask('drop schema public cascade; create schema public; drop schema if exists app cascade')
+  })
+
+  /** Prepares on a connection of its own, and tells what went over it. */
+  async function prepare(
+    models: Record<string, unknown> = { ...postgresqlModels() },
+    connection: Record<string, string> = {},
+  ): Promise<{ report: Promise<PreparedModels>; statements: string[]; notices: unknown[] }> {
+    const statements: string[] = []
+    const notices: unknown[] = []
+    const client = postgres(database.dburi, {
+      max: 1,
+      fetch_types: false,
+      connection,
+      debug: (_, text) => statements.push(text),
+      onnotice: (notice) => notices.push(notice),
+    })
+    const report = prepareModels({ dialect: 'postgresql', db: drizzlePostgres({ client }) }, models)
+    await report.catch(() => {}).finally(() => client.end())
+    return { report, statements, notices }
+  }
+
+  const count = (statements: string[], pattern: RegExp) =>
+    statements.filter((text) => pattern.test(text)).length
+
+  it('creates what is missing and reports it', async () => {
+    const report = await (await prepare()).report
+
+    expect(report).toEqual({ created: POSTGRESQL_NAMES, present: [], milliseconds: expect.any(Number) })
+    expect(await (await prepare()).report).toMatchObject({ created: [], present: POSTGRESQL_NAMES })
+  })
+
+  it('makes the database that drizzle-kit’s migration makes', async () => {
+    for (const statement of generated('postgresql')) await ask(statement)
+    const expected = await catalogue()
+    await ask('drop schema public cascade; create schema public')
+
+    await (await prepare()).report
+
+    expect(await catalogue()).toEqual(expected)
+  })
+
+  it('asks one question when all is there, without a lock or a notice', async () => {
+    await prepare()
+
+    const { report, statements, notices } = await prepare()
+
+    expect((await report).created).toEqual([])
+    expect(statements).toHaveLength(1)
+    expect(statements[0]).toMatch(/^select/)
+    expect(statements[0]).not.toMatch(/lock/i)
+    expect(notices).toEqual([])
+  })
+
+  it('leaves tables of Celery’s as they are', async () => {
+    for (const statement of celeryDdl('postgresql')) await ask(statement)
+    const before = await catalogue()
+
+    const { report, statements } = await prepare()
+
+    expect((await report).created).toEqual([])
+    expect(statements).toHaveLength(1)
+    expect(await catalogue()).toEqual(before)
+  })
+
+  it('creates a sequence that an existing table lacks', async () => {
+    for (const statement of celeryDdl('postgresql')) await ask(statement)
+    await ask('drop sequence taskset_id_sequence')
+
+    expect((await (await prepare()).report).created).toEqual(['taskset_id_sequence'])
+  })
+
+  it('puts a second set of tables beside the first', async () => {
+    await prepare()
+
+    const { report } = await prepare({ ...postgresqlModels({ tableNames: { task: 'jobs', group: 'sets' } }) })
+
+    expect(await report).toMatchObject({
+      created: ['jobs', 'sets'],
+      present: ['task_id_sequence', 'taskset_id_sequence'],
+    })
+  })
+
+  it('finds tables wherever search_path leads, and creates in its first schema', async () => {
+    await ask('create schema app')
+    await prepare()
+
+    const behind = await prepare(undefined, { search_path: 'app,public' })
+    const alone = await prepare(undefined, { search_path: 'app' })
+
+    expect((await behind.report).created).toEqual([])
+    expect((await alone.report).created).toEqual(POSTGRESQL_NAMES)
+    const columns = await ask(
+      `select pg_get_expr(adbin, adrelid) as "default" from pg_attrdef where adrelid = 'app.celery_taskmeta'::regclass`,
+    )
+    expect(columns).toEqual([{ default: `nextval('app.task_id_sequence'::regclass)` }])
+  })
+
+  it('is not misled by a temporary table or by an operator in another schema', async () => {
+    await ask(`create function public.always(text, text) returns bool language sql as 'select true'`)
+    await ask('create operator public.= (leftarg = text, rightarg = text, function = public.always)')
+    const client = postgres(database.dburi, { max: 1, connection: { search_path: 'public,pg_catalog' } })
+    await client.unsafe('create temp table celery_taskmeta (id int)')
+
+    const report = await prepareModels(
+      { dialect: 'postgresql', db: drizzlePostgres({ client }) },
+      { ...postgresqlModels() },
+    )
+    await client.end()
+
+    expect(report.created).toEqual(POSTGRESQL_NAMES)
+  })
+
+  it('looks again under read committed, whatever the database’s default', async () => {
+    const { report, statements } = await prepare(undefined, { default_transaction_isolation: 'serializable' })
+
+    expect((await report).created).toEqual(POSTGRESQL_NAMES)
+    expect(count(statements, /isolation level read committed/i)).toBe(1)
+  })
+
+  describe('with a role that may not create', () => {
+    const role = `dc_models_role_${process.pid}`
+    beforeEach(async () => {
+      await ask(`drop role if exists ${role}; create role ${role}`)
+      await ask(`grant usage on schema public to ${role}`)
+      return async () => {
+        await ask(`drop owned by ${role}; drop role ${role}`)
+      }
+    })
+
+    it('works when the tables are there', async () => {
+      await prepare()
+
+      const { report, statements } = await prepare(undefined, { role })
+
+      expect((await report).created).toEqual([])
+      expect(statements).toHaveLength(1)
+    })
+
+    it('throws one error with the DDL and the GRANT, and does not try again', async () => {
+      const { report, statements } = await prepare(undefined, { role })
+      const error = await schemaErrorOf(report)
+
+      expect(error.code).toBe('SCHEMA_PERMISSION')
+      expect(error.grant).toBe(`GRANT USAGE, CREATE ON SCHEMA "public" TO "${role}"`)
+      expect(error.message).toContain(error.grant)
+      expect(error.message).toContain('CREATE TABLE "public"."celery_taskmeta"')
+      expect(error.cause).toBeDefined()
+      expect(count(statements, /^create/i)).toBe(1)
+      expect(count(statements, /^begin/i)).toBe(1)
+
+      await ask(error.grant ?? '')
+      expect((await (await prepare(undefined, { role })).report).created).toEqual(POSTGRESQL_NAMES)
+    })
+
+    it('gives statements that somebody else can run', async () => {
+      const { report } = await prepare(undefined, { role })
+      const { statements } = await schemaErrorOf(report)
+
+      for (const statement of statements) await ask(statement)
+
+      expect((await (await prepare(undefined, { role })).report).created).toEqual([])
+    })
+
+    it('says so when it may not even look into the schema', async () => {
+      await prepare()
+      await ask(`revoke usage on schema public from ${role}`)
+
+      const named = await prepare(
+        { ...postgresqlModels({ schemas: { task: 'public', group: 'public' } }) },
+        { role },
+      )
+      const unnamed = await prepare(undefined, { role })
+
+      for (const { report, statements } of [named, unnamed]) {
+        const error = await schemaErrorOf(report)
+        expect(error.code).toBe('SCHEMA_PERMISSION')
+        expect(error.grant).toContain(`ON SCHEMA "public" TO "${role}"`)
+        expect(count(statements, /^begin/i)).toBe(count(statements, /^create/i))
+      }
+    })
+  })
+
+  it('says that the connection may only read', async () => {
+    const { report, statements } = await prepare(undefined, { default_transaction_read_only: 'on' })
+    const error = await schemaErrorOf(report)
+
+    expect(error.code).toBe('SCHEMA_READ_ONLY')
+    expect(error.statements[0]).toBe('CREATE SEQUENCE "public"."task_id_sequence"')
+    expect(count(statements, /^create/i)).toBe(1)
+  })
+
+  it('never creates a schema, and says how to', async () => {
+    const named = await prepare({ ...postgresqlModels({ schemas: { task: 'app', group: 'app' } }) })
+    const unnamed = await prepare(undefined, { search_path: 'app' })
+
+    for (const { report, statements } of [named, unnamed]) {
+      const error = await schemaErrorOf(report)
+      expect(error.code).toBe('SCHEMA_MISSING_SCHEMA')
+      expect(error.statements[0]).toBe('CREATE SCHEMA "app"')
+      expect(count(statements, /^(?!select)/i)).toBe(0)
+    }
+  })
+
+  it('says that a name is taken by something that does not serve', async () => {
+    await ask('create sequence celery_taskmeta')
+
+    const { report, statements } = await prepare()
+
+    expect(await schemaErrorOf(report)).toMatchObject({ code: 'SCHEMA_NAME_TAKEN' })
+    expect(statements).toHaveLength(1)
+  })
+
+  it('accepts a view in the place of a table', async () => {
+    await prepare()
+    await ask('create schema app; create table app.tasks (id int)')
+    await ask('drop table celery_taskmeta; create view celery_taskmeta as select * from app.tasks')
+
+    expect((await (await prepare()).report).created).toEqual([])
+  })
+
+  it('throws what the server refuses as it is said, at once', async () => {
+    const broken = pg.pgTable('broken', { id: pg.integer('id').default(sql.raw('no_such_function()')) })
+
+    const { report, statements } = await prepare({ broken })
+    const error = await schemaErrorOf(report)
+
+    expect(error.code).toBe('SCHEMA_REFUSED')
+    expect(error.message).toContain('no_such_function() does not exist')
+    expect(count(statements, /^create/i)).toBe(1)
+  })
+
+  /** Somebody who creates the first thing, or all of it, takes no lock of ours, and waits before the end. */
+  async function celeryInside(
+    statements: string[],
+  ): Promise<{ end(how: 'commit' | 'rollback'): Promise<void> }> {
+    const client = postgres(database.dburi, { max: 1 })
+    await client.unsafe('begin')
+    for (const statement of statements) await client.unsafe(statement)
+    return {
+      end: async (how) => {
+        await client.unsafe(how)
+        await client.end()
+      },
+    }
+  }
+
+  it('gives up on a lock after 5 s, and leaves nothing behind', { timeout: 60_000 }, async () => {
+    const celery = await celeryInside(celeryDdl('postgresql').slice(0, 1))
+
+    const { report, statements } = await prepare()
+    const error = await schemaErrorOf(report)
+    await celery.end('rollback')
+
+    expect(error.code).toBe('SCHEMA_LOCK_TIMEOUT')
+    expect(count(statements, /^begin/i)).toBe(1)
+    expect(await ask(`select relname from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([])
+  })
+
+  it('looks again when somebody without our lock was faster', { timeout: 60_000 }, async () => {
+    const celery = await celeryInside(celeryDdl('postgresql'))
+
+    const preparing = prepare()
+    // It waits for the name that the other transaction has taken and not yet committed.
+    const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    await expect.poll(() => ask(blocked), { timeout: 20_000 }).toHaveLength(1)
+    await celery.end('commit')
+    const { report, statements } = await preparing
+
+    expect(await report).toMatchObject({ created: [], present: POSTGRESQL_NAMES })
+    expect(count(statements, /^create sequence/i)).toBe(1)
+  })
+
+  describe('in a race', () => {
+    const racers = 32
+    const rounds = loops(5, 20)
+
+    it(`${racers} processes × ${rounds} rounds all succeed`, { timeout: 300_000 }, async () => {
+      await (await prepare()).report
+      const expected = await catalogue()
+      await using children = await startRacers(racers, database.dburi)
+
+      const times: number[] = []
+      for (let round = 0; round < rounds; round++) {
+        await ask('drop schema public cascade; create schema public')
+        const reports = await children.prepare()
+
+        expect(reports.flatMap(({ created }) => created).sort()).toEqual([...POSTGRESQL_NAMES].sort())
+        expect(await catalogue()).toEqual(expected)
+        times.push(...reports.map(({ milliseconds }) => milliseconds))
+      }
+      tell('PostgreSQL', racers, rounds, times)
+    })
+
+    describeNeeding('python celery', 'against real Celery', () => {
+      const each = loops(6, 16)
+
+      it(`${each} of ours and ${each} create_all × ${rounds} rounds all succeed`, {
+        timeout: 300_000,
+      }, async () => {
+        const celeryUrl = database.dburi.replace('postgresql:', 'postgresql+psycopg2:')
+        using peers = await startPeers(each)
+        await using children = await startRacers(each, database.dburi)
+
+        const times: number[] = []
+        for (let round = 0; round < rounds; round++) {
+          await ask('drop schema public cascade; create schema public')
+          const [reports] = await Promise.all([children.prepare(), peers.prepare(celeryUrl)])
+
+          expect(await (await prepare()).report).toMatchObject({ created: [], present: POSTGRESQL_NAMES })
+          times.push(...reports.map(({ milliseconds }) => milliseconds))
+        }
+        tell('PostgreSQL with Celery', each, rounds, times)
+      })
+    })
+  })
+})
+
+/** PGlite needs seconds to start: the tests that have no wish but a PostgreSQL share one, each with tables of its own. */
+const pglite = new PGlite()
+const pgliteDb = drizzlePglite({ client: pglite })
+beforeAll(() => pglite.waitReady, 120_000)
+afterAll(() => pglite.close())
+
+describe('prepareModels on PGlite', () => {
+  it('creates what is missing once, from fifty callers at once', async () => {
+    const target = { dialect: 'postgresql', db: pgliteDb } as const
+
+    const reports = await Promise.all(
+      Array.from({ length: 50 }, () => prepareModels(target, { ...postgresqlModels() })),
+    )
+
+    expect(reports.flatMap(({ created }) => created)).toEqual(POSTGRESQL_NAMES)
+    expect(reports.filter(({ present }) => present.length === POSTGRESQL_NAMES.length)).toHaveLength(49)
+  })
+})
+
+describe('prepareModels on libSQL', () => {
+  let files = 0
+  let path = ''
+  let client: Client
+  beforeEach(() => {
+    files += 1
+    path = join(directory, `${files}.sqlite`)
+    client = createClient({ url: `file:${path}` })
+    return () => client.close()
+  })
+  const names = ['celery_taskmeta', 'celery_tasksetmeta']
+
+  /** Prepares, and tells the statements that went through Drizzle. */
+  async function prepare(models: Record<string, unknown> = { ...sqliteModels() }, of = client) {
+    const statements: string[] = []
+    const db = drizzleLibsql({ client: of, logger: { logQuery: (text) => statements.push(text) } })
+    const report = prepareModels({ dialect: 'sqlite', db }, models)
+    await report.catch(() => {})
+    return { report, statements }
+  }
+
+  it('creates what is missing and asks one question when nothing is', async () => {
+    const cold = await prepare()
+    const warm = await prepare()
+
+    expect(await cold.report).toEqual({ created: names, present: [], milliseconds: expect.any(Number) })
+    expect(await warm.report).toMatchObject({ created: [], present: names })
+    expect(warm.statements).toHaveLength(1)
+  })
+
+  it('makes the database that drizzle-kit’s migration makes', async () => {
+    const migrated = createClient({ url: ':memory:' })
+    await migrated.batch(generated('sqlite'), 'write')
+
+    await prepare()
+
+    expect(await sqliteCatalogue(client)).toEqual(await sqliteCatalogue(migrated))
+    migrated.close()
+  })
+
+  it('leaves tables of Celery’s as they are', async () => {
+    await client.batch(celeryDdl('sqlite'), 'write')
+    const before = await sqliteCatalogue(client)
+
+    expect((await (await prepare()).report).created).toEqual([])
+    expect(await sqliteCatalogue(client)).toEqual(before)
+  })
+
+  it('finds a table whatever the case of its name, as SQLite does', async () => {
+    await client.execute('create table "Celery_TaskMeta" (id integer)')
+
+    expect((await (await prepare()).report).created).toEqual(['celery_tasksetmeta'])
+  })
+
+  it('works in memory', async () => {
+    const memory = createClient({ url: ':memory:' })
+
+    expect((await (await prepare(undefined, memory)).report).created).toEqual(names)
+    expect((await (await prepare(undefined, memory)).report).created).toEqual([])
+    memory.close()
+  })
+
+  it('says that a name is taken by an index', async () => {
+    await client.batch(
+      ['create table other (id integer)', 'create index celery_taskmeta on other (id)'],
+      'write',
+    )
+
+    expect(await schemaErrorOf((await prepare()).report)).toMatchObject({ code: 'SCHEMA_NAME_TAKEN' })
+  })
+
+  it('throws what the database refuses at once, and leaves nothing behind', async () => {
+    const fine = sqlite.sqliteTable('fine', { id: sqlite.integer('id') })
+    const broken = sqlite.sqliteTable('sqlite_broken', { id: sqlite.integer('id') })
+
+    const { report, statements } = await prepare({ fine, broken })
+    const error = await schemaErrorOf(report)
+
+    expect(error.code).toBe('SCHEMA_REFUSED')
+    expect(error.statements).toHaveLength(2)
+    expect(statements.filter((text) => text.includes('sqlite_broken'))).toHaveLength(1)
+    expect((await client.execute('select name from sqlite_master')).rows).toEqual([])
+  })
+
+  it('gives up on a database that stays locked, and works when it is free', { timeout: 60_000 }, async () => {
+    const holder = createClient({ url: `file:${path}` })
+    const held = await holder.transaction('write')
+    const children = await startRacers(1, `file:${path}`)
+
+    await expect(children.prepare()).rejects.toThrow('others kept the database locked')
+    await held.rollback()
+    const [report] = await children.prepare()
+
+    expect(report?.created).toEqual(names)
+    holder.close()
+    await children[Symbol.asyncDispose]()
+  })
+
+  describe('in a race', () => {
+    const racers = 8
+    const rounds = loops(5, 20)
+
+    async function empty(): Promise<void> {
+      await client.execute('pragma busy_timeout = 5000')
+      for (const name of names) await client.execute(`drop table if exists ${name}`)
+    }
+
+    it(`${racers} processes × ${rounds} rounds all succeed`, { timeout: 300_000 }, async () => {
+      await using children = await startRacers(racers, `file:${path}`)
+
+      const times: number[] = []
+      for (let round = 0; round < rounds; round++) {
+        await empty()
+        const reports = await children.prepare()
+
+        expect(reports.flatMap(({ created }) => created)).toEqual(names)
+        times.push(...reports.map(({ milliseconds }) => milliseconds))
+      }
+      tell('libSQL', racers, rounds, times)
+    })
+
+    describeNeeding('python celery', 'against real Celery', () => {
+      it(`4 of ours and 4 create_all × ${rounds} rounds all succeed`, { timeout: 300_000 }, async () => {
+        using peers = await startPeers(4)
+        await using children = await startRacers(4, `file:${path}`)
+
+        const times: number[] = []
+        for (let round = 0; round < rounds; round++) {
+          await empty()
+          const [reports] = await Promise.all([children.prepare(), peers.prepare(`sqlite:///${path}`)])
+
+          expect((await (await prepare()).report).created).toEqual([])
+          times.push(...reports.map(({ milliseconds }) => milliseconds))
+        }
+        tell('libSQL with Celery', 4, rounds, times)
+      })
+    })
+  })
+})
+
+describe('models that cannot be expressed yet', () => {
+  const parent = pg.pgTable('parent', { id: pg.integer('id').primaryKey() })
+  const mood = pg.pgEnum('mood', ['glad', 'sad'])
+  const refused: Record<string, [string, unknown]> = {
+    mood: ['an enum', mood],
+    app: ['a schema', pg.pgSchema('app')],
+    someone: ['a role', pg.pgRole('someone')],
+    rule: ['a policy', pg.pgPolicy('rule')],
+    seen: ['a view', pg.pgView('seen').as((qb) => qb.select().from(parent))],
+    counter: ['a sequence with options', pg.pgSequence('counter', { increment: 2 })],
+    elsewhere: ['a table of another dialect', sqlite.sqliteTable('elsewhere', { id: sqlite.integer('id') })],
+    child: ['a foreign key', pg.pgTable('child', { id: pg.integer('id').references(() => parent.id) })],
+    checked: [
+      'a check',
+      pg.pgTable('checked', { id: pg.integer('id') }, (t) => [pg.check('c', sql`${t.id} > 0`)]),
+    ],
+    moody: ['a column of an enum type', pg.pgTable('moody', { moods: mood('moods').array() })],
+    counted: [
+      'an identity column',
+      pg.pgTable('counted', { id: pg.integer('id').generatedAlwaysAsIdentity() }),
+    ],
+    made: ['a generated column', pg.pgTable('made', { id: pg.integer('id').generatedAlwaysAs(sql`1`) })],
+    secured: ['row-level security', pg.pgTable('secured', { id: pg.integer('id') }).enableRLS()],
+    partial: [
+      'its index "i" is not a plain one',
+      pg.pgTable('partial', { id: pg.integer('id') }, (t) => [pg.index('i').on(t.id).where(sql`true`)]),
+    ],
+    ordered: [
+      'its index "i" is not over plain columns',
+      pg.pgTable('ordered', { id: pg.integer('id') }, (t) => [pg.index('i').on(t.id.desc())]),
+    ],
+    listed: [
+      'the default of its column "tags" is no plain value',
+      pg.pgTable('listed', { tags: pg.jsonb('tags').default(sql`${'x'}`) }),
+    ],
+  }
+
+  const untouched = {
+    execute: () => Promise.reject(new Error('A statement was sent')),
+    transaction: () => Promise.reject(new Error('A transaction was begun')),
+  }
+
+  it.each(Object.entries(refused))(
+    'refuse %s by name before any statement',
+    async (name, [reason, model]) => {
+      const error = await schemaErrorOf(
+        prepareModels({ dialect: 'postgresql', db: untouched }, { parent, [name]: model }),
+      )
+
+      expect(error.code).toBe('SCHEMA_UNSUPPORTED')
+      expect(error.message).toContain(`"${name}"`)
+      expect(error.message).toContain(reason)
+      expect(error.message).toContain('migrations')
+    },
+  )
+
+  it.each([
+    ['a NUL', 'a\0b'],
+    ['nothing', ''],
+    ['64 bytes', 'ü'.repeat(32)],
+  ])('refuse a name of %s before any statement', async (_, name) => {
+    const inTable = { table: pg.pgTable(name, { id: pg.integer('id') }) }
+    const inColumn = { table: pg.pgTable('fine', { id: pg.integer(name) }) }
+    const inSequence = { sequence: pg.pgSequence(name) }
+
+    for (const models of [inTable, inSequence, ...(name === '' ? [] : [inColumn])]) {
+      const error = await schemaErrorOf(prepareModels({ dialect: 'postgresql', db: untouched }, models))
+      expect(error.code).toBe('SCHEMA_INVALID_NAME')
+    }
+  })
+
+  it('pass over relations and what is no model at all', async () => {
+    const models = {
+      relations: relations(parent, () => ({})),
+      helper: () => 1,
+      text: 'text',
+      nothing: null,
+      ...{ timestamps: { at: pg.timestamp('at') } },
+    }
+
+    expect(await prepareModels({ dialect: 'postgresql', db: untouched }, models)).toMatchObject({
+      created: [],
+      present: [],
+    })
+  })
+
+  it('refuse two models of one name, and take one model exported twice', async () => {
+    const twin = pg.pgTable('parent', { id: pg.integer('id') })
+    const client = new PGlite()
+    const target = { dialect: 'postgresql', db: drizzlePglite({ client }) } as const
+
+    expect(await schemaErrorOf(prepareModels(target, { parent, twin }))).toMatchObject({
+      code: 'SCHEMA_NAME_TAKEN',
+    })
+    expect(await prepareModels(target, { parent, again: parent })).toMatchObject({ created: ['parent'] })
+    await client.close()
+  })
+})
+
+describe('tables of one’s own', () => {
+  const now = new Date('2026-01-02T03:04:05.678Z')
+
+  it('are created on PostgreSQL with keys, uniques, indexes and defaults', async () => {
+    const things = pg.pgTable(
+      "th'ings",
+      {
+        a: pg.integer('a').notNull(),
+        b: pg.text('b').default("it's").notNull().unique(),
+        c: pg.boolean('c').default(false),
+        d: pg.timestamp('d').default(now),
+        e: pg.jsonb('e').default({ x: "'" }),
+        f: pg.text('f').array(),
+        g: pg.serial('g'),
+        h: pg.timestamp('h').defaultNow(),
+      },
+      (t) => [
+        pg.primaryKey({ columns: [t.a, t.b] }),
+        pg.unique('both').on(t.b, t.c),
+        pg.uniqueIndex('things_g').on(t.g),
+      ],
+    )
+    const db = pgliteDb
+
+    await prepareModels({ dialect: 'postgresql', db }, { things })
+    await db.insert(things).values({ a: 1 })
+
+    const [row] = await db.select().from(things)
+    expect(row).toMatchObject({ a: 1, b: "it's", c: false, d: now, e: { x: "'" }, f: null, g: 1 })
+    await expect(db.insert(things).values({ a: 1 })).rejects.toThrow()
+  })
+
+  it('are created on SQLite with keys, uniques, indexes and defaults', async () => {
+    const things = sqlite.sqliteTable(
+      'th"ings',
+      {
+        a: sqlite.integer('a').notNull(),
+        b: sqlite.text('b').default("it's").notNull().unique(),
+        c: sqlite.integer('c', { mode: 'boolean' }).default(true),
+        d: sqlite.integer('d').default(sql`(1 + 1)`),
+      },
+      (t) => [sqlite.primaryKey({ columns: [t.a, t.b] }), sqlite.index('things_c').on(t.c)],
+    )
+    const client = createClient({ url: ':memory:' })
+    const db = drizzleLibsql({ client })
+
+    await prepareModels({ dialect: 'sqlite', db }, { things })
+    await db.insert(things).values({ a: 1 })
+
+    expect(await db.select().from(things)).toEqual([{ a: 1, b: "it's", c: true, d: 2 }])
+    await expect(db.insert(things).values({ a: 2 })).rejects.toThrow()
+    client.close()
+  })
+})
+
+describe('drizzle-kit generate', () => {
+  it.each(['postgresql', 'sqlite'])(
+    'has nothing to add to drizzle/%s',
+    { timeout: 60_000 },
+    async (dialect) => {
+      const copy = join(directory, dialect)
+      for (const part of ['drizzle', 'src/models', 'drizzle.config.ts', 'package.json']) {
+        cpSync(join(root, part), join(copy, part), { recursive: true })
+      }
+      symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+      const kit = join(root, 'node_modules/drizzle-kit/bin.cjs')
+      const before = readdirSync(join(copy, 'drizzle'), { recursive: true })
+
+      const { stdout } = await promisify(execFile)(process.execPath, [kit, 'generate'], {
+        cwd: copy,
+        env: { ...process.env, DIALECT: dialect },
+      })
+
+      expect(stdout).toContain('No schema changes')
+      expect(readdirSync(join(copy, 'drizzle'), { recursive: true })).toEqual(before)
+    },
+  )
+})
+
+it('the code has no word for taking anything away', () => {
+  const folder = join(root, 'src/schema')
+
+  for (const file of readdirSync(folder)) {
+    expect(readFileSync(join(folder, file), 'utf8')).not.toMatch(
+      /\b(?:drop|alter|truncate|delete from|rename)\b/i,
+    )
+  }
+})
+
+interface Racers extends AsyncDisposable {
+  prepare(): Promise<PreparedModels[]>
+}
+
+/** Processes that stand ready to prepare a database all at once. */
+async function startRacers(count: number, dburi: string): Promise<Racers> {
+  const options = { arguments: [dburi], timeout: isLong ? 600_000 : 120_000 }
+  const children: Child[] = await Promise.all(
+    Array.from({ length: count }, () => startChild(scenario('prepare-models'), options)),
+  )
+  return {
+    prepare: () =>
+      Promise.all(children.map(async (child) => (await child.call('prepare')) as PreparedModels)),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()))
+    },
+  }
+}
+
+/** The same, of real Celery. */
+async function startPeers(
+  count: number,
+): Promise<Disposable & { prepare(dburi: string): Promise<unknown[]> }> {
+  const peers = Array.from({ length: count }, () => new CeleryPeer())
+  await Promise.all(peers.map((peer) => peer.ready()))
+  return {
+    prepare: (dburi) => Promise.all(peers.map((peer) => peer.prepare(dburi))),
+    [Symbol.dispose]() {
+      for (const peer of peers) peer[Symbol.dispose]()
+    },
+  }
+}
+
+/** The figures of a race, on a long run. */
+function tell(name: string, racers: number, rounds: number, times: number[]): void {
+  if (!isLong) return
+  times.sort((one, other) => one - other)
+  const at = (share: number) => Math.round(times[Math.floor((times.length - 1) * share)] ?? 0)
+  console.log(`${name}, ${racers} × ${rounds}: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`)
+}

@@ -1,26 +1,69 @@
-import type { Dialect } from './dialect.ts'
+import { findScheme } from './dburi/find-scheme.ts'
+import { readFile, readOpaque, readSlashes } from './dburi/paths.ts'
+import { refuseControls } from './dburi/percent.ts'
+import { readRemote } from './dburi/remote.ts'
+import { LIBSQL, PGLITE } from './dburi/schemes.ts'
+import { hideSecrets } from './dburi/secrets.ts'
+import { readServer } from './dburi/server.ts'
+import type { Dburi, Parts, RegisteredSchemes, Scheme } from './dburi/types.ts'
+import { DburiError } from './errors.ts'
 
-/** A parsed dburi. What it does not say is `null`; what does not apply to it is absent. */
-export interface Dburi {
-  readonly dialect: Dialect
-  /** The adapter, by Drizzle's name for the driver. */
-  readonly driver: string
-  /** The `+driver` of a SQLAlchemy URL, as it was written. */
-  readonly dbapi: string | null
-  readonly host: string | null
-  readonly port: number | null
-  readonly user: string | null
-  readonly password: string | null
-  readonly database: string | null
-  /** The decoded query arguments, not yet judged: the adapter does that. */
-  readonly options: Readonly<Record<string, string | readonly string[]>>
-  /** All hosts, in order, when there is more than one. */
-  readonly hosts?: readonly { readonly host: string; readonly port: number | null }[]
-  /** Directory (PostgreSQL) or path (MySQL) of a Unix socket. */
-  readonly socket?: string
-  readonly memory?: true
-  /** `mariadb` for the `mariadb:` schemes. */
-  readonly flavor?: 'mariadb'
-  /** The scheme libSQL's client is to speak to a remote server. */
-  readonly remoteScheme?: 'libsql' | 'http' | 'https' | 'ws' | 'wss'
+export { SCHEMES } from './dburi/schemes.ts'
+export type { Dburi, DburiScheme } from './dburi/types.ts'
+
+/**
+ * Reads a dburi. It accepts what SQLAlchemy's `make_url` and libpq accept for PostgreSQL, SQLAlchemy for MySQL and
+ * SQLite, `@libsql/client` for libSQL, all of them with Celery's `db+` in front. Where these differ:
+ *
+ * - User, password and database are percent-decoded as SQLAlchemy does: a stray `%` stays, invalid UTF-8 becomes U+FFFD.
+ * - A password may hold `/ : ? #` (SQLAlchemy) and, as long as host and path can still be told apart, `@`.
+ * - The query is read as by SQLAlchemy: `+` is a space, blank values are dropped, a repeated key gives a list.
+ * - For PostgreSQL, `?host=`, `?port=`, `?user=`, `?password=` and `?dbname=` win over the authority (libpq).
+ * - White space around the whole is ignored; control characters are refused everywhere, encoded ones too.
+ *
+ * @param schemes schemes of registered adapters, in lower case. `//` after one is followed by user, host and database
+ * as in `postgresql://`; without it the rest is the database.
+ * @throws DburiError, which never repeats the text
+ */
+export function parseDburi(text: string, schemes: RegisteredSchemes = {}): Dburi {
+  const { scheme, dbapi, rest } = findScheme(checkText(text), schemes)
+  const parts = GRAMMARS[scheme.grammar](scheme, rest)
+  return hideSecrets({
+    dialect: scheme.dialect,
+    driver: scheme.driver,
+    dbapi,
+    ...NOTHING,
+    ...parts,
+    ...(isMemory(scheme, parts) && { memory: true }),
+    ...(scheme.flavor !== undefined && { flavor: scheme.flavor }),
+  })
+}
+
+const GRAMMARS: Readonly<Record<Scheme['grammar'], (scheme: Scheme, rest: string) => Parts>> = {
+  server: readServer,
+  slashes: readSlashes,
+  remote: readRemote,
+  file: readFile,
+  opaque: readOpaque,
+}
+
+const NOTHING = { host: null, port: null, user: null, password: null, database: null, options: {} }
+
+function checkText(text: string): string {
+  const trimmed = typeof text === 'string' ? text.trim() : ''
+  if (trimmed === '') {
+    throw new DburiError('EMPTY', 'dburi', 'Cannot open a database: the dburi is empty. Write postgresql://…')
+  }
+  refuseControls('dburi', trimmed)
+  return trimmed
+}
+
+/** Memory is asked for by name, by SQLite's `mode=memory`, or by naming no file at all. */
+function isMemory({ driver, grammar }: Scheme, { database, options = {}, remoteScheme }: Parts): boolean {
+  if (grammar === 'server' || remoteScheme !== undefined) return false
+  if (database == null) return driver === LIBSQL.driver || driver === PGLITE.driver
+  if (database === ':memory:' || database === 'file::memory:') return true
+  if (driver === PGLITE.driver) return database.startsWith('memory://')
+  const { mode } = options
+  return mode === 'memory' && (grammar === 'file' || database.startsWith('file:'))
 }

@@ -1,0 +1,66 @@
+import { decode } from './percent.ts'
+import { splitQuery } from './query.ts'
+import { readRemote } from './remote.ts'
+import { PGLITE } from './schemes.ts'
+import type { Parts, Scheme } from './types.ts'
+import { unreadable } from './unreadable.ts'
+import { refuseUserinfo } from './userinfo.ts'
+
+/** SQLAlchemy's file databases: `///relative`, `////absolute`, nothing for memory. */
+export function readSlashes(scheme: Scheme, rest: string): Parts {
+  if (!rest.startsWith('//')) {
+    throw unreadable(
+      'UNPARSABLE',
+      'database',
+      'a path stands after three slashes. Write sqlite:///path or file:path',
+    )
+  }
+  const body = rest.slice(2)
+  if (/^([/?]|$)/.test(body)) return readPath(body.replace(/^\//, ''))
+  if (scheme.remoteScheme !== undefined) return readRemote(scheme, rest)
+  throw unreadable(
+    scheme.dialect === 'sqlite' ? 'HOST_IN_SQLITE_URI' : 'UNPARSABLE',
+    'host',
+    'what stands after two slashes is a host, and this database is a file. ' +
+      'Write three slashes before a relative path (sqlite:///results.db), four before an absolute one',
+  )
+}
+
+/** SQLite's and libSQL's `file:` URLs: the authority, if any, is empty or localhost. */
+export function readFile(_scheme: Scheme, rest: string): Parts {
+  if (rest.includes('#')) {
+    throw unreadable('URL_INVALID', 'database', 'a file URL cannot have a fragment. Write # as %23')
+  }
+  const path = rest.replace(/^\/\/(localhost)?(?=[/?]|$)/i, '')
+  if (path === rest && rest.startsWith('//')) {
+    throw unreadable(
+      'URL_INVALID',
+      'host',
+      'a file URL cannot name a host. Write file:path or file:///absolute/path',
+    )
+  }
+  if (/^\/?(\?|$)/.test(path)) {
+    throw unreadable('URL_INVALID', 'database', 'the file URL names no file. Write file:path or :memory:')
+  }
+  refuseUserinfo(path, 'URL_INVALID')
+  return readPath(path)
+}
+
+/** `pglite:` and registered schemes without `//`: the rest is the database. */
+export function readOpaque({ driver }: Scheme, rest: string): Parts {
+  const body = driver === PGLITE.driver ? rest.replace(/^\/\//, '') : rest
+  if (body !== rest && !/^(\/|\.{1,2}(\/|$)|:memory:|\?|$)/.test(body)) {
+    throw unreadable(
+      'UNPARSABLE',
+      'host',
+      'PGlite has no host. Write pglite:./directory or pglite:///absolute/directory',
+    )
+  }
+  refuseUserinfo(body, 'UNPARSABLE')
+  return readPath(body)
+}
+
+function readPath(text: string): Parts {
+  const { path, options } = splitQuery(text)
+  return { database: decode('database', path) || null, options }
+}

@@ -17,7 +17,9 @@ export interface Drivers {
 }
 
 type Adapters = {
-  readonly [Driver in keyof Drivers]: () => Promise<Adapter<Drivers[Driver]['dialect'], Drivers[Driver]['db']>>
+  readonly [Driver in keyof Drivers]: () => Promise<
+    Adapter<Drivers[Driver]['dialect'], Drivers[Driver]['db']>
+  >
 }
 
 /** The adapter of each driver, loaded when it is first needed. */
@@ -45,7 +47,9 @@ type BuiltInSchemes = { [Scheme in keyof typeof SCHEMES]: (typeof SCHEMES)[Schem
  */
 export interface Schemes extends BuiltInSchemes {}
 
-type WithoutPrefix<Text extends string> = Text extends `${'db' | 'database' | 'sqla'}+${infer Rest}` ? Rest : Text
+type WithoutPrefix<Text extends string> = Text extends `${'db' | 'database' | 'sqla'}+${infer Rest}`
+  ? Rest
+  : Text
 
 type WithoutDriver<Scheme extends string> = Scheme extends `${infer Base}+${string}` ? Base : Scheme
 
@@ -79,7 +83,10 @@ export function registerAdapter(
   { dialect, load }: { dialect: Dialect; load: () => Promise<Adapter> },
 ): void {
   if (scheme in schemes || Object.hasOwn(SCHEMES, scheme)) {
-    throw new DrizzleCeleryError('SCHEME_TAKEN', `Cannot register an adapter for "${scheme}:": it has one already`)
+    throw new DrizzleCeleryError(
+      'SCHEME_TAKEN',
+      `Cannot register an adapter for "${scheme}:": it has one already`,
+    )
   }
   schemes[scheme] = { dialect, driver: scheme }
   registered.set(scheme, load)

@@ -1,4 +1,5 @@
-import { type Dburi, dburiKey, parseDburi } from './dburi.ts'
+import { type Dburi, parseDburi } from './dburi.ts'
+import { dburiKey } from './dburi-key.ts'
 import { registeredSchemes } from './dialect-resolver.ts'
 import type { DisposeOptions, Engine, EngineOptions } from './engine.ts'
 
@@ -116,7 +117,8 @@ export class EngineCache {
   }
 
   #identify(value: unknown): string {
-    if (typeof value !== 'function' && (typeof value !== 'object' || value === null)) return JSON.stringify(value)
+    if (typeof value !== 'function' && (typeof value !== 'object' || value === null))
+      return JSON.stringify(value)
     let identity = this.#identities.get(value)
     if (identity === undefined) {
       identity = ++this.#lastIdentity

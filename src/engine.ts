@@ -77,8 +77,10 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /** @internal */
-  checkout(options: CheckoutOptions): Promise<Lease<Connection>> {
-    return this.#pool.checkout(options)
+  checkout({ signal, ownConnection }: CheckoutOptions): Promise<Lease<Connection>> {
+    // The one connection of a static pool is the database: it is nobody's own.
+    const isOwn = ownConnection && this.#database.pooling !== 'static'
+    return this.#pool.checkout({ signal, ownConnection: isOwn })
   }
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
@@ -177,7 +179,15 @@ export class EngineConnection<Db> implements AsyncDisposable {
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing } = pool
   if (database.pooling === 'static') {
-    return { keep: 1, limit: 1, spread: 1, timeout: poolTimeout, recycle: -1, prePing: false, dropTainted: false }
+    return {
+      keep: 1,
+      limit: 1,
+      spread: 1,
+      timeout: poolTimeout,
+      recycle: -1,
+      prePing: false,
+      dropTainted: false,
+    }
   }
   const limit = maxOverflow === -1 ? Number.POSITIVE_INFINITY : poolSize + maxOverflow
   return {

@@ -90,11 +90,11 @@ export type ConnectErrorCode =
   | 'NO_SUITABLE_HOST'
   | 'FILE_UNUSABLE'
 
-/** Where a connection was to go: a host and port, the path of a Unix socket, or a database file. */
-export type ConnectTarget =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string }
-  | { readonly file: string }
+/** Where a server is: a host and port, or the path of a Unix socket. */
+export type ServerTarget = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/** Where a connection was to go: a server, or the file or directory of a database. */
+export type ConnectTarget = ServerTarget | { readonly file: string }
 
 /**
  * No connection could be opened; nothing was done. `CONNECT_FAILED` and `CONNECT_TIMEOUT` may pass by themselves,
@@ -106,7 +106,7 @@ export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
   readonly port: number | null
   /** The path of the Unix socket, when it was one. */
   readonly socket: string | null
-  /** The path of the database file, when it was one. */
+  /** The path of the database's file or directory, when it was one. */
   readonly file: string | null
 
   constructor(code: ConnectErrorCode, target: ConnectTarget, message: string, options?: ErrorOptions) {

@@ -4,7 +4,10 @@ import { MissingDriverError } from './errors.ts'
  * Loads an optional peer dependency.
  * @throws MissingDriverError with the install command; any other failure passes through untouched
  */
-export async function importDriver<Module>(packageName: string, load: () => Promise<Module>): Promise<Module> {
+export async function importDriver<Module>(
+  packageName: string,
+  load: () => Promise<Module>,
+): Promise<Module> {
   try {
     return await load()
   } catch (error) {

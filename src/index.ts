@@ -1,24 +1,33 @@
 // Opening databases
 export {
-  SessionManager,
   type EngineFor,
   type ModelsByDialect,
   type ResultModelsByDialect,
   type SessionFactoryOptions,
   type SessionFor,
+  SessionManager,
   type SessionManagerOptions,
   type SessionManagerStats,
 } from './session-manager.ts'
 export { Session, type SessionOptions } from './session.ts'
-export { Engine, type DisposeOptions, EngineConnection, type EngineOptions, type EngineStats } from './engine.ts'
-export type { PoolOptions } from './pool-options.ts'
+export {
+  type DisposeOptions,
+  Engine,
+  EngineConnection,
+  type EngineOptions,
+  type EngineStats,
+} from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
+export type { PoolOptions } from './pool-options.ts'
 export type { PreparedModels } from './schema/prepare-models.ts'
 
 // Dburis
-export { type Dburi, parseDburi, redactDburi } from './dburi.ts'
+export { type Dburi, parseDburi } from './dburi.ts'
+export { redactDburi } from './redact-dburi.ts'
 
-// Adapters
+// Dialects and adapters
+export type { Dialect, HandleByDialect, LibsqlHandle, PgliteHandle, PostgresJsHandle } from './dialect.ts'
+export { type Drivers, type Opens, registerAdapter, type Schemes } from './dialect-resolver.ts'
 export type {
   Adapter,
   AdapterOptions,
@@ -30,8 +39,6 @@ export type {
   TransactionOptions,
 } from './adapter.ts'
 export type { Statement } from './statement.ts'
-export type { Dialect, HandleByDialect, LibsqlHandle, PgliteHandle, PostgresJsHandle } from './dialect.ts'
-export { type Drivers, type Opens, registerAdapter, type Schemes } from './dialect-resolver.ts'
 
 // Errors
 export * from './errors.ts'

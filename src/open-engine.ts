@@ -1,9 +1,14 @@
 import type { Dburi } from './dburi.ts'
-import { redactDburi } from './dburi.ts'
 import { resolveAdapter } from './dialect-resolver.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { OptionError } from './errors.ts'
-import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions, validatePoolOptions } from './pool-options.ts'
+import {
+  DEFAULT_POOL_OPTIONS,
+  type PoolOptions,
+  takePoolOptions,
+  validatePoolOptions,
+} from './pool-options.ts'
+import { redactDburi } from './redact-dburi.ts'
 
 const STATEMENT_CACHE_SIZE = 256
 
@@ -16,7 +21,8 @@ export async function openEngine(dburi: Dburi, options: EngineOptions): Promise<
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
   const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
   validatePoolOptions(fromOptions)
-  if (statementTimeout !== undefined) refuseUnless(statementTimeout > 0, 'statementTimeout', 'seconds above 0')
+  if (statementTimeout !== undefined)
+    refuseUnless(statementTimeout > 0, 'statementTimeout', 'seconds above 0')
   refuseUnless(
     Number.isSafeInteger(statementCacheSize) && statementCacheSize >= 0,
     'statementCacheSize',

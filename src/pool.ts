@@ -166,7 +166,9 @@ export class Pool<C extends Poolable> {
   async #drain(grace: number): Promise<void> {
     for (const waiter of this.#waiters.splice(0)) waiter.fail(new ClosedError('engine'))
     this.#abortOpening.abort(new ClosedError('engine'))
-    const closings = [...this.#members].filter((member) => !isBusy(member)).map((member) => this.#close(member))
+    const closings = [...this.#members]
+      .filter((member) => !isBusy(member))
+      .map((member) => this.#close(member))
     if (this.#size > 0) await this.#emptyWithin(grace)
     for (const member of this.#members) {
       this.#remove(member)
@@ -194,6 +196,7 @@ export class Pool<C extends Poolable> {
     }
 
     return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout
       const settle = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
@@ -216,7 +219,15 @@ export class Pool<C extends Poolable> {
         this.#serve()
       }
       const onAbort = () => signal && leave(aborted(signal))
-      const timer = setTimeout(() => leave(this.#timedOut()), this.#rules.timeout * 1_000)
+      const onTimeout = () => {
+        // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
+        if (this.#waiters.indexOf(waiter) < this.#opening) startTimer()
+        else leave(this.#timedOut())
+      }
+      const startTimer = () => {
+        timer = setTimeout(onTimeout, this.#rules.timeout * 1_000)
+      }
+      startTimer()
       signal?.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
       this.#serve()
@@ -291,7 +302,10 @@ export class Pool<C extends Poolable> {
     if (!this.#members.has(member)) return
     member.aliveAt = performance.now()
     const { connection } = member
-    if (connection.lost) return this.#remove(member)
+    if (connection.lost !== null) {
+      this.#remove(member)
+      return
+    }
     if (connection.tainted && this.#rules.dropTainted) member.isDoomed = true
     if (member.running > 0) return
     if (member.isDoomed || this.#disposed !== null) {
@@ -379,7 +393,10 @@ export class Pool<C extends Poolable> {
       void this.#close(member)
       return
     }
-    if (connection.lost) return this.#remove(member)
+    if (connection.lost !== null) {
+      this.#remove(member)
+      return
+    }
     this.#serve()
     if (this.#members.size > this.#rules.keep && !isBusy(member)) void this.#close(member)
   }
@@ -460,5 +477,7 @@ async function ping(connection: Poolable): Promise<void> {
 }
 
 function aborted(signal: AbortSignal): AbortedError {
-  return new AbortedError('Stopped waiting for a connection: the signal was aborted', { cause: signal.reason })
+  return new AbortedError('Stopped waiting for a connection: the signal was aborted', {
+    cause: signal.reason,
+  })
 }

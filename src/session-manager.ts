@@ -26,10 +26,10 @@ type SessionOf<Opened, Models extends ModelsByDialect> =
 export type EngineFor<Text extends string> = EngineOf<OpensFor<Text>>
 
 /** The session of a dburi, with the models of its dialect. */
-export type SessionFor<Text extends string, Models extends ModelsByDialect = ResultModelsByDialect> = SessionOf<
-  OpensFor<Text>,
-  Models
->
+export type SessionFor<
+  Text extends string,
+  Models extends ModelsByDialect = ResultModelsByDialect,
+> = SessionOf<OpensFor<Text>, Models>
 
 /** A piece of work in a session of its own. */
 export type Work<Text extends string, Models extends ModelsByDialect, Result> = (
@@ -71,7 +71,9 @@ export interface SessionManagerStats {
  * Opens databases by their dburis, keeps one engine for each, prepares the models in it once, and hands out sessions:
  * Celery's `celery.backends.database.session.SessionManager` on Drizzle.
  */
-export class SessionManager<Models extends ModelsByDialect = ResultModelsByDialect> implements AsyncDisposable {
+export class SessionManager<Models extends ModelsByDialect = ResultModelsByDialect>
+  implements AsyncDisposable
+{
   readonly #options: SessionManagerOptions<Models>
   readonly #engines: EngineCache
   readonly #prepared = new PromiseCache<Engine, PreparedModels>()
@@ -210,7 +212,8 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   }
 
   async #modelsOf(dialect: Dialect): Promise<Readonly<Record<string, unknown>>> {
-    const models = this.#options.models === undefined ? await resultModels(dialect) : this.#options.models[dialect]
+    const models =
+      this.#options.models === undefined ? await resultModels(dialect) : this.#options.models[dialect]
     if (models !== undefined) return models
     throw new DrizzleCeleryError(
       'NO_MODELS',

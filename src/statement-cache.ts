@@ -1,9 +1,4 @@
-import {
-  refuseNul,
-  refuseTransactionControl,
-  type StatementTraits,
-  traitsOf,
-} from './statement.ts'
+import { refuseNul, refuseTransactionControl, type StatementTraits, traitsOf } from './statement.ts'
 
 /** What a connection knows of an SQL text. */
 export interface KnownText extends StatementTraits {

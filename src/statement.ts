@@ -33,7 +33,8 @@ const TAINTS = new RegExp(
 )
 
 const READS = /^(?:select|values|explain|show|table)\b/i
-const WRITES = /\b(?:insert|update|delete|replace|into|nextval|setval)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b/i
+const WRITES =
+  /\b(?:insert|update|delete|replace|into|nextval|setval)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b/i
 
 /** Reads a statement's text; several statements in one text are judged together. */
 export function traitsOf(sql: string): StatementTraits {

@@ -150,7 +150,10 @@ export class Scope implements Transaction {
   async #turn(): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(innerStillOpen(this.#limits.turnTimeout)), this.#limits.turnTimeout * 1_000)
+      timer = setTimeout(
+        () => reject(innerStillOpen(this.#limits.turnTimeout)),
+        this.#limits.turnTimeout * 1_000,
+      )
     })
     await Promise.race([this.#inner, tooLong]).finally(() => clearTimeout(timer))
   }

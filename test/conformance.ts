@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { eq, sql } from 'drizzle-orm'
+import type { PostgresJsHandle } from 'drizzle-celery'
 import {
   ClosedError,
   causes,
@@ -10,7 +10,7 @@ import {
   TransactionAbortedError,
 } from 'drizzle-celery'
 import type { ResultModels } from 'drizzle-celery/models/postgresql'
-import type { PostgresJsHandle } from 'drizzle-celery'
+import { eq, sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 /** What an adapter's test file says about the databases it opens. */
@@ -19,10 +19,10 @@ export interface Subject {
   create(): Promise<{ dburi: string; drop(): Promise<void> }>
   /** One failed statement dooms its transaction, as on PostgreSQL. */
   readonly failureDooms: boolean
+  /** Why this database lets a read-only transaction write, where it does. */
+  readonly writesReadOnly?: string
   /** All sessions take turns on one connection. */
   readonly isStatic: boolean
-  /** A transaction that writes keeps other writers out until it ends, as on SQLite. */
-  readonly oneWriter: boolean
 }
 
 /**
@@ -58,8 +58,8 @@ export function conformance(name: string, subject: Subject): void {
       session.db.insert(session.models.task).values({ taskId, status: 'SUCCESS' })
     const idsIn = async (db: Db, models: ResultModels) =>
       (await db.select({ taskId: models.task.taskId }).from(models.task)).map(({ taskId }) => taskId).sort()
-    const ids = async () => {
-      const session = await open({ autocommit: true })
+    const ids = async (options = {}) => {
+      const session = await open({ ...options, autocommit: true })
       try {
         return await idsIn(session.db, session.models)
       } finally {
@@ -247,23 +247,26 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual([])
     })
 
-    it.runIf(subject.failureDooms)('rejects the commit of a transaction in which a statement failed', async () => {
-      const session = await open()
-      await insert(session, 'a')
-      const failure = await causeOf(session.db.execute(sql`select no_such_column`))
-      const commit = await causeOf(session.commit())
+    it.runIf(subject.failureDooms)(
+      'rejects the commit of a transaction in which a statement failed',
+      async () => {
+        const session = await open()
+        await insert(session, 'a')
+        const failure = await causeOf(session.db.execute(sql`select no_such_column`))
+        const commit = await causeOf(session.commit())
 
-      expect(commit).toBeInstanceOf(TransactionAbortedError)
-      expect(causes(commit)).toContainEqual(failure)
-      expect(await causeOf(insert(session, 'b'))).toHaveProperty('code', 'PENDING_ROLLBACK')
-      await expect(session.commit()).rejects.toHaveProperty('code', 'PENDING_ROLLBACK')
+        expect(commit).toBeInstanceOf(TransactionAbortedError)
+        expect(causes(commit)).toContainEqual(failure)
+        expect(await causeOf(insert(session, 'b'))).toHaveProperty('code', 'PENDING_ROLLBACK')
+        await expect(session.commit()).rejects.toHaveProperty('code', 'PENDING_ROLLBACK')
 
-      await session.rollback()
-      await insert(session, 'c')
-      await session.commit()
-      await session.close()
-      expect(await ids()).toEqual(['c'])
-    })
+        await session.rollback()
+        await insert(session, 'c')
+        await session.commit()
+        await session.close()
+        expect(await ids()).toEqual(['c'])
+      },
+    )
 
     it('survives a statement that fails inside a savepoint', async () => {
       const session = await open()
@@ -394,10 +397,9 @@ export function conformance(name: string, subject: Subject): void {
       const session = await open()
       const db = await shared()
       for (const text of ['begin', 'COMMIT', ' /* x */ rollback', 'select 1; commit', 'select \0 1']) {
-        for (const handle of [session.db, db]) {
-          const error = await causeOf(runText(handle, text))
-          expect(error, text).toHaveProperty('code', 'INVALID_STATEMENT')
-        }
+        expect(await causeOf(runText(db, text)), text).toHaveProperty('code', 'INVALID_STATEMENT')
+        expect(await causeOf(runText(session.db, text)), text).toHaveProperty('code', 'INVALID_STATEMENT')
+        await session.rollback()
       }
       await insert(session, 'a')
       await session.commit()
@@ -412,14 +414,20 @@ export function conformance(name: string, subject: Subject): void {
       await session.commit()
       const failures = [
         await failureOf(insert(session, canary)),
-        await session.rollback().then(() => failureOf((shared().then((db) => db.insert(session.models.task).values({ taskId: canary }))))),
+        await session
+          .rollback()
+          .then(() =>
+            failureOf(shared().then((db) => db.insert(session.models.task).values({ taskId: canary }))),
+          ),
       ]
       await session.close()
 
       for (const failure of failures) expectNoTrace(failure, canary)
     })
 
-    it('refuses writes in a read-only transaction', async () => {
+    const { writesReadOnly } = subject
+    const title = 'refuses writes in a read-only transaction'
+    it.skipIf(writesReadOnly)(writesReadOnly ? `${title} (skipped: ${writesReadOnly})` : title, async () => {
       const session = await open()
       await session.begin({ readOnly: true })
       expect(await idsIn(session.db, session.models)).toEqual([])
@@ -456,7 +464,7 @@ export function conformance(name: string, subject: Subject): void {
 
       expect(error).toBeInstanceOf(PoolTimeoutError)
       expect(String(error)).toMatch(/1 of 1 are checked out/)
-      expect(await ids()).toEqual(['a', 'c'])
+      expect(await ids(options)).toEqual(['a', 'c'])
     })
 
     it('stops waiting for a connection when the signal is aborted', async () => {
@@ -472,7 +480,7 @@ export function conformance(name: string, subject: Subject): void {
       expect(holder.engine.stats().waiting).toBe(0)
       await holder.commit()
       await Promise.all([holder.close(), waiter.close()])
-      expect(await ids()).toEqual(['a'])
+      expect(await ids(options)).toEqual(['a'])
     })
 
     it.runIf(!subject.isStatic)('gives a short-lived session a connection of its own', async () => {
@@ -489,6 +497,15 @@ export function conformance(name: string, subject: Subject): void {
       await eventually(() => expect(engine.stats().open).toBe(before))
 
       expect(await ids()).toEqual(['a', 'b'])
+    })
+
+    it.runIf(subject.isStatic)('keeps its one connection whatever is asked of it', async () => {
+      const session = await open({ shortLivedSessions: true })
+      await insert(session, 'a')
+      await session.commit()
+      await session.close()
+
+      expect(await ids()).toEqual(['a'])
     })
 
     it.runIf(!subject.isStatic)('keeps no connection when it is not pooled', async () => {
@@ -539,7 +556,9 @@ export function conformance(name: string, subject: Subject): void {
 /** Rejections come wrapped by Drizzle: what lies beneath, or `undefined` where nothing was rejected. */
 export async function causeOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
   const failure = await failureOf(promise)
-  return failure instanceof Error && failure.constructor.name === 'DrizzleQueryError' ? failure.cause : failure
+  return failure instanceof Error && failure.constructor.name === 'DrizzleQueryError'
+    ? failure.cause
+    : failure
 }
 
 export async function failureOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
@@ -574,7 +593,9 @@ export function expectNoTrace(failure: unknown, canary: string): void {
 }
 
 function everyText(value: unknown): string[] {
-  const stacks = causes(value).map((cause) => (cause instanceof Error ? `${cause.message}\n${cause.stack}` : ''))
+  const stacks = causes(value).map((cause) =>
+    cause instanceof Error ? `${cause.message}\n${cause.stack}` : '',
+  )
   return [
     String(value),
     inspect(value, { depth: 10, showHidden: true }),

@@ -152,13 +152,14 @@ describe('defaults', () => {
         { host: 'b', port: 7 },
       ],
     ],
+    ['a host beside PGPORT', { host: 'a' }, { PGPORT: '7' }, [{ host: 'a', port: 5432 }]],
     ['IPv6', { host: '::1' }, {}, [{ host: '::1', port: 5432 }]],
   ])('endpoints: %s', (_, parts, env, endpoints) => {
     expect(postgresOptions(dburiOf(parts), env).endpoints).toEqual(endpoints)
   })
 
   it.each(['0', '65536', 'x', '5432.5', '0x10'])('refuses PGPORT=%s', (PGPORT) => {
-    expect(outcomeOf(() => postgresOptions(dburiOf(), { PGPORT }))).toBe('INVALID_OPTION PGPORT')
+    expect(outcomeOf(() => postgresOptions(dburiOf({ host: null }), { PGPORT }))).toBe('INVALID_OPTION PGPORT')
   })
 })
 

@@ -22,10 +22,16 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
     return {
       pooling: 'queue',
       connect: (signal) =>
-        connect({ plan, tls, statementCacheSize, exposeParameters, password: passwordOf(plan, options), client }, signal),
+        connect(
+          { plan, tls, statementCacheSize, exposeParameters, password: passwordOf(plan, options), client },
+          signal,
+        ),
       // Drizzle's type wants all of postgres.js; `PostgresJsClient` is all it uses.
       handle: (executor) =>
-        drizzle({ client: postgresJsClient(executor) as never, ...(logger && { logger }) }) as PostgresJsHandle,
+        drizzle({
+          client: postgresJsClient(executor) as never,
+          ...(logger && { logger }),
+        }) as PostgresJsHandle,
     }
 
     function client({ socket, password }: { socket: () => Socket; password: string | null }) {

@@ -1,12 +1,11 @@
-import { sql } from 'drizzle-orm'
-import type { LibSQLDatabase } from 'drizzle-orm/libsql'
-import { drizzle as libsql } from 'drizzle-orm/libsql'
-import { drizzle as pglite } from 'drizzle-orm/pglite'
-import { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
-import type { Adapter, Engine, EngineFor, Opens, Session, SessionFor } from 'drizzle-celery'
-import { registerAdapter, SessionManager } from 'drizzle-celery'
-import { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
+import type { Engine, EngineFor, Session, SessionFor } from 'drizzle-celery'
+import { SessionManager } from 'drizzle-celery'
+import type { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
 import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
+import { sql } from 'drizzle-orm'
+import type { LibSQLDatabase, drizzle as libsql } from 'drizzle-orm/libsql'
+import type { drizzle as pglite } from 'drizzle-orm/pglite'
+import type { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
 
 type Same<One, Other> =
   (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false
@@ -87,19 +86,4 @@ export async function ownModels(): Promise<void> {
   const manager = new SessionManager({ models: { sqlite: { jobs: task } } })
   const session = await manager.sessionFactory('file:x.db')
   assertType<Same<typeof session.models, { jobs: typeof task }>>()
-}
-
-// A third party's scheme is typed by declaration merging.
-declare module 'drizzle-celery' {
-  interface Schemes {
-    duck: 'duck'
-  }
-  interface Drivers {
-    duck: Opens<'postgresql', Pglite>
-  }
-}
-
-export function registers(adapter: Adapter<'postgresql', Pglite>): void {
-  registerAdapter('duck', { dialect: 'postgresql', load: async () => adapter })
-  assertType<Same<EngineFor<'duck://h/db'>, Engine<'postgresql', Pglite>>>()
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { AbortedError, ConnectError, type ConnectTarget } from '../../errors.ts'
+import { AbortedError, ConnectError, type ServerTarget } from '../../errors.ts'
 import { type Client, PostgresConnection } from './connection.ts'
 import type { LoadedTls } from './load-tls.ts'
 import { orderEndpoints, type PostgresPlan, type TargetSessionAttrs } from './options.ts'
@@ -50,7 +50,7 @@ function passesFor(attrs: TargetSessionAttrs): readonly TargetSessionAttrs[] {
 
 async function connectTo(
   parts: ConnectParts,
-  endpoint: ConnectTarget,
+  endpoint: ServerTarget,
   encryption: Encryption,
   wanted: TargetSessionAttrs,
   signal: AbortSignal | undefined,
@@ -116,7 +116,7 @@ const WANTED: Readonly<Record<TargetSessionAttrs, readonly [question: string, an
 
 async function check(
   connection: PostgresConnection,
-  endpoint: ConnectTarget,
+  endpoint: ServerTarget,
   wanted: TargetSessionAttrs,
 ): Promise<void> {
   const rule = WANTED[wanted]
@@ -142,7 +142,7 @@ function isFinal(error: unknown): boolean {
   return isServersNo(error) && (error.cause.code === '28P01' || error.cause.code === '3D000')
 }
 
-function refused(endpoint: ConnectTarget, error: unknown): Error {
+function refused(endpoint: ServerTarget, error: unknown): Error {
   if (error instanceof ConnectError) return error
   const reason = deepestCause(error)
   if (reason instanceof ConnectError) return reason
@@ -166,7 +166,7 @@ function deepestCause(error: unknown): unknown {
   return cause
 }
 
-function tooSlow(endpoint: ConnectTarget, connectTimeout: number): ConnectError {
+function tooSlow(endpoint: ServerTarget, connectTimeout: number): ConnectError {
   return new ConnectError(
     'CONNECT_TIMEOUT',
     endpoint,
@@ -177,7 +177,8 @@ function tooSlow(endpoint: ConnectTarget, connectTimeout: number): ConnectError 
 function nobody(failures: unknown[]): Error {
   const last = failures.findLast((failure) => failure instanceof ConnectError)
   if (last === undefined) return new AggregateError(failures, 'Cannot connect to PostgreSQL')
-  const target = last.socket !== null ? { path: last.socket } : { host: last.host ?? '', port: last.port ?? 0 }
+  const target =
+    last.socket !== null ? { path: last.socket } : { host: last.host ?? '', port: last.port ?? 0 }
   const reasons = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)))
   return new ConnectError(
     last.code,

@@ -47,6 +47,7 @@ export class PostgresConnection implements Connection {
   readonly #client: Client
   readonly #socket: Socket
   readonly #texts: StatementCache
+  /** Settles each statement under way when the connection breaks. */
   readonly #running = new Set<(error: Error) => void>()
   #lost: Error | null = null
   #isTainted = false
@@ -82,9 +83,7 @@ export class PostgresConnection implements Connection {
       if (this.#transaction !== null) this.#transaction.statements++
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare = params.length > 0 && text.isKept && this.#parts.prepare
-      return this.#send(sql, spelled, prepare, asArrays).catch((error: unknown) =>
-        this.#failed(error, statement, spelled),
-      )
+      return this.#send(sql, spelled, prepare, asArrays, (error) => this.#recover(error, statement, spelled))
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
@@ -142,43 +141,46 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    return this.#send(sql, [], false, false).catch((error: unknown) => {
+    return this.#send(sql, [], false, false, async (error) => {
       throw this.#judged(error, [])
     })
   }
 
-  #send(sql: string, params: Spelled[], prepare: boolean, asArrays: boolean): Promise<QueryResult> {
-    if (this.#lost !== null) return Promise.reject(this.#lostError())
+  #send(
+    sql: string,
+    params: Spelled[],
+    prepare: boolean,
+    asArrays: boolean,
+    recover: (error: unknown) => Promise<QueryResult>,
+  ): Promise<QueryResult> {
+    if (this.#lost !== null) return recover(this.#lost)
     return new Promise((resolve, reject) => {
+      const isSettled = () => {
+        if (!this.#running.delete(fail)) return true
+        if (this.#running.size === 0) this.#socket.unref()
+        return false
+      }
+      const fail = (error: unknown) => {
+        if (!isSettled()) recover(error).then(resolve, reject)
+      }
       // An idle connection keeps no process alive; one that works does.
       if (this.#running.size === 0) this.#socket.ref()
-      this.#running.add(reject)
-      const settled = () => {
-        this.#running.delete(reject)
-        if (this.#running.size === 0) this.#socket.unref()
-      }
+      this.#running.add(fail)
       const query = this.#client.unsafe(sql, params, prepare ? { prepare, simple: false } : { prepare })
-      ;(asArrays ? query.values() : query).then(
-        (result) => {
-          settled()
-          resolve(result)
-        },
-        (error: unknown) => {
-          settled()
-          reject(error)
-        },
-      )
+      ;(asArrays ? query.values() : query).then((result) => {
+        if (!isSettled()) resolve(result)
+      }, fail)
     })
   }
 
-  /** A failed statement: run again where that is safe, or reject with an error that gives no parameter away. */
-  async #failed(error: unknown, statement: Statement, spelled: Spelled[]): Promise<unknown> {
+  /** A failed statement: run again where that is safe, or an error that gives no parameter away. */
+  async #recover(error: unknown, statement: Statement, spelled: Spelled[]): Promise<QueryResult> {
     const transaction = this.#transaction
     if (transaction?.statements === 1 && isStalePlan(error)) {
       // The schema changed under a prepared statement. Nothing else happened in this transaction: begin it anew.
       await this.#control('rollback')
       await this.#control(transaction.begin)
-      return this.#send(statement.sql, spelled, false, statement.asArrays).catch((again: unknown) => {
+      return this.#send(statement.sql, spelled, false, statement.asArrays, async (again) => {
         throw this.#judged(again, statement.params)
       })
     }
@@ -191,7 +193,7 @@ export class PostgresConnection implements Connection {
       // Whatever is not the server's word leaves the protocol in doubt.
       if (this.#lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
       if (!exposeParameters) hideParams(params)
-      return error instanceof ConnectionLostError ? error : this.#lostError()
+      return this.#lost
     }
 
     const judged = exposeParameters ? error : scrub(error, params)
@@ -202,22 +204,19 @@ export class PostgresConnection implements Connection {
 
   #break(reason: Error): void {
     if (this.#lost !== null) return
-    this.#lost = reason
+    const lost = lostBy(reason)
+    this.#lost = lost
     this.#socket.destroy()
-    const error = this.#lostError()
-    for (const reject of this.#running) reject(error)
-    this.#running.clear()
-    this.#socket.unref()
+    for (const fail of this.#running) fail(lost)
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }
+}
 
-  #lostError(): Error {
-    const reason = this.#lost
-    if (reason instanceof ClosedError) return reason
-    return new ConnectionLostError(
-      'The connection to PostgreSQL was lost. A statement that was under way may or may not have taken effect.',
-      { cause: reason },
-    )
-  }
+function lostBy(reason: Error): Error {
+  if (reason instanceof ClosedError) return reason
+  return new ConnectionLostError(
+    'The connection to PostgreSQL was lost. A statement that was under way may or may not have taken effect.',
+    { cause: reason },
+  )
 }

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os'
 import { basename } from 'node:path'
 import type { Dburi } from '../../dburi.ts'
-import type { ConnectTarget } from '../../errors.ts'
+import type { ServerTarget } from '../../errors.ts'
 import { OptionError } from '../../errors.ts'
 import { invalid, toNumber } from '../../option-text.ts'
 import type { PoolOptions } from '../../pool-options.ts'
@@ -32,7 +32,7 @@ export interface PostgresEnvironment {
 /** Everything a dburi, the `PG*` variables and the defaults say about connecting to PostgreSQL. */
 export interface PostgresPlan {
   /** Where to try, in the order given; `orderEndpoints` applies `loadBalanceHosts`. */
-  readonly endpoints: readonly ConnectTarget[]
+  readonly endpoints: readonly ServerTarget[]
   readonly loadBalanceHosts: 'disable' | 'random'
   readonly targetSessionAttrs: TargetSessionAttrs
   readonly user: string
@@ -60,6 +60,7 @@ export interface PostgresPlan {
  * the user's name.
  *
  * Deviations from libpq, all on the careful side:
+ * - a host stands for itself: `PGPORT` goes with `PGHOST`, and changes no server that the dburi names;
  * - without `sslmode`, loopback hosts are plaintext (sockets always are, as in libpq);
  * - `prefer` never goes back to plaintext after a TLS handshake that failed;
  * - `verify-ca` and `verify-full` without `sslrootcert` trust Node's CAs instead of failing, and no file under
@@ -94,48 +95,51 @@ export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process
   }
 }
 
+const USUAL_PORT = 5_432
+
 /** The order in which to try the endpoints: as written, or shuffled for `load_balance_hosts=random`. */
 export function orderEndpoints(
   { endpoints, loadBalanceHosts }: Pick<PostgresPlan, 'endpoints' | 'loadBalanceHosts'>,
   random: () => number = Math.random,
-): ConnectTarget[] {
+): ServerTarget[] {
   if (loadBalanceHosts === 'disable') return [...endpoints]
 
   const left = [...endpoints]
   return endpoints.flatMap(() => left.splice(Math.floor(random() * left.length), 1))
 }
 
-function endpointsOf(dburi: Dburi, env: PostgresEnvironment): ConnectTarget[] {
-  const ports = (env.PGPORT || '5432').split(',')
-  const portOf = (index: number) => toPort(ports.length === 1 ? ports[0] : ports[index])
-  if (dburi.socket !== undefined) return [toSocket(dburi.socket, dburi.port ?? portOf(0))]
-  if (dburi.hosts !== undefined) {
-    return dburi.hosts.map(({ host, port }, index) => toEndpoint(host, port ?? portOf(index)))
-  }
-  if (dburi.host) return [toEndpoint(dburi.host, dburi.port ?? portOf(0))]
+function endpointsOf(dburi: Dburi, env: PostgresEnvironment): ServerTarget[] {
+  if (dburi.socket !== undefined) return [toSocket(dburi.socket, dburi.port ?? USUAL_PORT)]
+  if (dburi.hosts !== undefined)
+    return dburi.hosts.map(({ host, port }) => toEndpoint(host, port ?? USUAL_PORT))
+  if (dburi.host) return [toEndpoint(dburi.host, dburi.port ?? USUAL_PORT)]
 
   const hosts = (env.PGHOST || 'localhost').split(',')
-  return hosts.map((host, index) => toEndpoint(host || 'localhost', dburi.port ?? portOf(index)))
+  const ports = env.PGPORT?.split(',') ?? []
+  return hosts.map((host, index) => {
+    const port = dburi.port ?? toPort(ports.length === 1 ? ports[0] : ports[index])
+    return toEndpoint(host || 'localhost', port)
+  })
 }
 
-function toEndpoint(host: string, port: number): ConnectTarget {
+function toEndpoint(host: string, port: number): ServerTarget {
   return host.startsWith('/') ? toSocket(host, port) : { host: printable('host', host), port }
 }
 
 /** A directory holds one socket per port; a name that is a socket's already is taken as it is. */
-function toSocket(path: string, port: number): ConnectTarget {
+function toSocket(path: string, port: number): ServerTarget {
   const isFile = basename(path).startsWith('.s.PGSQL.')
   return { path: printable('host', isFile ? path : `${path.replace(/\/+$/, '')}/.s.PGSQL.${port}`) }
 }
 
 function toPort(text: string | undefined): number {
-  const port = toNumber('PGPORT', text?.trim() || '5432')
+  const port = text?.trim() ? toNumber('PGPORT', text.trim()) : USUAL_PORT
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw invalid('PGPORT', 'a port from 1 to 65535')
   return port
 }
 
 /** The caller's word, or else whether no endpoint looks like a pooler in transaction mode. */
-function mayPrepare(given: GivenOptions, endpoints: readonly ConnectTarget[]): boolean {
+function mayPrepare(given: GivenOptions, endpoints: readonly ServerTarget[]): boolean {
   const prepare = given.boolean('prepare')
   if (prepare !== null) return prepare
   if (given.boolean('pgbouncer') === true) return false
@@ -149,7 +153,7 @@ function mayPrepare(given: GivenOptions, endpoints: readonly ConnectTarget[]): b
 }
 
 /** PgBouncer's own port, Supabase's for transaction mode (its 5432 is session mode), and Neon's pooled hosts. */
-function isTransactionPooler(endpoint: ConnectTarget): boolean {
+function isTransactionPooler(endpoint: ServerTarget): boolean {
   if ('path' in endpoint) return /\.s\.PGSQL\.(6432|6543)$/.test(endpoint.path)
   return endpoint.port === 6432 || endpoint.port === 6543 || endpoint.host.includes('-pooler.')
 }

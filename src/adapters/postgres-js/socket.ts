@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { connect as connectNet, isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { checkServerIdentity, connect as connectTls } from 'node:tls'
-import type { ConnectErrorCode, ConnectTarget } from '../../errors.ts'
+import type { ConnectErrorCode, ServerTarget } from '../../errors.ts'
 import { AbortedError, ConnectError } from '../../errors.ts'
 import type { LoadedTls } from './load-tls.ts'
 import type { Encryption } from './tls-plan.ts'
@@ -27,7 +27,7 @@ export interface ConnectSocketOptions {
  *
  * @throws ConnectError, AbortedError; the socket is destroyed then
  */
-export function connectSocket(endpoint: ConnectTarget, options: ConnectSocketOptions): Promise<Socket> {
+export function connectSocket(endpoint: ServerTarget, options: ConnectSocketOptions): Promise<Socket> {
   const { encryption, tls, connectTimeout, keepAlive, signal } = options
   const address = addressOf(endpoint)
   if (signal?.aborted) return Promise.reject(aborted(address, signal))
@@ -174,7 +174,7 @@ export async function cancelRequest(
 }
 
 /** `host:port`, or the path of a socket; for people. */
-export function addressOf(endpoint: ConnectTarget): string {
+export function addressOf(endpoint: ServerTarget): string {
   if ('path' in endpoint) return endpoint.path
   return isIP(endpoint.host) === 6
     ? `[${endpoint.host}]:${endpoint.port}`
@@ -187,7 +187,7 @@ const NO = 'N'.charCodeAt(0)
 const CANCEL_CODE = 80_877_102
 const CANCEL_TIMEOUT = 1_000
 
-function open(endpoint: ConnectTarget, keepAlive: number | null, connectTimeout: number): Socket {
+function open(endpoint: ServerTarget, keepAlive: number | null, connectTimeout: number): Socket {
   if ('path' in endpoint) return connectNet({ path: endpoint.path })
   return connectNet({
     host: endpoint.host,
@@ -201,7 +201,7 @@ function open(endpoint: ConnectTarget, keepAlive: number | null, connectTimeout:
 }
 
 /** The certificate is checked against the host we were told, also when that is an IP address; Node alone would not. */
-function startTls(socket: Socket, endpoint: ConnectTarget, tls: LoadedTls): TLSSocket {
+function startTls(socket: Socket, endpoint: ServerTarget, tls: LoadedTls): TLSSocket {
   const host = 'host' in endpoint ? endpoint.host : ''
   return connectTls({
     socket,

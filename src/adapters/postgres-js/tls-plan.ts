@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import type { ConnectTarget } from '../../errors.ts'
+import type { ServerTarget } from '../../errors.ts'
 import { invalid, refused, toWord } from '../../option-text.ts'
 import type { GivenOptions } from './judge-options.ts'
 import { NOT_ENFORCED } from './judge-options.ts'
@@ -40,7 +40,7 @@ export interface TlsPlan {
  * answer to the startup message, so go on to the second one when that answer is an error (SQLSTATE 28000), not when
  * the endpoint cannot be reached.
  */
-export function encryptionAttempts(endpoint: ConnectTarget, tls: TlsPlan): readonly Encryption[] {
+export function encryptionAttempts(endpoint: ServerTarget, tls: TlsPlan): readonly Encryption[] {
   if ('path' in endpoint) return ['plain']
   if (tls.isDefault && isLoopback(endpoint.host)) return ['plain']
   return ATTEMPTS[tls.mode]
@@ -63,7 +63,7 @@ const ATTEMPTS: Readonly<Record<TlsMode, readonly Encryption[]>> = {
 export function tlsPlan(
   given: GivenOptions,
   environmentMode: string | null,
-  endpoints: readonly ConnectTarget[],
+  endpoints: readonly ServerTarget[],
 ): TlsPlan {
   const named = namedMode(given, environmentMode)
   const mode = raisedMode(given, named, endpoints)
@@ -128,11 +128,7 @@ function isStrict(mode: TlsMode): boolean {
 }
 
 /** The mode, raised to `verify-full` by what libpq or Prisma mean to be as strict. */
-function raisedMode(
-  given: GivenOptions,
-  named: TlsMode | null,
-  endpoints: readonly ConnectTarget[],
-): TlsMode {
+function raisedMode(given: GivenOptions, named: TlsMode | null, endpoints: readonly ServerTarget[]): TlsMode {
   if (given.word('channel_binding', ['disable', 'prefer', 'require']) === 'require') {
     if (named === 'disable') throw refused('channel_binding', 'it needs TLS, which sslmode=disable turns off')
     if (endpoints.some((endpoint) => 'path' in endpoint)) {

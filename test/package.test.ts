@@ -1,0 +1,119 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
+
+describe('the package, in a project where no driver is installed', () => {
+  let project: string
+
+  beforeAll(() => {
+    project = mkdtempSync(join(tmpdir(), 'drizzle-celery-project-'))
+    const installed = join(project, 'node_modules/drizzle-celery')
+    mkdirSync(installed, { recursive: true })
+    cpSync(join(ROOT, 'package.json'), join(installed, 'package.json'))
+    execFileSync(process.execPath, [TSC, '-p', 'tsconfig.build.json', '--outDir', join(installed, 'dist')], {
+      cwd: ROOT,
+    })
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }))
+  })
+
+  afterAll(() => rmSync(project, { recursive: true }))
+
+  const run = (program: string) => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: project,
+      encoding: 'utf8',
+    })
+    return { stdout, stderr, status }
+  }
+
+  it('imports the root without drizzle-orm and without any driver', () => {
+    const program = `
+      const { parseDburi, SessionManager } = await import('drizzle-celery')
+      await new SessionManager().dispose()
+      console.log(parseDburi('postgresql://u@h/db').driver)`
+
+    expect(run(program)).toEqual({ stdout: 'postgres-js\n', stderr: '', status: 0 })
+  })
+
+  it.each([
+    ['postgresql://u@h/db', 'postgres'],
+    ['file:x.db', '@libsql/client'],
+    ['pglite:', '@electric-sql/pglite'],
+  ])('says what to install for %s', (dburi, packageName) => {
+    const program = `
+      const { SessionManager } = await import('drizzle-celery')
+      const error = await new SessionManager().getEngine(${JSON.stringify(dburi)}).catch((error) => error)
+      console.log(JSON.stringify({ code: error.code, message: error.message }))`
+    const { stdout, stderr } = run(program)
+
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual({
+      code: 'MISSING_DRIVER',
+      message: expect.stringContaining(`npm install ${packageName}`),
+    })
+  })
+
+  it('type-checks', () => {
+    symlinkSync(join(ROOT, 'node_modules/drizzle-orm'), join(project, 'node_modules/drizzle-orm'))
+    writeFileSync(
+      join(project, 'main.ts'),
+      `import { type Adapter, type EngineFor, type Opens, registerAdapter } from 'drizzle-celery'
+       import { type Session, SessionManager } from 'drizzle-celery'
+       export async function main(dburi: string): Promise<string> {
+         const manager = new SessionManager({ engineOptions: { poolSize: 2 } })
+         const session = await manager.sessionFactory(dburi)
+         await session.commit()
+         const sessions: Session[] = [session]
+         return sessions[0]?.dialect ?? (await manager.getEngine('postgresql://u@h/db')).dialect
+       }
+       // A third party's scheme is typed by declaration merging.
+       interface DuckHandle { quack(): void }
+       declare module 'drizzle-celery' {
+         interface Schemes { duck: 'duck' }
+         interface Drivers { duck: Opens<'postgresql', DuckHandle> }
+       }
+       export function register(adapter: Adapter<'postgresql', DuckHandle>): void {
+         registerAdapter('duck', { dialect: 'postgresql', load: async () => adapter })
+       }
+       export function quack(engine: EngineFor<'duck://h/db'>): void {
+         engine.db.quack()
+       }
+       // @ts-expect-error: not an option
+       new SessionManager({ pool: 1 })`,
+    )
+    writeFileSync(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({
+        compilerOptions: {
+          ...{ strict: true, exactOptionalPropertyTypes: true, skipLibCheck: true, noEmit: true },
+          ...{ module: 'nodenext', target: 'es2022', lib: ['es2023', 'esnext.disposable'], types: [] },
+          // Else drizzle-orm would find the drivers that are installed beside the real one.
+          preserveSymlinks: true,
+        },
+        include: ['main.ts'],
+      }),
+    )
+    const { stdout, status } = spawnSync(process.execPath, [TSC, '-p', project], { encoding: 'utf8' })
+
+    expect(stdout).toBe('')
+    expect(status).toBe(0)
+  })
+})
+
+it('no driver is a dependency, and drizzle-orm is a peer without the holes of CVE-2026-39356', () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+
+  expect(manifest.dependencies).toBeUndefined()
+  expect(manifest.peerDependencies['drizzle-orm']).toBe('>=0.45.2')
+  expect(Object.keys(manifest.peerDependenciesMeta).sort()).toEqual(
+    Object.keys(manifest.peerDependencies)
+      .filter((name) => name !== 'drizzle-orm')
+      .sort(),
+  )
+})

@@ -1,0 +1,311 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import {
+  type Adapter,
+  ClosedError,
+  DburiError,
+  OptionError,
+  registerAdapter,
+  SessionManager,
+} from 'drizzle-celery'
+import { adapter as libsql } from 'drizzle-celery/adapters/libsql'
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { eventually } from './conformance.ts'
+
+// What Celery's own suite asks of its SessionManager (celery-contract.md §6, 56 to 76) has its counterpart here, by number.
+
+let directory: string
+let dburi: `file:${string}`
+let manager: SessionManager
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-test-'))
+  dburi = `file:${join(directory, 'results.db')}`
+  manager = new SessionManager()
+})
+
+afterEach(async () => {
+  await manager.dispose({ grace: 0 })
+  rmSync(directory, { recursive: true })
+})
+
+describe('pooled', () => {
+  it('keeps connections between sessions by default, and none when it is false (56, 58)', async () => {
+    await using unpooled = new SessionManager({ pooled: false })
+    for (const each of [manager, unpooled]) await each.session(dburi, (db) => db.run(sql`select 1`))
+
+    await eventually(() => expect(manager.stats().engines).toMatchObject([{ open: 1 }]))
+    await eventually(() => expect(unpooled.stats().engines).toMatchObject([{ open: 0 }]))
+  })
+
+  it('takes pool options that a manager without a pool has no use for (58, 65)', async () => {
+    await using unpooled = new SessionManager({ pooled: false })
+    await unpooled.session(dburi, { poolSize: 3, maxOverflow: 1, poolRecycle: 5, poolPrePing: true }, (db) =>
+      db.run(sql`select 1`),
+    )
+
+    await eventually(() => expect(unpooled.stats().engines).toMatchObject([{ open: 0 }]))
+  })
+})
+
+describe('getEngine', () => {
+  it('gives the same engine for the same dburi, however it is spelled (57)', async () => {
+    const engine = await manager.getEngine(dburi)
+    const spellings = [dburi, `db+sqlite:///${dburi.slice(5)}`, `sqlite:///${dburi.slice(5)}`]
+
+    for (const spelling of spellings) expect(await manager.getEngine(spelling)).toBe(engine)
+    expect(await manager.getEngine(dburi, {})).toBe(engine)
+  })
+
+  it('gives another engine for other options, and the same for the same ones (57)', async () => {
+    const password = () => 'secret'
+    const engine = await manager.getEngine(dburi, { poolSize: 2 })
+
+    expect(await manager.getEngine(dburi, { poolSize: 2 })).toBe(engine)
+    expect(await manager.getEngine(dburi, { poolSize: 3 })).not.toBe(engine)
+    expect(await manager.getEngine(dburi)).not.toBe(engine)
+    expect(await manager.getEngine(':memory:', { poolSize: 1, statementTimeout: 5 })).toBe(
+      await manager.getEngine(':memory:', { statementTimeout: 5, poolSize: 1 }),
+    )
+    expect(await manager.getEngine('libsql://h', { password })).toBe(
+      await manager.getEngine('libsql://h', { password }),
+    )
+    expect(await manager.getEngine('libsql://h', { password })).not.toBe(
+      await manager.getEngine('libsql://h', { password: () => 'secret' }),
+    )
+  })
+
+  it('shares one opening among those who ask at the same time', async () => {
+    const engines = await Promise.all(Array.from({ length: 1_000 }, () => manager.getEngine(dburi)))
+
+    expect(new Set(engines).size).toBe(1)
+  })
+
+  it('forgets an opening that failed', async () => {
+    let attempts = 0
+    await using failing = new SessionManager({
+      engineCallback: () => {
+        if (attempts++ === 0) throw new Error('not yet')
+      },
+    })
+    const results = await Promise.allSettled([failing.getEngine(dburi), failing.getEngine(dburi)])
+
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    await expect(failing.getEngine(dburi)).resolves.toBeDefined()
+    expect(attempts).toBe(2)
+  })
+
+  it('refuses a dburi or an option it does not understand, and keeps nothing', async () => {
+    await expect(manager.getEngine('no dburi')).rejects.toBeInstanceOf(DburiError)
+    await expect(manager.getEngine('mysql://u@h/db')).rejects.toHaveProperty('code', 'UNSUPPORTED_DIALECT')
+    await expect(manager.getEngine(dburi, { poolSize: 0 })).rejects.toHaveProperty('option', 'poolSize')
+    await expect(manager.getEngine(`${dburi}?pool_size=many`)).rejects.toHaveProperty('option', 'pool_size')
+    await expect(manager.getEngine(`${dburi}?no_such_thing=1`)).rejects.toBeInstanceOf(OptionError)
+    await expect(manager.getEngine(dburi, { statementTimeout: -1 })).rejects.toBeInstanceOf(OptionError)
+
+    expect(manager.stats().engines).toEqual([])
+  })
+
+  it('lets options given with it overrule those of the manager and of the dburi', async () => {
+    const seen: number[] = []
+    await using outer = new SessionManager({
+      engineOptions: { poolTimeout: 0.05, poolSize: 1, maxOverflow: 0 },
+    })
+    for (const options of [{}, { poolSize: 2 }]) {
+      const engine = await outer.getEngine(`${dburi}?pool_size=9`, options)
+      const held = []
+      for (;;) {
+        const connection = await engine.connect().catch(() => null)
+        if (connection === null) break
+        held.push(connection)
+      }
+      seen.push(held.length)
+      await Promise.all(held.map((connection) => connection.close()))
+    }
+
+    expect(seen).toEqual([1, 2])
+  })
+})
+
+describe('createSession', () => {
+  it('gives the engine and a maker of sessions on it (62)', async () => {
+    const { engine, sessionMaker } = await manager.createSession(dburi)
+    const [one, other] = [sessionMaker(), sessionMaker()]
+
+    expect(engine).toBe(await manager.getEngine(dburi))
+    expect(one).not.toBe(other)
+    expect(one.engine).toBe(engine)
+    await Promise.all([one.close(), other.close()])
+  })
+
+  it('gives short-lived sessions on the same engine, each with a connection of its own (62)', async () => {
+    const { engine, sessionMaker } = await manager.createSession(dburi, { shortLivedSessions: true })
+    expect(engine).toBe(await manager.getEngine(dburi))
+    const sessions = [sessionMaker(), sessionMaker()]
+    for (const session of sessions) {
+      await session.begin({ readOnly: true })
+      await session.db.run(sql`select 1`)
+    }
+    expect(engine.stats()).toMatchObject({ open: 2, checkedOut: 2 })
+    await Promise.all(sessions.map((session) => session.close()))
+
+    await eventually(() => expect(engine.stats()).toMatchObject({ open: 0, checkedOut: 0 }))
+  })
+})
+
+describe('prepareModels', () => {
+  it('prepares each database once, however many sessions are opened at the same time', async () => {
+    const other = `file:${join(directory, 'other.db')}` as const
+    const sessions = await Promise.all(
+      [dburi, other, dburi, other].map((each) => manager.sessionFactory(each)),
+    )
+    const reports = await Promise.all(
+      [dburi, other].map(async (each) => manager.prepareModels(await manager.getEngine(each))),
+    )
+
+    expect(reports[0]).not.toBe(reports[1])
+    for (const { created } of reports) expect(created).toEqual(['celery_taskmeta', 'celery_tasksetmeta'])
+    expect(await manager.prepareModels(await manager.getEngine(dburi))).toBe(reports[0])
+    await Promise.all(sessions.map((session) => session.close()))
+  })
+
+  it('is tried again after it failed', async () => {
+    const missing = `file:${join(directory, 'missing/results.db')}` as const
+    await expect(manager.sessionFactory(missing)).rejects.toThrow()
+    await expect(manager.sessionFactory(missing)).rejects.toThrow()
+  })
+
+  it('refuses a dialect for which there are no models', async () => {
+    await using postgresqlOnly = new SessionManager({ models: { postgresql: {} } })
+
+    await expect(postgresqlOnly.sessionFactory(dburi)).rejects.toHaveProperty('code', 'NO_MODELS')
+  })
+})
+
+describe('engineCallback', () => {
+  it('is called with each engine that is opened, once, and before its models are prepared (66, 68, 72, 75, 76)', async () => {
+    const events: string[] = []
+    await using called = new SessionManager({
+      engineCallback: async (engine) => {
+        await Promise.resolve()
+        events.push(engine.dialect, `open ${engine.stats().open}`)
+      },
+    })
+    await called.sessionFactory(dburi)
+    await called.sessionFactory(dburi)
+
+    expect(events).toEqual(['sqlite', 'open 0'])
+  })
+
+  it('is called without a pool, too, and again after invalidate (73, 74)', async () => {
+    let calls = 0
+    await using called = new SessionManager({ pooled: false, engineCallback: () => void calls++ })
+    await called.getEngine(dburi)
+    await called.getEngine(dburi)
+    expect(calls).toBe(1)
+    await called.invalidate(dburi)
+    await called.getEngine(dburi)
+
+    expect(calls).toBe(2)
+  })
+})
+
+describe('invalidate', () => {
+  it('forgets and disposes of the engines of a dburi, whatever their options (59, 61)', async () => {
+    const engines = [await manager.getEngine(dburi), await manager.getEngine(dburi, { poolSize: 2 })]
+    const other = await manager.getEngine(':memory:')
+    await manager.invalidate(`db+sqlite:///${dburi.slice(5)}`)
+
+    expect(engines.map((engine) => engine.isDisposed)).toEqual([true, true])
+    expect(other.isDisposed).toBe(false)
+    expect(await manager.getEngine(dburi)).not.toBe(engines[0])
+  })
+
+  it('does nothing for a dburi that is not known (60)', async () => {
+    await manager.invalidate(dburi)
+  })
+
+  it('lets who uses the engine finish, and prepares the new one again', async () => {
+    const session = await manager.sessionFactory(dburi)
+    await session.db.insert(session.models.task).values({ taskId: 'a' })
+    const invalidated = manager.invalidate(dburi)
+    await session.commit()
+    await session.close()
+    await invalidated
+    const report = await manager.prepareModels(await manager.getEngine(dburi))
+
+    expect(report.present).toEqual(['celery_taskmeta', 'celery_tasksetmeta'])
+    const again = await manager.sessionFactory(dburi)
+    expect(await again.db.select().from(again.models.task)).toHaveLength(1)
+    await again.close()
+  })
+})
+
+describe('maxEngines', () => {
+  it('disposes of the least recently used engine that nobody uses', async () => {
+    await using few = new SessionManager({ maxEngines: 2 })
+    const at = (name: string) => `file:${join(directory, name)}` as const
+    const busy = await few.sessionFactory(at('busy'))
+    const second = await few.getEngine(at('second'))
+    const third = await few.getEngine(at('third'))
+
+    expect(busy.engine.isDisposed).toBe(false)
+    expect(second.isDisposed).toBe(true)
+    expect(third.isDisposed).toBe(false)
+    expect(few.stats().engines).toHaveLength(2)
+    await busy.close()
+    await few.getEngine(at('fourth'))
+    expect(busy.engine.isDisposed).toBe(true)
+  })
+})
+
+describe('dispose', () => {
+  it('closes every engine once, also those that are being opened, and refuses what comes later', async () => {
+    const opening = manager.getEngine(dburi)
+    const disposed = manager.dispose()
+    expect(manager.dispose()).toBe(disposed)
+    await disposed
+
+    expect((await opening).isDisposed).toBe(true)
+    await expect(manager.getEngine(dburi)).rejects.toBeInstanceOf(ClosedError)
+    await expect(manager.sessionFactory(dburi)).rejects.toBeInstanceOf(ClosedError)
+    await expect(manager.session(dburi, async () => {})).rejects.toBeInstanceOf(ClosedError)
+    expect((await opening).stats().open).toBe(0)
+  })
+})
+
+describe('registerAdapter', () => {
+  it("opens a third party's scheme, and refuses one that is taken", async () => {
+    const adapter: Adapter = { dialect: 'sqlite', open: (_, options) => libsql.open(memory, options) }
+    registerAdapter('thirdparty', { dialect: 'sqlite', load: async () => adapter })
+    const session = await manager.sessionFactory('thirdparty://host/database' as string)
+
+    expect(session.dialect).toBe('sqlite')
+    await session.close()
+    for (const taken of ['thirdparty', 'postgresql', 'file']) {
+      expect(() => registerAdapter(taken, { dialect: 'sqlite', load: async () => adapter })).toThrow(
+        /has one already/,
+      )
+    }
+  })
+
+  const memory = {
+    ...({ dialect: 'sqlite', driver: 'libsql', dbapi: null, host: null, port: null } as const),
+    ...({ user: null, password: null, database: ':memory:', options: {}, memory: true } as const),
+  }
+})
+
+it('shows no secret of its dburis', async () => {
+  const canary = 'canary-7f3a9c'
+  const engine = await manager.getEngine(`libsql://host?authToken=${canary}`)
+  const session = (await manager.createSession(`libsql://host?authToken=${canary}`)).sessionMaker()
+  for (const shown of [manager, engine, engine.db, session, session.db, manager.stats()]) {
+    expect(inspect(shown, { depth: 10, showHidden: true })).not.toContain(canary)
+  }
+  for (const shown of [manager, engine, session, manager.stats()])
+    expect(JSON.stringify(shown)).not.toContain(canary)
+  await session.close()
+})

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createClient } from '@libsql/client'
+import { SessionManager } from 'drizzle-celery'
+import { task } from 'drizzle-celery/models/sqlite'
+import { eq, sql } from 'drizzle-orm'
+import { compare } from './measure.ts'
+import { reportRatio } from './report.ts'
+
+const SELECT =
+  'select "id", "task_id", "status", "result", "date_done", "traceback", "name", "args", "kwargs", "worker", ' +
+  '"retries", "queue" from "celery_taskmeta" where "celery_taskmeta"."task_id" = ?'
+const UPSERT =
+  'insert into "celery_taskmeta" ("task_id", "status") values (?, ?) on conflict ("task_id") do update set "status" = ?'
+
+export async function libsql(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-bench-'))
+  const dburi = `file:${join(directory, 'bench.db')}` as const
+  const bare = createClient({ url: dburi, timeout: 5_000 })
+  const manager = new SessionManager()
+  try {
+    const engine = await manager.getEngine(dburi)
+    await manager.prepareModels(engine)
+    await engine.db.insert(task).values({ taskId: 'bench', status: 'SUCCESS' })
+    const select = engine.db
+      .select()
+      .from(task)
+      .where(eq(task.taskId, sql.placeholder('taskId')))
+      .prepare()
+    const upsert = engine.db
+      .insert(task)
+      .values({ taskId: sql.placeholder('taskId'), status: sql.placeholder('status') })
+      .onConflictDoUpdate({ target: task.taskId, set: { status: sql`${sql.placeholder('again')}` } })
+      .prepare()
+    const bareSelect = () => bare.execute({ sql: SELECT, args: ['bench'] })
+    const bareUpsert = () => bare.execute({ sql: UPSERT, args: ['bench', 'SUCCESS', 'SUCCESS'] })
+    const ourSelect = () => select.execute({ taskId: 'bench' })
+    const ourUpsert = () => upsert.execute({ taskId: 'bench', status: 'SUCCESS', again: 'SUCCESS' })
+
+    for (const atOnce of [1, 64]) {
+      const least = atOnce === 1 ? 0.9 : 0.85
+      const how = atOnce === 1 ? 'one at a time' : `${atOnce} at once`
+      reportRatio(
+        `prepared select, ${how}`,
+        await compare(bareSelect, ourSelect, { operations: 6_400, atOnce }),
+        least,
+      )
+      reportRatio(
+        `prepared upsert, ${how}`,
+        await compare(bareUpsert, ourUpsert, { operations: 640, atOnce }),
+        least,
+      )
+    }
+    reportRatio(
+      'session with one upsert and commit, against BEGIN, upsert, COMMIT',
+      await compare(
+        async () => {
+          const transaction = await bare.transaction('write')
+          await transaction.execute({ sql: UPSERT, args: ['bench', 'SUCCESS', 'SUCCESS'] })
+          await transaction.commit()
+        },
+        async () => {
+          const session = await manager.sessionFactory(dburi)
+          await session.db
+            .insert(task)
+            .values({ taskId: 'bench', status: 'SUCCESS' })
+            .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
+          await session.commit()
+          await session.close()
+        },
+        { operations: 400 },
+      ),
+      0.85,
+    )
+  } finally {
+    await manager.dispose()
+    bare.close()
+    rmSync(directory, { recursive: true })
+  }
+}

@@ -1,0 +1,128 @@
+import { SessionManager } from 'drizzle-celery'
+import { task } from 'drizzle-celery/models/postgresql'
+import { eq, sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import postgres from 'postgres'
+import { compare } from './measure.ts'
+import { reportRatio } from './report.ts'
+
+const SELECT =
+  'select "id", "task_id", "status", "result", "date_done", "traceback", "name", "args", "kwargs", "worker", ' +
+  '"retries", "queue" from "celery_taskmeta" where "celery_taskmeta"."task_id" = $1'
+const UPSERT =
+  'insert into "celery_taskmeta" ("id", "task_id", "status") values (nextval(\'task_id_sequence\'), $1, $2) ' +
+  'on conflict ("task_id") do update set "status" = $3'
+
+export async function postgresql(): Promise<void> {
+  const server = process.env['POSTGRES_URL']
+  if (server === undefined) {
+    console.log('  not measured: POSTGRES_URL is not set')
+    return
+  }
+  const admin = postgres(server, { max: 1, onnotice() {} })
+  await admin.unsafe('drop database if exists dc_bench with (force)')
+  await admin.unsafe('create database dc_bench template template0')
+  const dburi = new URL(server)
+  dburi.pathname = '/dc_bench'
+  try {
+    await onOneConnection(dburi.href)
+    await againstPlainDrizzle(dburi.href)
+  } finally {
+    await admin.unsafe('drop database dc_bench with (force)')
+    await admin.end()
+  }
+}
+
+/** Bare driver and engine with the same number of connections. */
+async function onOneConnection(dburi: string): Promise<void> {
+  for (const connections of [1, 5]) {
+    const bare = postgres(dburi, { max: connections, fetch_types: false, onnotice() {} })
+    await using manager = new SessionManager({ engineOptions: { poolSize: connections, maxOverflow: 0 } })
+    const engine = await manager.getEngine(dburi as `postgresql://${string}`)
+    await manager.prepareModels(engine)
+    await engine.db.insert(task).values({ taskId: 'bench', status: 'SUCCESS' }).onConflictDoNothing()
+
+    const select = engine.db
+      .select()
+      .from(task)
+      .where(eq(task.taskId, sql.placeholder('taskId')))
+      .prepare('bench_select')
+    const upsert = engine.db
+      .insert(task)
+      .values({ taskId: sql.placeholder('taskId'), status: sql.placeholder('status') })
+      .onConflictDoUpdate({ target: task.taskId, set: { status: sql`${sql.placeholder('again')}` } })
+      .prepare('bench_upsert')
+    const bareSelect = () => bare.unsafe(SELECT, ['bench'], { prepare: true })
+    const bareUpsert = () => bare.unsafe(UPSERT, ['bench', 'SUCCESS', 'SUCCESS'], { prepare: true })
+    const ourSelect = () => select.execute({ taskId: 'bench' })
+    const ourUpsert = () => upsert.execute({ taskId: 'bench', status: 'SUCCESS', again: 'SUCCESS' })
+
+    const over = connections === 1 ? 'one connection' : `${connections} connections`
+    if (connections === 1) {
+      reportRatio(
+        'prepared select, one at a time, one connection',
+        await compare(bareSelect, ourSelect, { operations: 3_000 }),
+        0.9,
+      )
+      reportRatio(
+        'prepared upsert, one at a time, one connection',
+        await compare(bareUpsert, ourUpsert, { operations: 500 }),
+        0.9,
+      )
+      reportRatio(
+        'session with one upsert and commit, against BEGIN, upsert, COMMIT',
+        await compare(
+          async () => {
+            await bare.unsafe('begin')
+            await bareUpsert()
+            await bare.unsafe('commit')
+          },
+          async () => {
+            const session = await manager.sessionFactory(dburi as `postgresql://${string}`)
+            await session.db
+              .insert(task)
+              .values({ taskId: 'bench', status: 'SUCCESS' })
+              .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
+            await session.commit()
+            await session.close()
+          },
+          { operations: 500 },
+        ),
+        0.85,
+      )
+    }
+    reportRatio(
+      `prepared select, 64 at once, ${over}`,
+      await compare(bareSelect, ourSelect, { operations: 6_400, atOnce: 64 }),
+      0.85,
+    )
+    reportRatio(
+      `prepared upsert, 64 at once, ${over}`,
+      await compare(bareUpsert, ourUpsert, { operations: 1_280, atOnce: 64 }),
+      0.85,
+    )
+    await bare.end()
+  }
+}
+
+/** An ordinary, unprepared select, as most people write it. */
+async function againstPlainDrizzle(dburi: string): Promise<void> {
+  const client = postgres(dburi, { max: 5, onnotice() {} })
+  const plain = drizzle({ client })
+  await using manager = new SessionManager({ engineOptions: { poolSize: 5, maxOverflow: 0 } })
+  const engine = await manager.getEngine(dburi as `postgresql://${string}`)
+  const plainSelect = async () => plain.select().from(task).where(eq(task.taskId, 'bench'))
+  const ourSelect = async () => engine.db.select().from(task).where(eq(task.taskId, 'bench'))
+
+  reportRatio(
+    'ordinary Drizzle select, one at a time, against plain Drizzle',
+    await compare(plainSelect, ourSelect, { operations: 2_000 }),
+    1.7,
+  )
+  reportRatio(
+    'ordinary Drizzle select, 64 at once, against plain Drizzle',
+    await compare(plainSelect, ourSelect, { operations: 3_200, atOnce: 64 }),
+    4,
+  )
+  await client.end()
+}

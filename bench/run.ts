@@ -1,0 +1,21 @@
+/**
+ * The figures of the README, as ratios against a baseline that is measured in the same run.
+ *
+ *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres npm run bench
+ *
+ * Without POSTGRES_URL only libSQL's are measured. Names on the command line choose among the benches.
+ */
+import { engines } from './engines.ts'
+import { imports } from './imports.ts'
+import { libsql } from './libsql.ts'
+import { manager } from './manager.ts'
+import { postgresql } from './postgresql.ts'
+
+const benches = { manager, imports, libsql, postgresql, engines }
+const chosen = process.argv.slice(2)
+
+for (const [name, bench] of Object.entries(benches)) {
+  if (chosen.length > 0 && !chosen.includes(name)) continue
+  console.log(`\n${name}`)
+  await bench()
+}

@@ -561,7 +561,7 @@ export async function causeOf(promise: PromiseLike<unknown> | undefined): Promis
     : failure
 }
 
-export async function failureOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
+async function failureOf(promise: PromiseLike<unknown> | undefined): Promise<unknown> {
   try {
     await promise
     return undefined
@@ -587,7 +587,7 @@ function runText(db: Db, text: string): PromiseLike<unknown> {
   return runner.run === undefined ? db.execute(sql.raw(text)) : runner.run(sql.raw(text))
 }
 
-export function expectNoTrace(failure: unknown, canary: string): void {
+function expectNoTrace(failure: unknown, canary: string): void {
   expect(failure).toBeInstanceOf(Error)
   for (const shown of everyText(failure)) expect(shown).not.toContain(canary)
 }

@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { AbortedError, ClosedError, PoolTimeoutError } from 'drizzle-celery'
+import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { type Lease, Pool, type Poolable, type PoolRules } from '../src/pool.ts'
 
@@ -50,7 +50,10 @@ const RULES: PoolRules = {
   dropTainted: true,
 }
 
-function makePool(rules: Partial<PoolRules> = {}, connect?: (make: () => FakeConnection) => Promise<FakeConnection>) {
+function makePool(
+  rules: Partial<PoolRules> = {},
+  connect?: (make: () => FakeConnection) => Promise<FakeConnection>,
+) {
   const open = new Set<FakeConnection>()
   const made: FakeConnection[] = []
   let peak = 0
@@ -332,7 +335,9 @@ describe('single statements', () => {
   it('never run on a connection that somebody holds', async () => {
     const { pool } = makePool()
     const lease = await pool.checkout()
-    const used = await Promise.all(Array.from({ length: 20 }, () => pool.share(async (connection) => connection)))
+    const used = await Promise.all(
+      Array.from({ length: 20 }, () => pool.share(async (connection) => connection)),
+    )
 
     expect(used).not.toContain(lease.connection)
   })
@@ -413,7 +418,16 @@ it('a pool that keeps nothing opens and closes a connection for each use', async
 })
 
 it('counters stay right and nobody is forgotten, whatever happens in whatever order', async () => {
-  const action = fc.constantFrom('checkout', 'own', 'share', 'release', 'lose', 'taint', 'fail connect', 'turn')
+  const action = fc.constantFrom(
+    'checkout',
+    'own',
+    'share',
+    'release',
+    'lose',
+    'taint',
+    'fail connect',
+    'turn',
+  )
   await fc.assert(
     fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
       let failing = 0
@@ -450,7 +464,13 @@ it('counters stay right and nobody is forgotten, whatever happens in whatever or
 
       expect(failures.filter((failure) => failure instanceof PoolTimeoutError)).toEqual([])
       expect(peak()).toBeLessThanOrEqual(RULES.limit)
-      expect(pool.stats()).toEqual({ open: open.size, idle: open.size, checkedOut: 0, waiting: 0, running: 0 })
+      expect(pool.stats()).toEqual({
+        open: open.size,
+        idle: open.size,
+        checkedOut: 0,
+        waiting: 0,
+        running: 0,
+      })
       expect(open.size).toBeLessThanOrEqual(RULES.keep)
       await pool.dispose(1)
       expect(open.size).toBe(0)

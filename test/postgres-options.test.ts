@@ -159,7 +159,9 @@ describe('defaults', () => {
   })
 
   it.each(['0', '65536', 'x', '5432.5', '0x10'])('refuses PGPORT=%s', (PGPORT) => {
-    expect(outcomeOf(() => postgresOptions(dburiOf({ host: null }), { PGPORT }))).toBe('INVALID_OPTION PGPORT')
+    expect(outcomeOf(() => postgresOptions(dburiOf({ host: null }), { PGPORT }))).toBe(
+      'INVALID_OPTION PGPORT',
+    )
   })
 })
 

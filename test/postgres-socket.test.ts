@@ -17,7 +17,7 @@ import {
 } from '../src/adapters/postgres-js/socket.ts'
 import { encryptionAttempts } from '../src/adapters/postgres-js/tls-plan.ts'
 import type { Dburi } from '../src/dburi.ts'
-import { AbortedError, ConnectError, type ConnectTarget } from '../src/errors.ts'
+import { AbortedError, ConnectError, type ServerTarget } from '../src/errors.ts'
 import { describeNeeding } from './fixtures/servers.ts'
 
 const plain: ConnectSocketOptions = {
@@ -47,7 +47,7 @@ function listen(onConnection: (socket: Socket) => void): Promise<number> {
   })
 }
 
-function targetOf(port: number, host = '127.0.0.1'): ConnectTarget {
+function targetOf(port: number, host = '127.0.0.1'): ServerTarget {
   return { host, port }
 }
 
@@ -328,7 +328,7 @@ describe('cancelRequest', () => {
 })
 
 describe('addressOf', () => {
-  it.each<[ConnectTarget, string]>([
+  it.each<[ServerTarget, string]>([
     [{ host: 'a', port: 1 }, 'a:1'],
     [{ host: '::1', port: 1 }, '[::1]:1'],
     [{ path: '/run/pg/.s.PGSQL.5432' }, '/run/pg/.s.PGSQL.5432'],

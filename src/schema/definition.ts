@@ -60,7 +60,7 @@ export function quoteIdentifier(name: string, maxBytes: number): string {
 }
 
 /** Refuses a name that no statement can carry, before any statement is sent. */
-export function refuseBadName(name: string, maxBytes: number): void {
+function refuseBadName(name: string, maxBytes: number): void {
   if (name === '' || name.includes('\0')) {
     const what = name === '' ? 'an empty name' : `the name ${JSON.stringify(name)}: it holds a NUL character`
     throw new SchemaError('SCHEMA_INVALID_NAME', `Cannot use ${what}`)

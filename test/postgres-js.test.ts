@@ -1,0 +1,203 @@
+import { existsSync } from 'node:fs'
+import { ConnectError, SessionManager } from 'drizzle-celery'
+import { sql } from 'drizzle-orm'
+import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { causeOf } from './conformance.ts'
+import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
+
+type PostgresDburi = `postgresql://${string}`
+
+describeNeeding('postgresql', 'postgres-js', () => {
+  const database = freshPostgres()
+  let manager: SessionManager
+
+  beforeEach(() => {
+    manager = new SessionManager()
+  })
+  afterEach(() => manager.dispose({ grace: 0 }))
+
+  /** The test's database with another authority or other arguments. */
+  const at = (change: (dburi: URL) => void): PostgresDburi => {
+    const dburi = new URL(database.dburi)
+    dburi.protocol = 'postgresql:'
+    change(dburi)
+    return dburi.href as PostgresDburi
+  }
+  const ask = async (dburi: PostgresDburi, question: string): Promise<unknown> => {
+    const [row] = await (await manager.getEngine(dburi)).db.execute<{ answer: unknown }>(sql.raw(question))
+    return row?.answer
+  }
+
+  describe('connecting', () => {
+    it('asks a password function once for each connection', async () => {
+      let asked = 0
+      const engine = await manager.getEngine(
+        at(() => {}),
+        { password: async () => `secret ${++asked}` },
+      )
+      const connections = await Promise.all([engine.connect(), engine.connect()])
+      await engine.db.execute(sql`select 1`)
+      await Promise.all(connections.map((connection) => connection.close()))
+      ;(await engine.connect()).close()
+
+      expect(asked).toBe(3)
+    })
+
+    it('tells of a password function that fails', async () => {
+      const password = () => Promise.reject(new Error('vault is sealed'))
+      const engine = await manager.getEngine(
+        at(() => {}),
+        { password },
+      )
+
+      await expect(engine.connect()).rejects.toThrow('vault is sealed')
+    })
+
+    it('goes on to the next host when one refuses', async () => {
+      const dburi = at((url) => url.searchParams.append('host', `127.0.0.1:1,${url.host}`))
+
+      expect(await ask(dburi, 'select 1 as answer')).toBe(1)
+    })
+
+    it('uses a server only if it is what target_session_attrs asks for', async () => {
+      const primary = at((url) => url.searchParams.set('target_session_attrs', 'primary'))
+      const anyway = at((url) => url.searchParams.set('target_session_attrs', 'prefer-standby'))
+      const standby = at((url) => url.searchParams.set('target_session_attrs', 'standby'))
+
+      expect(await ask(primary, 'select 1 as answer')).toBe(1)
+      expect(await ask(anyway, 'select 1 as answer')).toBe(1)
+      const error = await causeOf(ask(standby, 'select 1 as answer'))
+      expect(error).toBeInstanceOf(ConnectError)
+      expect(error).toHaveProperty('code', 'NO_SUITABLE_HOST')
+    })
+
+    const socket = '/var/run/postgresql'
+    const noSocket = existsSync(`${socket}/.s.PGSQL.5432`)
+      ? ''
+      : ` (skipped: there is no socket in ${socket})`
+    it.skipIf(noSocket)(`goes through a Unix socket${noSocket}`, async () => {
+      const dburi = `postgresql://root@/postgres?host=${socket}` as const
+
+      expect(await ask(dburi, 'select inet_server_addr() is null as answer')).toBe(true)
+    })
+
+    it('names the server, the reason and no secret when the server refuses', async () => {
+      const dburi = at((url) => {
+        url.password = 'canary-7f3a9c'
+        url.pathname = '/no_such_database'
+      })
+      const error = await causeOf(ask(dburi, 'select 1 as answer'))
+
+      expect(error).toMatchObject({ code: 'CONNECT_FAILED', cause: { code: '3D000' } })
+      expect(String(error)).toMatch(/127\.0\.0\.1:\d+ refuses the connection: .*no_such_database.*3D000/)
+    })
+
+    it('sends the server parameters that may be set', async () => {
+      const dburi = at((url) => {
+        url.searchParams.set('application_name', 'it is me')
+        url.searchParams.set('search_path', 'pg_catalog')
+        url.searchParams.set('options', '-c statement_timeout=4321')
+      })
+
+      expect(await ask(dburi, "select current_setting('application_name') as answer")).toBe('it is me')
+      expect(await ask(dburi, "select current_setting('search_path') as answer")).toBe('pg_catalog')
+      expect(await ask(dburi, "select current_setting('statement_timeout') as answer")).toBe('4321ms')
+    })
+
+    it('is not led astray by environment variables of postgres.js', async () => {
+      for (const name of ['PGMAX', 'PGSSL', 'PGPREPARE', 'PGDEBUG', 'PGIDLE_TIMEOUT']) process.env[name] = '1'
+      try {
+        expect(
+          await ask(
+            at(() => {}),
+            'select 1 as answer',
+          ),
+        ).toBe(1)
+      } finally {
+        for (const name of ['PGMAX', 'PGSSL', 'PGPREPARE', 'PGDEBUG', 'PGIDLE_TIMEOUT'])
+          delete process.env[name]
+      }
+    })
+  })
+
+  describe('values', () => {
+    const notes = pgTable('notes', {
+      id: integer().primaryKey(),
+      tags: text().array(),
+      grid: integer().array().array(),
+      data: jsonb(),
+      at: timestamp(),
+    })
+
+    it('come back as they were, through Drizzle columns and through plain SQL', async () => {
+      const { db } = await manager.getEngine(at(() => {}))
+      await db.execute(
+        sql`create table notes (id int primary key, tags text[], grid int[][], data jsonb, at timestamp)`,
+      )
+      const note = {
+        id: 1,
+        tags: ['a', 'b c', '"', '\\', '{}', ''],
+        grid: [
+          [1, 2],
+          [3, 4],
+        ],
+        data: { deep: [1, null, 'x'] },
+        at: new Date('2026-03-08T02:30:00.123Z'),
+      }
+      await db.insert(notes).values(note)
+
+      expect(await db.select().from(notes)).toEqual([note])
+      expect([...(await db.execute(sql`select tags, grid, data from notes`))]).toEqual([
+        { tags: note.tags, grid: note.grid, data: note.data },
+      ])
+      expect([
+        ...(await db.execute(
+          sql`select ${true} as yes, ${10n ** 17n} as big, ${sql.param([1, 2])}::int[] as list`,
+        )),
+      ]).toEqual([{ yes: true, big: '100000000000000000', list: [1, 2] }])
+    })
+
+    it('that cannot be sent are refused by position, and cost nobody else anything', async () => {
+      const engine = await manager.getEngine(
+        at(() => {}),
+        { poolSize: 1, maxOverflow: 0 },
+      )
+      const select = (value: unknown) => engine.db.execute(sql`select ${sql.param(value)}::text as answer`)
+      await select('prepared')
+      const results = await Promise.allSettled([
+        select('before'),
+        causeOf(select(undefined)),
+        causeOf(select(Symbol('no'))),
+        causeOf(select(new Date(Number.NaN))),
+        select('after'),
+      ])
+
+      expect(results.map((result) => result.status)).toEqual(Array(5).fill('fulfilled'))
+      for (const refused of results.slice(1, 4)) {
+        expect(refused).toHaveProperty('value.code', 'INVALID_PARAMETER')
+        expect(String(Reflect.get(refused, 'value'))).toMatch(/parameter 1/)
+      }
+      expect(engine.stats().open).toBe(1)
+    })
+
+    it('are refused when there are more than the protocol can count', async () => {
+      const { db } = await manager.getEngine(at(() => {}))
+      const many = sql`select array_length(array[${sql.join(
+        Array.from({ length: 65_535 }, (_, index) => sql`${index}`),
+        sql`,`,
+      )}], 1)`
+
+      expect(await causeOf(db.execute(many))).toHaveProperty('code', 'INVALID_PARAMETER')
+    })
+  })
+
+  it('runs several statements of one text', async () => {
+    const { db } = await manager.getEngine(at(() => {}))
+    await db.execute(
+      sql.raw('create table a (id int); do $$ begin perform 1; end $$; insert into a values (7)'),
+    )
+
+    expect([...(await db.execute(sql`select id from a`))]).toEqual([{ id: 7 }])
+  })
+})

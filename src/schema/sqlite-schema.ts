@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../causes.ts'
-import { SchemaError, type SchemaErrorCode } from '../errors.ts'
+import { ContentionError, SchemaError, type SchemaErrorCode } from '../errors.ts'
 import type { DatabaseSchema } from './database-schema.ts'
 import { sqliteDefinitions } from './ddl-sqlite.ts'
 import type { Definition } from './definition.ts'
@@ -49,7 +49,10 @@ export class SqliteSchema implements DatabaseSchema {
   }
 
   isRace(error: unknown): boolean {
-    return causes(error).some((cause) => isContention(cause) || isAlreadyThere(cause))
+    const all = causes(error)
+    // Our own adapter has waited for the lock by itself, for as long as it may.
+    if (all.some((cause) => cause instanceof ContentionError)) return false
+    return all.some((cause) => isContention(cause) || isAlreadyThere(cause))
   }
 
   explain(error: unknown): SchemaError | undefined {
@@ -109,7 +112,7 @@ const KNOWN: readonly Known[] = [
 ]
 
 function isContention(error: unknown): boolean {
-  return hasCode(error, 'SQLITE_BUSY') || hasCode(error, 'SQLITE_LOCKED') || hasCode(error, 'CONTENTION')
+  return hasCode(error, 'SQLITE_BUSY') || hasCode(error, 'SQLITE_LOCKED') || error instanceof ContentionError
 }
 
 /** SQLite has no code of its own for it: "table x already exists", "there is already a table named x". */

@@ -147,10 +147,10 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     scope.onEnd = () => lease.release()
     try {
       const transaction = await scope.begin(options)
-      transaction.onEnd = () => scope.end()
+      transaction.onEnd = () => void scope.close()
       return transaction
     } catch (error) {
-      scope.end()
+      await scope.close()
       throw error
     }
   }
@@ -166,9 +166,9 @@ export class EngineConnection<Db> implements AsyncDisposable {
     this.#scope = scope
   }
 
-  /** Gives the connection back. Safe to call twice. */
-  async close(): Promise<void> {
-    this.#scope.end()
+  /** Rolls back a transaction that is still open, and gives the connection back. Safe to call twice. */
+  close(): Promise<void> {
+    return this.#scope.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

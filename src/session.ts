@@ -109,7 +109,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       this.#broken = error instanceof Error ? error : new Error(String(error))
       throw error
     } finally {
-      this.#ended(hold)
+      await this.#ended(hold)
     }
   }
 
@@ -181,7 +181,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       if (!this.#options.autocommit) hold.scope = await hold.autocommit.begin(options)
       return hold
     } catch (error) {
-      this.#letGo(hold)
+      await this.#letGo(hold)
       throw error
     }
   }
@@ -196,8 +196,9 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       throw new ClosedError('session')
     }
     const autocommit = Scope.autocommit(lease.connection, this.#limits)
+    autocommit.onEnd = () => lease.release()
     const hold = { lease, autocommit, scope: autocommit }
-    forgotten.register(this, { hold, createdAt: this.#createdAt }, this)
+    forgotten.register(this, { hold, createdAt: this.#createdAt, sessionClosed: this.#sessionClosed }, this)
     return hold
   }
 
@@ -212,30 +213,29 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     this.#broken = null
     if (hold === null) return
     if (hold.scope !== hold.autocommit) await hold.scope.rollback()
-    this.#ended(hold)
+    await this.#ended(hold)
   }
 
   async #close(): Promise<void> {
     try {
       await this.#rollback()
-      if (this.#hold !== null) this.#letGo(this.#hold)
+      if (this.#hold !== null) await this.#letGo(this.#hold)
     } finally {
       this.#sessionClosed()
     }
   }
 
   /** The transaction is over: pooled connections go back, those of its own are kept until the session is closed. */
-  #ended(hold: Hold): void {
+  async #ended(hold: Hold): Promise<void> {
     const isKept = this.#options.shortLivedSessions || this.#options.autocommit
-    if (!isKept || hold.lease.connection.lost !== null) this.#letGo(hold)
+    if (!isKept || hold.lease.connection.lost !== null) await this.#letGo(hold)
     else hold.scope = hold.autocommit
   }
 
-  #letGo(hold: Hold): void {
+  #letGo(hold: Hold): Promise<void> {
     if (this.#hold === hold) this.#hold = null
     forgotten.unregister(this)
-    hold.autocommit.end()
-    hold.lease.release()
+    return hold.autocommit.close()
   }
 
   #refuse(): void {
@@ -253,17 +253,15 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 interface Forgotten {
   readonly hold: Hold
   readonly createdAt: { stack?: string }
+  readonly sessionClosed: () => void
 }
 
 /** Sessions that were garbage-collected unclosed: a warning says where they were made, and the connection comes back. */
-const forgotten = new FinalizationRegistry<Forgotten>(({ hold, createdAt }) => {
+const forgotten = new FinalizationRegistry<Forgotten>(({ hold, createdAt, sessionClosed }) => {
   process.emitWarning(
     'A session was garbage-collected without close(); what it had not committed is rolled back. ' +
       `Use \`await using\` or call close(). It was created${createdAt.stack?.replace(/^Error/, '') ?? ' somewhere'}`,
     { code: 'DRIZZLE_CELERY_UNCLOSED_SESSION' },
   )
-  void hold.scope.rollback().then(() => {
-    hold.autocommit.end()
-    hold.lease.release()
-  })
+  void hold.autocommit.close().then(sessionClosed)
 })

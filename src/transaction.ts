@@ -10,12 +10,20 @@ interface Ending {
   rollback(): Promise<unknown>
 }
 
+/** The level inside another one. */
+interface Inner {
+  /** `null` while it is on its way. */
+  scope: Scope | null
+  readonly over: Promise<void>
+  ended(): void
+}
+
 const AUTOCOMMIT: Ending = { commit: async () => true, rollback: async () => {} }
 
 /**
  * One level of a held connection: autocommit, a transaction, or a savepoint in one. A level has one inner level open
  * at a time; whatever else is asked of it meanwhile waits its turn, so that no statement slips into a transaction it
- * was not written for.
+ * was not written for. Once a level is over, nothing of it or inside it reaches the connection again.
  */
 export class Scope implements Transaction {
   readonly #connection: Connection
@@ -23,9 +31,9 @@ export class Scope implements Transaction {
   readonly #outer: Scope | null
   readonly #depth: number
   readonly #ending: Ending
-  #isEnded = false
-  #inner: Promise<void> | null = null
-  #innerEnded: () => void = () => {}
+  #inner: Inner | null = null
+  /** What ends the level, under way or done. */
+  #over: Promise<void> | null = null
   #failure: unknown
   /** Called once, when the level has ended. */
   onEnd: (() => void) | null = null
@@ -41,14 +49,6 @@ export class Scope implements Transaction {
   /** The outermost level: statements autocommit, `begin` begins a real transaction. */
   static autocommit(connection: Connection, limits: Limits): Scope {
     return new Scope(connection, limits, null, AUTOCOMMIT)
-  }
-
-  /** Refuses whatever comes later, on this level and inside it: the connection is no longer ours. */
-  end(): void {
-    this.#isEnded = true
-    if (this.#outer !== null) this.#outer.#innerEnded()
-    this.onEnd?.()
-    this.onEnd = null
   }
 
   run(statement: Statement): Promise<unknown> {
@@ -67,21 +67,18 @@ export class Scope implements Transaction {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
 
-    let innerEnded = () => {}
-    this.#inner = new Promise((resolve) => {
-      innerEnded = resolve
-    })
-    this.#innerEnded = () => {
-      this.#inner = null
-      innerEnded()
-    }
+    const inner = this.#openInner()
     try {
       const ending = this.#outer === null ? await this.#beginTransaction(options) : await this.#setSavepoint()
-      return new Scope(this.#connection, this.#limits, this, ending)
+      inner.scope = new Scope(this.#connection, this.#limits, this, ending)
     } catch (error) {
-      this.#innerEnded()
+      inner.ended()
       throw error
     }
+    if (this.#over === null) return inner.scope
+    // Ended while this was on its way: by a transaction's end it is undone already, by a close it is not.
+    await inner.scope.#undo(this.#outer === null)
+    throw new ClosedError('transaction')
   }
 
   /**
@@ -92,30 +89,57 @@ export class Scope implements Transaction {
     while (this.#inner !== null) await this.#turn()
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
-    this.#isEnded = true
+    await this.#endWith(this.#commit())
+  }
+
+  /** Ends the level and undoes what was done in it. Passes silently when the connection is lost: all is undone then. */
+  rollback(): Promise<void> {
+    return this.#undo(!this.#isOutlived)
+  }
+
+  /** Ends the outermost level, after rolling back what is open inside it. Safe to call twice. */
+  close(): Promise<void> {
+    return this.#over ?? this.#endWith(this.#closeInner())
+  }
+
+  async #closeInner(): Promise<void> {
+    const inner = this.#inner
+    if (inner === null) return
+    if (inner.scope !== null) await inner.scope.#undo(true)
+    await inner.over
+  }
+
+  /** @param reaches whether the connection is still ours */
+  async #undo(reaches: boolean): Promise<void> {
+    // How a commit went that is under way is told to who asked for it.
+    if (this.#over !== null) await this.#over.catch(() => {})
+    else await this.#endWith(reaches ? this.#rollback() : Promise.resolve())
+  }
+
+  #endWith(work: Promise<void>): Promise<void> {
+    this.#over = work.finally(() => {
+      if (this.#outer !== null) this.#outer.#inner?.ended()
+      this.onEnd?.()
+    })
+    return this.#over
+  }
+
+  async #commit(): Promise<void> {
     try {
       if (!(await this.#ending.commit())) throw new TransactionAbortedError({ cause: this.#failure })
     } catch (error) {
       // A savepoint that cannot be released leaves its transaction failed: undo it, as the caller will expect.
       if (this.#depth > 1 && this.#connection.lost === null) await this.#ending.rollback().catch(() => {})
       throw error
-    } finally {
-      this.end()
     }
   }
 
-  /** Ends the level and undoes what was done in it. Passes silently when the connection is lost: all is undone then. */
-  async rollback(): Promise<void> {
-    if (this.#isEnded) return
-    this.#isEnded = true
+  async #rollback(): Promise<void> {
+    if (this.#connection.lost !== null) return
     try {
-      if (this.#connection.lost === null) await this.#ending.rollback()
+      await this.#ending.rollback()
     } catch (error) {
-      if (this.#connection.lost === null) {
-        this.#connection.discard(error instanceof Error ? error : new Error(String(error)))
-      }
-    } finally {
-      this.end()
+      this.#connection.discard(error instanceof Error ? error : new Error(String(error)))
     }
   }
 
@@ -137,13 +161,36 @@ export class Scope implements Transaction {
     }
   }
 
+  /** An outer level is over, and this one with it. */
+  get #isOutlived(): boolean {
+    for (let scope = this.#outer; scope !== null; scope = scope.#outer) if (scope.#over !== null) return true
+    return false
+  }
+
   #refusal(): Error | null {
-    for (let scope: Scope | null = this; scope !== null; scope = scope.#outer) {
-      if (scope.#isEnded) return new ClosedError(this.#outer === null ? 'connection' : 'transaction')
+    if (this.#over !== null || this.#isOutlived) {
+      return new ClosedError(this.#outer === null ? 'connection' : 'transaction')
     }
     const { lost } = this.#connection
     if (lost === null) return null
     return this.#outer === null ? lost : new PendingRollbackError({ cause: lost })
+  }
+
+  #openInner(): Inner {
+    let resolve = () => {}
+    const over = new Promise<void>((settle) => {
+      resolve = settle
+    })
+    const inner: Inner = {
+      scope: null,
+      over,
+      ended: () => {
+        if (this.#inner === inner) this.#inner = null
+        resolve()
+      },
+    }
+    this.#inner = inner
+    return inner
   }
 
   /** Waits for the inner level to end. */
@@ -155,7 +202,7 @@ export class Scope implements Transaction {
         this.#limits.turnTimeout * 1_000,
       )
     })
-    await Promise.race([this.#inner, tooLong]).finally(() => clearTimeout(timer))
+    await Promise.race([this.#inner?.over, tooLong]).finally(() => clearTimeout(timer))
   }
 }
 

@@ -214,6 +214,58 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual(['inner'])
     })
 
+    it('lets a savepoint that outlives its session touch nobody', async () => {
+      const session = await open()
+      let fail = () => {}
+      let inserted = () => {}
+      const isInserted = new Promise<void>((resolve) => {
+        inserted = resolve
+      })
+      const outliving = session.db.transaction(async (tx) => {
+        await tx.insert(session.models.task).values({ taskId: 'undone' })
+        inserted()
+        await new Promise<void>((resolve) => {
+          fail = resolve
+        })
+        throw new Error('late')
+      })
+      await isInserted
+      await session.rollback()
+      const next = await open()
+      await next.db.transaction(async (tx) => {
+        await tx.insert(next.models.task).values({ taskId: 'kept' })
+        fail()
+        await expect(outliving).rejects.toThrow('late')
+      })
+      await next.commit()
+      await Promise.all([session.close(), next.close()])
+
+      expect(await ids()).toEqual(['kept'])
+    })
+
+    it('rolls back a transaction left open on a connection that is closed', async () => {
+      const { models, engine } = await open()
+      const connection = await engine.connect()
+      const db = connection.db as unknown as Db
+      let end: (() => void) | undefined
+      const left = db.transaction(async (tx) => {
+        await tx.insert(models.task).values({ taskId: 'undone' })
+        await new Promise<void>((resolve) => {
+          end = resolve
+        })
+      })
+      await eventually(() => expect(end).toBeDefined())
+      await connection.close()
+      const next = await open()
+      await insert(next, 'kept')
+      end?.()
+      expect(await causeOf(left)).toBeInstanceOf(ClosedError)
+      await next.commit()
+      await next.close()
+
+      expect(await ids()).toEqual(['kept'])
+    })
+
     it('refuses the outer handle inside a savepoint instead of hanging', async () => {
       const session = await open({ poolTimeout: 0.2 })
       const misuse = session.db.transaction(async () => {

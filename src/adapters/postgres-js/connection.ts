@@ -4,7 +4,7 @@ import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { hideParams, type Statement } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
-import { connectionIsGone, isServerError, isStalePlan, scrub } from './server-error.ts'
+import { connectionIsGone, isServerError, scrub } from './server-error.ts'
 
 /** Rows on their way, as postgres.js has them. */
 export interface PendingQuery extends PromiseLike<QueryResult> {
@@ -35,6 +35,12 @@ export interface ConnectionParts {
   cancel(pid: number, secret: number): Promise<void>
 }
 
+/** How the transaction began, and how many statements it has had. */
+interface Begun {
+  readonly begin: string
+  statements: number
+}
+
 const CLOSE_TIMEOUT = 1_000
 
 /**
@@ -52,8 +58,7 @@ export class PostgresConnection implements Connection {
   #lost: Error | null = null
   #isTainted = false
   #backend: QueryResult['state']
-  /** How the transaction began, and how many statements it has had. */
-  #transaction: { readonly begin: string; statements: number } | null = null
+  #transaction: Begun | null = null
   #closed: Promise<void> | null = null
   onLost: (() => void) | null = null
 
@@ -80,10 +85,16 @@ export class PostgresConnection implements Connection {
       const text = this.#texts.look(sql)
       if (text.taints) this.#isTainted = true
       const spelled = spellParameters(params, this.#client.typed)
-      if (this.#transaction !== null) this.#transaction.statements++
+      const transaction = this.#transaction
+      if (transaction !== null) transaction.statements++
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare = params.length > 0 && text.isKept && this.#parts.prepare
-      return this.#send(sql, spelled, prepare, asArrays, (error) => this.#recover(error, statement, spelled))
+      const send = (isPrepared: boolean): Promise<QueryResult> =>
+        this.#send(sql, spelled, isPrepared, asArrays, async (error) => {
+          if (isStale(error)) return this.#again(() => send(false), transaction, error, params)
+          throw this.#judged(error, params)
+        })
+      return send(prepare)
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
@@ -99,8 +110,14 @@ export class PostgresConnection implements Connection {
     ]
       .filter(Boolean)
       .join(' ')
-    await this.#control(begin)
-    this.#transaction = { begin, statements: 0 }
+    const transaction = { begin, statements: 0 }
+    this.#transaction = transaction
+    try {
+      await this.#control(begin)
+    } catch (error) {
+      if (this.#transaction === transaction) this.#transaction = null
+      throw error
+    }
   }
 
   async commit(): Promise<boolean> {
@@ -167,24 +184,30 @@ export class PostgresConnection implements Connection {
       if (this.#running.size === 0) this.#socket.ref()
       this.#running.add(fail)
       const query = this.#client.unsafe(sql, params, prepare ? { prepare, simple: false } : { prepare })
+      if (prepare) leaveStaleToUs(query)
       ;(asArrays ? query.values() : query).then((result) => {
         if (!isSettled()) resolve(result)
       }, fail)
     })
   }
 
-  /** A failed statement: run again where that is safe, or an error that gives no parameter away. */
-  async #recover(error: unknown, statement: Statement, spelled: Spelled[]): Promise<QueryResult> {
-    const transaction = this.#transaction
-    if (transaction?.statements === 1 && isStalePlan(error)) {
-      // The schema changed under a prepared statement. Nothing else happened in this transaction: begin it anew.
-      await this.#control('rollback')
-      await this.#control(transaction.begin)
-      return this.#send(statement.sql, spelled, false, statement.asArrays, async (again) => {
-        throw this.#judged(again, statement.params)
-      })
-    }
-    throw this.#judged(error, statement.params)
+  /**
+   * Runs a statement again that was not run, since the schema changed under its prepared form. Only where nothing else
+   * is lost with it: outside a transaction, or as the first statement of one, which is then begun anew.
+   */
+  async #again(
+    send: () => Promise<QueryResult>,
+    transaction: Begun | null,
+    error: unknown,
+    params: unknown[],
+  ): Promise<QueryResult> {
+    const isOver = this.#transaction !== transaction
+    if (isOver || (transaction !== null && transaction.statements > 1)) throw this.#judged(error, params)
+    if (transaction === null) return send()
+    // All three at once, so that no statement of the holder's slips in between.
+    const begun = Promise.all([this.#control('rollback'), this.#control(transaction.begin)])
+    const [result] = await Promise.all([send(), begun])
+    return result
   }
 
   #judged(error: unknown, params: unknown[]): unknown {
@@ -193,7 +216,7 @@ export class PostgresConnection implements Connection {
       // Whatever is not the server's word leaves the protocol in doubt.
       if (this.#lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
       if (!exposeParameters) hideParams(params)
-      return this.#lost
+      return error instanceof ConnectionLostError ? error : this.#lost
     }
 
     const judged = exposeParameters ? error : scrub(error, params)
@@ -205,7 +228,8 @@ export class PostgresConnection implements Connection {
   #break(reason: Error): void {
     if (this.#lost !== null) return
     const lost = lostBy(reason)
-    this.#lost = lost
+    // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
+    this.#lost = reason instanceof ClosedError ? reason : lost
     this.#socket.destroy()
     for (const fail of this.#running) fail(lost)
     void this.#client.end({ timeout: 0 })
@@ -213,10 +237,32 @@ export class PostgresConnection implements Connection {
   }
 }
 
-function lostBy(reason: Error): Error {
-  if (reason instanceof ClosedError) return reason
+function lostBy(reason: Error): ConnectionLostError {
   return new ConnectionLostError(
     'The connection to PostgreSQL was lost. A statement that was under way may or may not have taken effect.',
     { cause: reason },
   )
+}
+
+/** The errors of statements that were not run, since a schema change or a DEALLOCATE made their prepared form unusable. */
+const stale = new WeakSet<object>()
+
+function isStale(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && stale.has(error)
+}
+
+/**
+ * postgres.js runs a stale statement again by itself, without regard for what it has sent behind it: when that is stale
+ * as well, neither ever settles. It first notes the error in `retried`, and sends no query that is cancelled.
+ */
+function leaveStaleToUs(pending: PendingQuery): void {
+  // Missing from postgres.js's types.
+  const query = pending as PendingQuery & { cancelled: unknown; reject(error: object): void }
+  Object.defineProperty(query, 'retried', {
+    set(error: object) {
+      stale.add(error)
+      query.cancelled = true
+      query.reject(error)
+    },
+  })
 }

@@ -77,6 +77,8 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   readonly #options: SessionManagerOptions<Models>
   readonly #engines: EngineCache
   readonly #prepared = new PromiseCache<Engine, PreparedModels>()
+  /** The models of engines that are prepared: the quick way to a session. */
+  readonly #ready = new WeakMap<Engine, Readonly<Record<string, unknown>>>()
   #disposed: Promise<void> | null = null
 
   constructor(options: SessionManagerOptions<Models> = {}) {
@@ -118,7 +120,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     this.#refuseDisposed()
     const { sessionOptions, engineOptions } = splitOptions(options)
     const engine = await this.#engines.get(dburi, engineOptions)
-    const models = await this.#modelsOf(engine.dialect)
+    const models = await this.#modelsOf(engine)
     return { engine, sessionMaker: () => new Session(engine, models, sessionOptions) }
   }
 
@@ -128,10 +130,12 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    * @throws SchemaError, ConnectError
    */
   async prepareModels(engine: Engine): Promise<PreparedModels> {
-    const models = await this.#modelsOf(engine.dialect)
+    const models = await this.#modelsOf(engine)
     return this.#prepared.get(engine, async () => {
       const { prepareModels } = await import('./schema/prepare-models.ts')
-      return prepareModels(asTarget(engine), models)
+      const report = await prepareModels(asTarget(engine), models)
+      this.#ready.set(engine, models)
+      return report
     })
   }
 
@@ -196,9 +200,15 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   }
 
   async #open(dburi: string, options: SessionFactoryOptions | undefined): Promise<Session> {
-    const { engine, sessionMaker }: MadeEngine = await this.createSession(dburi, options)
-    await this.prepareModels(engine)
-    return sessionMaker()
+    this.#refuseDisposed()
+    const { sessionOptions, engineOptions } = splitOptions(options)
+    const engine = await this.#engines.get(dburi, engineOptions)
+    let models = this.#ready.get(engine)
+    if (models === undefined) {
+      await this.prepareModels(engine)
+      models = await this.#modelsOf(engine)
+    }
+    return new Session(engine, models, sessionOptions)
   }
 
   async #called(engine: Engine): Promise<Engine> {
@@ -211,7 +221,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     }
   }
 
-  async #modelsOf(dialect: Dialect): Promise<Readonly<Record<string, unknown>>> {
+  async #modelsOf({ dialect }: Engine): Promise<Readonly<Record<string, unknown>>> {
     const models =
       this.#options.models === undefined ? await resultModels(dialect) : this.#options.models[dialect]
     if (models !== undefined) return models
@@ -235,16 +245,21 @@ interface MadeEngine {
 // biome-ignore lint/suspicious/noExplicitAny: the overloads say what `work` is given; here it is any dialect's
 type AnyWork = (db: any, session: any) => Promise<unknown>
 
+type LoadedModels = Readonly<Record<string, unknown>> | undefined
+
+const loadResultModels: Readonly<Record<Dialect, () => Promise<LoadedModels>>> = {
+  postgresql: async () => (await import('./models/postgresql.ts')).resultModels(),
+  sqlite: async () => (await import('./models/sqlite.ts')).resultModels(),
+  mysql: async () => undefined,
+}
+
+const resultModelsOf = new Map<Dialect, Promise<LoadedModels>>()
+
 /** Celery's tables, loaded with the part of Drizzle they are made of when a dialect is first used. */
-async function resultModels(dialect: Dialect): Promise<Readonly<Record<string, unknown>> | undefined> {
-  switch (dialect) {
-    case 'postgresql':
-      return (await import('./models/postgresql.ts')).resultModels()
-    case 'sqlite':
-      return (await import('./models/sqlite.ts')).resultModels()
-    case 'mysql':
-      return undefined
-  }
+function resultModels(dialect: Dialect): Promise<LoadedModels> {
+  const models = resultModelsOf.get(dialect) ?? loadResultModels[dialect]()
+  resultModelsOf.set(dialect, models)
+  return models
 }
 
 /** An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many. */
@@ -252,10 +267,15 @@ function asTarget(engine: Engine): PrepareTarget {
   return engine as Engine & PrepareTarget
 }
 
-function splitOptions(options: SessionFactoryOptions = {}): {
-  sessionOptions: SessionOptions
-  engineOptions: EngineOptions | undefined
-} {
+interface SplitOptions {
+  readonly sessionOptions: SessionOptions
+  readonly engineOptions: EngineOptions | undefined
+}
+
+const NO_OPTIONS: SplitOptions = { sessionOptions: {}, engineOptions: undefined }
+
+function splitOptions(options: SessionFactoryOptions | undefined): SplitOptions {
+  if (options === undefined) return NO_OPTIONS
   const { autocommit, shortLivedSessions, statementTimeout, signal, ...engineOptions } = options
   return {
     sessionOptions: {

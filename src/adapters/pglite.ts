@@ -1,0 +1,43 @@
+import { resolve } from 'node:path'
+import type { Adapter } from '../adapter.ts'
+import type { PgliteHandle } from '../dialect.ts'
+import { importDriver } from '../import-driver.ts'
+import { pathUnder } from '../sqlite-root.ts'
+import { pgliteClient } from './pglite/client.ts'
+import { PgliteConnection } from './pglite/connection.ts'
+import { Instance } from './pglite/instance.ts'
+import { pgliteOptions } from './pglite/options.ts'
+import { SERIALIZERS } from './pglite/parameters.ts'
+
+/** PostgreSQL in this process by PGlite, in a directory or in memory: `pglite:` and `postgresql+pglite:`. */
+export const adapter: Adapter<'postgresql', PgliteHandle> = {
+  dialect: 'postgresql',
+
+  async open(dburi, options) {
+    const { path, relaxedDurability } = pgliteOptions(dburi)
+    const { logger, sqliteRoot, statementCacheSize, exposeParameters } = options
+    // Resolved at once: the working directory may change before the first connection.
+    const directory =
+      path === null ? null : sqliteRoot === undefined ? resolve(path) : pathUnder(sqliteRoot, path)
+    const { PGlite } = await importDriver('@electric-sql/pglite', () => import('@electric-sql/pglite'))
+    const { drizzle } = await import('drizzle-orm/pglite')
+    const instance = new Instance(directory, async (dataDir, onStderr) => {
+      const driver = new PGlite({ dataDir, relaxedDurability, debug: 0, onStderr })
+      await driver.waitReady
+      driver.serializers = { ...SERIALIZERS }
+      return driver
+    })
+
+    return {
+      pooling: 'static',
+      async connect(signal) {
+        await instance.open(signal)
+        return new PgliteConnection(instance, { statementCacheSize, exposeParameters })
+      },
+      // Drizzle's type wants all of PGlite; `PgliteClient` is all it uses.
+      handle: (executor) =>
+        drizzle({ client: pgliteClient(executor) as never, ...(logger && { logger }) }) as PgliteHandle,
+      release: () => instance.close(),
+    }
+  },
+}

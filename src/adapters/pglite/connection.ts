@@ -1,0 +1,160 @@
+import type { Connection, TransactionOptions } from '../../adapter.ts'
+import { ClosedError, ConnectionLostError } from '../../errors.ts'
+import { hideParams, type Statement } from '../../statement.ts'
+import { StatementCache } from '../../statement-cache.ts'
+import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
+import { type Spelled, spellParameters } from './parameters.ts'
+import { rowsOf } from './rows.ts'
+import { isServerError, judged } from './server-error.ts'
+
+export interface ConnectionOptions {
+  readonly statementCacheSize: number
+  readonly exposeParameters: boolean
+}
+
+/**
+ * The use of a PGlite from one `connect` to its end. A statement of PGlite cannot be stopped, so discarding the
+ * connection lets the one under way run to its end in vain, sends none of those that wait, and leaves the rollback of
+ * its transaction to the next `connect`, which waits for all this. The data stays.
+ */
+export class PgliteConnection implements Connection {
+  readonly #instance: Instance
+  readonly #options: ConnectionOptions
+  readonly #texts: StatementCache
+  readonly #running = new Set<(error: Error) => void>()
+  #lost: Error | null = null
+  #isTainted = false
+  onLost: (() => void) | null = null
+
+  constructor(instance: Instance, options: ConnectionOptions) {
+    this.#instance = instance
+    this.#options = options
+    this.#texts = new StatementCache(options.statementCacheSize)
+  }
+
+  get lost(): Error | null {
+    return this.#lost
+  }
+
+  get tainted(): boolean {
+    return this.#isTainted
+  }
+
+  async run({ sql, params, asArrays }: Statement): Promise<unknown> {
+    let spelled: Spelled[] = []
+    try {
+      if (this.#texts.look(sql).taints) this.#isTainted = true
+      spelled = spellParameters(params)
+      const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers: PARSERS }
+      return rowsOf(await this.#send((driver) => runOn(driver, sql, spelled, options)))
+    } catch (error) {
+      const told = isServerError(error) ? judged(error, spelled, this.#options.exposeParameters) : error
+      if (!this.#options.exposeParameters) hideParams(params)
+      throw told
+    }
+  }
+
+  async begin({ isolationLevel, readOnly, deferrable }: TransactionOptions): Promise<void> {
+    const begin = [
+      'begin',
+      isolationLevel && `isolation level ${isolationLevel}`,
+      readOnly && 'read only',
+      deferrable && 'deferrable',
+    ]
+    await this.#control(begin.filter(Boolean).join(' '))
+  }
+
+  async commit(): Promise<boolean> {
+    const [result] = await this.#control('commit')
+    return result?.command === 'COMMIT'
+  }
+
+  async rollback(): Promise<void> {
+    await this.#control('rollback')
+  }
+
+  async ping(): Promise<void> {
+    await this.#control('select 1')
+  }
+
+  discard(reason: Error): void {
+    if (this.#lost !== null) return
+    this.#lost = reason
+    const error = this.#lostError()
+    for (const reject of this.#running) reject(error)
+    this.#running.clear()
+    this.onLost?.()
+  }
+
+  /** Ends the use; PostgreSQL itself stops with the engine. */
+  async close(): Promise<void> {
+    if (this.#lost !== null) return
+    this.#lost = new ClosedError('connection')
+    await this.#instance.turn(async () => {})
+  }
+
+  async #control(sql: string): Promise<Result[]> {
+    try {
+      return await this.#send((driver) => driver.exec(sql))
+    } catch (error) {
+      throw isServerError(error) ? judged(error, [], this.#options.exposeParameters) : error
+    }
+  }
+
+  /** Rejects at once when the connection is discarded, whatever becomes of the statement. */
+  #send(work: (driver: Driver) => Promise<Result[]>): Promise<Result[]> {
+    if (this.#lost !== null) return Promise.reject(this.#lostError())
+    return new Promise((resolve, reject) => {
+      this.#running.add(reject)
+      const turn = this.#instance.turn(async (driver) => (this.#lost === null ? work(driver) : []))
+      turn
+        .then(resolve, (error: unknown) => {
+          // Whatever is not PostgreSQL's word leaves PGlite in doubt.
+          if (!isServerError(error)) this.discard(error instanceof Error ? error : new Error(String(error)))
+          reject(error)
+        })
+        .finally(() => this.#running.delete(reject))
+    })
+  }
+
+  #lostError(): Error {
+    if (this.#lost instanceof ClosedError) return this.#lost
+    return new ConnectionLostError(
+      'The connection to PGlite was discarded. A statement that was under way may or may not have taken effect.',
+      { cause: this.#lost },
+    )
+  }
+}
+
+/** Without parameters the simple protocol saves most of PGlite's work, and takes several statements. */
+async function runOn(
+  driver: Driver,
+  sql: string,
+  spelled: Spelled[],
+  options: ResultOptions,
+): Promise<Result[]> {
+  if (spelled.length === 0) return driver.exec(sql, options)
+  const paramTypes = spelled.map(({ oid }) => oid)
+  return [
+    await driver.query(
+      sql,
+      spelled.map(({ value }) => value),
+      { ...options, paramTypes },
+    ),
+  ]
+}
+
+const asText = (text: string) => text
+
+/** Dates, times and intervals stay text, also in arrays, and numeric[] too: Drizzle reads them by itself. */
+const PARSERS: ResultOptions['parsers'] = {
+  1082: asText,
+  1114: asText,
+  1115: asText,
+  1182: asText,
+  1184: asText,
+  1185: asText,
+  1186: asText,
+  1187: asText,
+  1231: asText,
+}

@@ -1,0 +1,59 @@
+import { refuseTooMany, spell, UNKNOWN } from '../../postgresql/parameters.ts'
+
+/** A parameter on its way to PGlite. */
+export interface Spelled {
+  readonly value: string | null | SpelledObject
+  readonly oid: number
+}
+
+/** What PGlite is given for an array or object: how it is written depends on the type PostgreSQL finds for it. */
+class SpelledObject {
+  readonly #object: object
+  readonly #text: string
+
+  constructor(object: object, text: string) {
+    this.#object = object
+    this.#text = text
+  }
+
+  toString(): string {
+    return this.#text
+  }
+
+  toJSON(): unknown {
+    return this.#object
+  }
+}
+
+const JSON_OID = 114
+const JSONB_OID = 3802
+
+/**
+ * All the serializers PGlite shall have: everything is text by then, but where PostgreSQL wants JSON an array is one
+ * of JSON, as rc.5 of Drizzle 1.0 relies on. PGlite's own refuse text for bytea, and throw in the midst of a statement.
+ */
+export const SERIALIZERS: Readonly<Record<number, (value: unknown) => string>> = {
+  [JSON_OID]: toJson,
+  [JSONB_OID]: toJson,
+}
+
+function toJson(value: unknown): string {
+  if (typeof value === 'string') return value
+  return JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part))
+}
+
+/**
+ * Spells the parameters of a statement before any of it is sent.
+ * @throws StatementError naming the position
+ */
+export function spellParameters(params: readonly unknown[]): Spelled[] {
+  refuseTooMany(params)
+  return params.map((param, index) => {
+    if (param === null || typeof param === 'string') return { value: param, oid: UNKNOWN }
+    const { text, oid } = spell(param, index)
+    return {
+      value: oid === UNKNOWN && typeof param === 'object' ? new SpelledObject(param, text) : text,
+      oid,
+    }
+  })
+}

@@ -55,7 +55,7 @@ export interface Database<Db> {
   connect(signal?: AbortSignal): Promise<Connection>
   /** The Drizzle handle whose statements go to `executor`. */
   handle(executor: Executor): Db
-  /** `static`: the database lives in one connection, which everybody takes turns on. */
+  /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
   readonly pooling: 'queue' | 'static'
   /** Over how many connections single statements are spread. @default poolSize */
   readonly spread?: number

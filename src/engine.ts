@@ -3,6 +3,7 @@ import type { Dialect } from './dialect.ts'
 import { type Limits, runWithin } from './limits.ts'
 import { type CheckoutOptions, type Lease, Pool, type PoolRules, type PoolStats } from './pool.ts'
 import type { PoolOptions } from './pool-options.ts'
+import { hideParams, isOwnError } from './statement.ts'
 import { Scope } from './transaction.ts'
 
 /** How an engine is opened. What the dburi says as well (`?pool_size=20`) is overruled by what stands here. */
@@ -62,7 +63,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     this.#name = name
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
     this.#pool = new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
-    this.db = database.handle(this.#sharedExecutor())
+    this.db = this.handle(this.#sharedExecutor())
   }
 
   /**
@@ -77,15 +78,13 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /** @internal */
-  checkout({ signal, ownConnection }: CheckoutOptions): Promise<Lease<Connection>> {
-    // The one connection of a static pool is the database: it is nobody's own.
-    const isOwn = ownConnection && this.#database.pooling !== 'static'
-    return this.#pool.checkout({ signal, ownConnection: isOwn })
+  checkout(options: CheckoutOptions): Promise<Lease<Connection>> {
+    return this.#pool.checkout(options)
   }
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
   handle(executor: Executor): Db {
-    return this.#database.handle(executor)
+    return this.#database.handle(withoutParams(executor))
   }
 
   /** The counters of its pool at this moment, and the dburi without its secrets. */
@@ -176,6 +175,32 @@ export class EngineConnection<Db> implements AsyncDisposable {
   }
 }
 
+/**
+ * The same executor, whose refusals show no parameters: Drizzle hangs those of the statement on whatever it is thrown,
+ * also when the statement never came to a connection, which would have hidden them.
+ */
+function withoutParams(executor: Executor): Executor {
+  return {
+    run(statement) {
+      // Drizzle's array is changed below, while a statement that was given up may still read its own.
+      const params = [...statement.params]
+      return executor.run({ ...statement, params }).catch((error: unknown) => {
+        if (isOwnError(error)) hideParams(statement.params)
+        else Object.assign(statement.params, params)
+        throw error
+      })
+    },
+    async begin(options) {
+      const transaction = await executor.begin(options)
+      return {
+        ...withoutParams(transaction),
+        commit: () => transaction.commit(),
+        rollback: () => transaction.rollback(),
+      }
+    },
+  }
+}
+
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing } = pool
   if (database.pooling === 'static') {
@@ -186,7 +211,6 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
       timeout: poolTimeout,
       recycle: -1,
       prePing: false,
-      dropTainted: false,
     }
   }
   const limit = maxOverflow === -1 ? Number.POSITIVE_INFINITY : poolSize + maxOverflow
@@ -197,6 +221,5 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
     timeout: poolTimeout,
     recycle: poolRecycle,
     prePing: poolPrePing,
-    dropTainted: true,
   }
 }

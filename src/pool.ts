@@ -25,8 +25,6 @@ export interface PoolRules {
   readonly recycle: number
   /** Ping a connection before it is handed out, if it was idle for longer than a second. */
   readonly prePing: boolean
-  /** Close a connection that is returned tainted, instead of keeping it. */
-  readonly dropTainted: boolean
 }
 
 /** The counters of a pool at one moment. */
@@ -306,7 +304,7 @@ export class Pool<C extends Poolable> {
       this.#remove(member)
       return
     }
-    if (connection.tainted && this.#rules.dropTainted) member.isDoomed = true
+    if (connection.tainted) member.isDoomed = true
     if (member.running > 0) return
     if (member.isDoomed || this.#disposed !== null) {
       void this.#close(member)

@@ -47,7 +47,6 @@ const RULES: PoolRules = {
   timeout: 5,
   recycle: -1,
   prePing: true,
-  dropTainted: true,
 }
 
 function makePool(

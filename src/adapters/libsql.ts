@@ -1,0 +1,100 @@
+import { accessSync, constants } from 'node:fs'
+import type { Adapter, AdapterOptions, Database } from '../adapter.ts'
+import type { LibsqlHandle } from '../dialect.ts'
+import { importDriver } from '../import-driver.ts'
+import { LibsqlClient } from './libsql/client.ts'
+import { clientConfig, openClient } from './libsql/connect.ts'
+import { type Client, LibsqlConnection } from './libsql/connection.ts'
+import { type LibsqlPlan, libsqlPlan } from './libsql/options.ts'
+import { SafeText } from './libsql/safe-text.ts'
+import { shareMutex } from './libsql/write-mutex.ts'
+
+/** SQLite files, databases in memory, embedded replicas and remote libSQL servers by `@libsql/client`. */
+export const adapter: Adapter<'sqlite', LibsqlHandle> = {
+  dialect: 'sqlite',
+
+  async open(dburi, options) {
+    const plan = libsqlPlan(dburi, options)
+    const { createClient } = await importDriver('@libsql/client', () => import('@libsql/client'))
+    const { drizzle } = await import('drizzle-orm/libsql')
+    const { logger } = options
+    return open(plan, options, {
+      // `Client` is the part of libSQL's client that we use; its results are given other rows by `SafeText`.
+      client: (authToken) => createClient(clientConfig(plan, authToken)) as unknown as Client,
+      // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
+      handle: (client) => drizzle({ client: client as never, ...(logger && { logger }) }) as LibsqlHandle,
+    })
+  },
+}
+
+interface Driver {
+  client(authToken: string | null): Client
+  handle(client: LibsqlClient): LibsqlHandle
+}
+
+function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
+  const { place, busyTimeout } = plan
+  const { statementCacheSize, exposeParameters } = options
+  const file = place.kind === 'file' || place.kind === 'replica' ? place.path : null
+  const shared = file === null ? null : shareMutex(file)
+  const safeText = new SafeText(statementCacheSize, place.kind !== 'remote')
+  const isAlone = place.kind === 'memory' || place.kind === 'replica'
+  const isQueue = !isAlone
+  /** The database in memory is its client: connections come and go, it stays. */
+  let memory: Client | null = null
+
+  return {
+    pooling: isQueue ? 'queue' : 'static',
+    // A file is read synchronously: one connection reads as fast as many.
+    ...(place.kind === 'file' && { spread: 1 }),
+    handle: (executor) => driver.handle(new LibsqlClient(executor, protocolOf(plan))),
+
+    async connect(signal) {
+      const authToken = await tokenOf(plan, options)
+      const client = memory ?? (await openClient(plan, () => driver.client(authToken), signal))
+      if (place.kind === 'memory') memory = client
+      const readOnly = place.kind === 'file' && !isWritable(place)
+      const connection = new LibsqlConnection({
+        client,
+        safeText,
+        // Who cannot write need not wait to be told so.
+        mutex: readOnly ? null : (shared?.mutex ?? null),
+        kind: place.kind,
+        file,
+        readOnly,
+        busyTimeout,
+        statementCacheSize,
+        exposeParameters,
+      })
+      if (place.kind === 'file' && place.journalMode !== null)
+        await connection.setJournalMode(place.journalMode)
+      return connection
+    },
+
+    async release() {
+      memory?.close()
+      shared?.letGo()
+    },
+  }
+}
+
+function isWritable({ path, mode }: { readonly path: string; readonly mode: string }): boolean {
+  if (mode === 'ro') return false
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function protocolOf({ place }: LibsqlPlan): string {
+  if (place.kind !== 'remote') return 'file'
+  return place.url.startsWith('ws') ? 'ws' : 'http'
+}
+
+async function tokenOf(plan: LibsqlPlan, { password }: AdapterOptions): Promise<string | null> {
+  if (plan.place.kind === 'memory' || plan.place.kind === 'file') return null
+  if (password === undefined) return plan.authToken()
+  return typeof password === 'function' ? password() : password
+}

@@ -1,0 +1,158 @@
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { textOf } from '../../causes.ts'
+import { AbortedError, ConnectError, type ConnectTarget } from '../../errors.ts'
+import type { Client } from './connection.ts'
+import type { LibsqlPlace, LibsqlPlan } from './options.ts'
+
+/** What we give `createClient` of `@libsql/client`. */
+export interface ClientConfig {
+  url: string
+  intMode: 'bigint'
+  concurrency: 1
+  timeout?: number
+  tls?: boolean
+  authToken?: string
+  encryptionKey?: string
+  syncUrl?: string
+  syncInterval?: number
+  readYourWrites?: boolean
+  offline?: boolean
+}
+
+/** Milliseconds a driver call may wait for a lock, with the event loop standing still. */
+const DRIVER_TIMEOUT = 5
+/** Milliseconds a server has for its first answer. */
+const CONNECT_TIMEOUT = 10_000
+
+/** Everything that is not given is left out: an `undefined` would overrule libSQL's defaults. */
+export function clientConfig(plan: LibsqlPlan, authToken: string | null): ClientConfig {
+  const { place } = plan
+  const encryptionKey = plan.encryptionKey()
+  // With one connection a client has one state, and replacing it replaces all of it.
+  const config: ClientConfig = { url: urlOf(place), intMode: 'bigint', concurrency: 1 }
+  if (place.kind !== 'remote') config.timeout = DRIVER_TIMEOUT
+  if (authToken !== null) config.authToken = authToken
+  if (encryptionKey !== null) config.encryptionKey = encryptionKey
+  if (place.kind === 'remote' && place.tls !== null) config.tls = place.tls
+  if (place.kind === 'replica') {
+    config.syncUrl = place.syncUrl
+    if (place.syncInterval !== null) config.syncInterval = place.syncInterval
+    if (place.readYourWrites !== null) config.readYourWrites = place.readYourWrites
+    if (place.offline !== null) config.offline = place.offline
+  }
+  return config
+}
+
+function urlOf(place: LibsqlPlace): string {
+  switch (place.kind) {
+    case 'memory':
+      return ':memory:'
+    case 'remote':
+      return place.url
+    case 'replica':
+      return `file:${encoded(place.path)}`
+    case 'file':
+      if (place.mode === 'rwc') return `file:${encoded(place.path)}`
+      // SQLite reads such a path as a URI of its own: the only way to tell it how to open the file.
+      return `file:${encodeURIComponent(`file:${encoded(place.path)}?mode=${place.mode}`)}`
+  }
+}
+
+function encoded(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/')
+}
+
+/**
+ * Makes a client and sees that it works: a file is opened, a server is asked for a sign of life.
+ * @throws ConnectError, AbortedError
+ */
+export async function openClient(
+  plan: LibsqlPlan,
+  make: () => Client,
+  signal: AbortSignal | undefined,
+): Promise<Client> {
+  const { place } = plan
+  if (place.kind !== 'remote') return openFile(place, make)
+  const client = make()
+  try {
+    await firstAnswer(client, place, signal)
+    return client
+  } catch (error) {
+    client.close()
+    if (error instanceof ConnectError || error instanceof AbortedError) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ConnectError(
+      'CONNECT_FAILED',
+      place,
+      `Cannot connect to libSQL at ${place.host}:${place.port}: ${reason}`,
+      { cause: error },
+    )
+  }
+}
+
+function openFile(place: Exclude<LibsqlPlace, { kind: 'remote' }>, make: () => Client): Client {
+  try {
+    return make()
+  } catch (error) {
+    if (place.kind === 'memory') throw error
+    throw fileError(place.path, error)
+  }
+}
+
+/** A file is opened when it is first needed again, too, after its SQLite connection was replaced. */
+export function isOpeningFailure(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('ConnectionFailed')
+}
+
+/** Why a file could not be opened, in words. */
+export function fileError(path: string, error: unknown): ConnectError {
+  const target: ConnectTarget = { file: path }
+  return new ConnectError(
+    'FILE_UNUSABLE',
+    target,
+    `Cannot open the database file ${path}: ${reasonOf(path, error)}`,
+    {
+      cause: error,
+    },
+  )
+}
+
+function reasonOf(path: string, error: unknown): string {
+  const directory = dirname(path)
+  const parent = statSync(directory, { throwIfNoEntry: false })
+  if (parent === undefined) return `there is no directory ${directory}`
+  if (!parent.isDirectory()) return `${directory} is no directory`
+  const file = statSync(path, { throwIfNoEntry: false })
+  if (file?.isDirectory()) return 'it is a directory'
+  if (textOf(error, 'code') === 'SQLITE_NOTADB')
+    return 'it is no SQLite database, or encrypted with another key'
+  if (file === undefined) return 'it does not exist, and cannot be created'
+  return error instanceof Error ? error.message : 'it may not be read'
+}
+
+async function firstAnswer(
+  client: Client,
+  target: { readonly host: string; readonly port: number },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  let onAbort = () => {}
+  const stopped = new Promise<never>((_, reject) => {
+    onAbort = () => reject(new AbortedError('Stopped connecting to libSQL', { cause: signal?.reason }))
+    timer = setTimeout(() => reject(tooSlow(target)), CONNECT_TIMEOUT)
+    signal?.addEventListener('abort', onAbort)
+  })
+  await Promise.race([client.execute({ sql: 'select 1', args: [] }), stopped]).finally(() => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+  })
+}
+
+function tooSlow(target: { readonly host: string; readonly port: number }): ConnectError {
+  return new ConnectError(
+    'CONNECT_TIMEOUT',
+    target,
+    `Cannot connect to libSQL: ${target.host}:${target.port} did not answer within ${CONNECT_TIMEOUT / 1_000} s`,
+  )
+}

@@ -1,0 +1,76 @@
+import { textOf } from '../../causes.ts'
+import { StatementError, StorageError, type StorageErrorCode } from '../../errors.ts'
+import { withoutParams } from '../../statement.ts'
+
+/** Others hold the database: the statement was not done, and what it ran on must be opened anew before its next use. */
+export function isContention(error: unknown): boolean {
+  const code = textOf(error, 'code')
+  return code === 'SQLITE_BUSY' || code === 'SQLITE_LOCKED' || code === 'SQLITE_PROTOCOL'
+}
+
+/** The transaction ended without us: the database rolled it back because of an error, or the server forgot it. */
+export function isTransactionClosed(error: unknown): boolean {
+  return textOf(error, 'code') === 'TRANSACTION_CLOSED'
+}
+
+/** What SQLite says of a text it cannot run, among them the plans a schema change made stale. */
+export function isSqlError(error: unknown): boolean {
+  return textOf(error, 'code') === 'SQLITE_ERROR'
+}
+
+const LOST = /^(?:HRANA_|STREAM_|TRANSACTION_TIMEOUT$|UNKNOWN$|INTERNAL_ERROR$|CLIENT_CLOSED$)/
+
+/** A remote server that could not be asked, or whose answer did not come: the outcome is unknown. */
+export function isLoss(error: unknown): boolean {
+  const code = textOf(error, 'code')
+  if (code === 'SERVER_ERROR') return statusOf(error) >= 500
+  if (code !== undefined) return LOST.test(code)
+  return error instanceof Error && error.message === 'fetch failed'
+}
+
+function statusOf(error: unknown): number {
+  const cause: unknown = error instanceof Error ? error.cause : undefined
+  const status: unknown =
+    typeof cause === 'object' && cause !== null ? Reflect.get(cause, 'status') : undefined
+  return typeof status === 'number' ? status : 0
+}
+
+const STORAGE: Readonly<Record<string, readonly [StorageErrorCode, string]>> = {
+  SQLITE_FULL: ['STORAGE_FULL', 'the disk is full'],
+  SQLITE_READONLY: ['STORAGE_READ_ONLY', 'it is read-only'],
+  SQLITE_CORRUPT: ['STORAGE_CORRUPT', 'it is damaged'],
+  SQLITE_NOTADB: ['STORAGE_CORRUPT', 'it is no SQLite database, or encrypted with another key'],
+  SQLITE_CANTOPEN: ['STORAGE_FAILED', 'it cannot be opened'],
+  SQLITE_IOERR: ['STORAGE_FAILED', 'the disk fails'],
+}
+
+/** A driver's error as we throw it: what the file has done to us by its path, wrong parameters by our own type. */
+export function judged(error: unknown, file: string | null): unknown {
+  const code = textOf(error, 'code')
+  const storage = code === undefined ? undefined : STORAGE[code]
+  if (storage !== undefined && file !== null) {
+    const [kind, reason] = storage
+    return new StorageError(kind, file, `Cannot use the database file ${file}: ${reason}`, { cause: error })
+  }
+  if (code === undefined && isParameterError(error)) {
+    return new StatementError('INVALID_PARAMETER', `Cannot bind a parameter: ${error.message}`, {
+      cause: error,
+    })
+  }
+  return error
+}
+
+function isParameterError(error: unknown): error is Error {
+  return error instanceof Error && /passed as argument|can only bind/.test(error.message)
+}
+
+/** Takes the values of parameters out of the messages of an error and its causes, in place. */
+export function scrub(error: unknown, params: readonly unknown[]): void {
+  for (let link = error; link instanceof Error; link = link.cause) {
+    const { message } = link
+    const clean = withoutParams(message, params)
+    if (clean === message) continue
+    link.message = clean
+    link.stack = withoutParams(link.stack ?? '', params)
+  }
+}

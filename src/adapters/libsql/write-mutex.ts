@@ -1,0 +1,97 @@
+import { AbortedError, ContentionError } from '../../errors.ts'
+
+/** How long to wait for a mutex, and what ends the waiting before. */
+export interface WaitOptions {
+  /** Milliseconds. */
+  readonly timeout: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * Whose turn it is to write to one SQLite file: one writer at a time, in the order in which they came. SQLite has such
+ * a lock, but whoever waits for that one stops the event loop, and with it the holder that lives in the same process.
+ */
+export class WriteMutex {
+  #isHeld = false
+  readonly #waiters: (() => void)[] = []
+
+  /** Whether a writer would have to wait. */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  /**
+   * Waits for the turn; the function it resolves to ends it, and does nothing when called again.
+   * @throws ContentionError after the timeout; AbortedError
+   */
+  acquire(options: WaitOptions): Promise<() => void> {
+    if (this.#isHeld) return this.#wait(options)
+    this.#isHeld = true
+    return Promise.resolve(this.#turn())
+  }
+
+  #wait({ timeout, signal }: WaitOptions): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+      }
+      const waiter = () => {
+        settle()
+        resolve(this.#turn())
+      }
+      const leave = (error: Error) => {
+        settle()
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        reject(error)
+      }
+      const onAbort = () => leave(new AbortedError('Stopped waiting to write', { cause: signal.reason }))
+      const timer = setTimeout(() => leave(tooLong(timeout)), timeout)
+      signal.addEventListener('abort', onAbort)
+      this.#waiters.push(waiter)
+    })
+  }
+
+  #turn(): () => void {
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      const next = this.#waiters.shift()
+      if (next === undefined) this.#isHeld = false
+      else next()
+    }
+  }
+}
+
+/** One user's share of the mutex of a file. */
+export interface SharedMutex {
+  readonly mutex: WriteMutex
+  letGo(): void
+}
+
+const shared = new Map<string, { readonly mutex: WriteMutex; users: number }>()
+
+/** The mutex of the file with this real path, shared by all engines of the process. */
+export function shareMutex(path: string): SharedMutex {
+  const entry = shared.get(path) ?? { mutex: new WriteMutex(), users: 0 }
+  shared.set(path, entry)
+  entry.users++
+  let isGone = false
+  return {
+    mutex: entry.mutex,
+    letGo: () => {
+      if (isGone) return
+      isGone = true
+      entry.users--
+      if (entry.users === 0) shared.delete(path)
+    },
+  }
+}
+
+function tooLong(milliseconds: number): ContentionError {
+  return new ContentionError(
+    `Another transaction of this process wrote to the database file for longer than ${milliseconds / 1_000} s. ` +
+      'Nothing was done. Commit or close that session first, or raise the timeout option of the dburi.',
+  )
+}

@@ -41,9 +41,22 @@ export function traitsOf(sql: string): StatementTraits {
   const parts = splitStatements(sql)
   return {
     reads: parts.every((part) => READS.test(part) && !WRITES.test(part)),
-    controlsTransaction: parts.some((part) => CONTROL.test(part)),
+    controlsTransaction: withoutTriggerEnds(parts).some((part) => CONTROL.test(part)),
     taints: parts.some((part) => TAINTS.test(part)),
   }
+}
+
+const OPENS_TRIGGER = /^create\s+(?:temp(?:orary)?\s+)?trigger\b.*\bbegin\b/is
+
+/** SQLite writes a trigger's statements between `begin` and `end`, which is no `END` of a transaction then. */
+function withoutTriggerEnds(parts: readonly string[]): string[] {
+  let isInTrigger = false
+  return parts.filter((part) => {
+    isInTrigger ||= OPENS_TRIGGER.test(part)
+    if (!isInTrigger || !/^end$/i.test(part)) return true
+    isInTrigger = false
+    return false
+  })
 }
 
 const SKIPPED =

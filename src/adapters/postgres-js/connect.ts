@@ -61,7 +61,7 @@ async function connectTo(
   const open = (stop?: AbortSignal) =>
     connectSocket(endpoint, { encryption, tls, connectTimeout, keepAlive, signal: stop })
 
-  const password = await parts.password()
+  const password = await passwordFor(endpoint, parts)
   const socket = await open(signal)
   const connection = new PostgresConnection({
     socket,
@@ -88,6 +88,15 @@ async function connectTo(
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+async function passwordFor(endpoint: ServerTarget, parts: ConnectParts): Promise<string | null> {
+  try {
+    return await parts.password()
+  } catch (cause) {
+    const message = `Cannot connect to PostgreSQL: the password for ${addressOf(endpoint)} could not be had; see the cause`
+    throw new ConnectError('CONNECT_FAILED', endpoint, message, { cause })
   }
 }
 
@@ -148,7 +157,7 @@ function refused(endpoint: ServerTarget, error: unknown): Error {
   if (reason instanceof ConnectError) return reason
   const isServers = isServerError(reason)
   const why = isServers
-    ? `refuses the connection: ${reason.message} (SQLSTATE ${reason.code})`
+    ? `refuses the connection: ${inOneLine(reason.message)} (SQLSTATE ${reason.code})`
     : `broke the connection off before it let us in${reason instanceof Error ? `: ${reason.message}` : ''}`
   return new ConnectError(
     'CONNECT_FAILED',
@@ -156,6 +165,12 @@ function refused(endpoint: ServerTarget, error: unknown): Error {
     `Cannot connect to PostgreSQL: ${addressOf(endpoint)} ${why}`,
     { cause: isServers ? scrub(reason, []) : reason },
   )
+}
+
+/** The server repeats names it was sent, such as the database's: nothing in them may begin a line of its own in a log. */
+function inOneLine(text: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, escaped)
 }
 
 function deepestCause(error: unknown): unknown {

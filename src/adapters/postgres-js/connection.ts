@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
+import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
-import { hideParams, type Statement } from '../../statement.ts'
+import { hideParams, isOwnError, type Statement } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
@@ -240,7 +241,18 @@ export class PostgresConnection implements Connection {
 function lostBy(reason: Error): ConnectionLostError {
   return new ConnectionLostError(
     'The connection to PostgreSQL was lost. A statement that was under way may or may not have taken effect.',
-    { cause: reason },
+    { cause: withoutStatement(reason) },
+  )
+}
+
+/** postgres.js hangs the statement and its parameters on whatever error breaks its socket; this is what says why. */
+function withoutStatement(reason: Error): Error {
+  if (isOwnError(reason) || isServerError(reason)) return reason
+  const { message, cause } = reason
+  const code = textOf(reason, 'code')
+  return Object.assign(
+    new Error(message, cause === undefined ? {} : { cause }),
+    code !== undefined && { code },
   )
 }
 

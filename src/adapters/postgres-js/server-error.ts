@@ -17,12 +17,6 @@ export function connectionIsGone(error: ServerError): boolean {
   return /^(?:08|57P0[123])/.test(error.code)
 }
 
-/** A prepared statement that a schema change, or somebody's DEALLOCATE, made unusable. */
-export function isStalePlan(error: unknown): boolean {
-  if (!isServerError(error)) return false
-  return error.code === '26000' || (error.code === '0A000' && error.routine === 'RevalidateCachedQuery')
-}
-
 const SAFE = [
   'severity_local',
   'severity',

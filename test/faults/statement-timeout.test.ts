@@ -1,0 +1,134 @@
+/** A statement that gets no answer ends in time, and the server is asked to stop. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SessionManager } from 'drizzle-celery'
+import { sql } from 'drizzle-orm'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { childRun, scenario } from '../fixtures/child-run.ts'
+import { FaultProxy } from '../fixtures/fault-proxy.ts'
+import { isLong } from '../fixtures/loops.ts'
+import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+import { startCheck } from '../fixtures/standard-check.ts'
+import { codeFrom, codeOf, Observer, outcome, until, withOptions } from './support.ts'
+
+const slack = isLong ? 1 : 2
+
+describeNeeding('postgresql', 'a statement that gets no answer', () => {
+  const database = freshPostgres()
+  const application = 'dc-statement-timeout'
+  let observer: Observer
+  let proxy: FaultProxy
+  let manager: SessionManager
+
+  beforeEach(async () => {
+    observer = new Observer(database.dburi)
+    proxy = await FaultProxy.before(database.dburi)
+    manager = new SessionManager()
+  })
+  afterEach(async () => {
+    await manager.dispose({ grace: 0 })
+    await proxy.close()
+    await observer[Symbol.asyncDispose]()
+  })
+
+  const dburi = () =>
+    withOptions(proxy.dburi, { application_name: application, pool_size: '1', max_overflow: '0' })
+  const working = async () =>
+    (await observer.backends(application)).filter(({ state }) => state === 'active').length
+
+  it('T10 ends after statementTimeout when the network falls silent, and the next one works at once', async () => {
+    const engine = await manager.getEngine(dburi(), { statementTimeout: 1 })
+    await engine.db.execute(sql`select 1`)
+
+    const silent = outcome(engine.db.execute(sql`select pg_sleep(60)`), 10_000)
+    await until(async () => (await working()) === 1)
+    proxy.mode = 'blackhole'
+    const { error, after } = await silent
+    expect(codeOf(error)).toBe('STATEMENT_TIMEOUT')
+    expect(after).toBeGreaterThan(990)
+    expect(after).toBeLessThan(1_300 * slack)
+    expect(engine.stats()).toMatchObject({ open: 0, running: 0 })
+
+    await sleep(100)
+    proxy.mode = 'pass'
+    const next = await outcome(engine.db.execute(sql`select 1`), 10_000)
+    expect(next.state).toBe('fulfilled')
+    expect(next.after).toBeLessThan(200 * slack)
+    const stopped = await until(async () => (await working()) === 0)
+    expect(stopped).toBeLessThan(2_000 * slack)
+  })
+
+  it('T10 costs a session its transaction, and the session goes on after rollback', async () => {
+    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
+    await using session = sessionMaker()
+    await session.db.execute(sql`create table timed (id int)`)
+
+    const silent = outcome(session.db.execute(sql`select pg_sleep(60)`), 10_000)
+    await until(async () => (await working()) === 1)
+    proxy.mode = 'blackhole'
+    const { error, after } = await silent
+    proxy.mode = 'pass'
+    expect(codeOf(error)).toBe('STATEMENT_TIMEOUT')
+    expect(after).toBeLessThan(1_300 * slack)
+
+    expect(await codeFrom(session.db.execute(sql`select 1`))).toBe('PENDING_ROLLBACK')
+    expect(await codeFrom(session.commit())).toBe('PENDING_ROLLBACK')
+    await session.rollback()
+    await session.db.execute(sql`create table timed (id int)`)
+    await session.commit()
+  })
+
+  it('T10 is stopped on the server, also when it was one of a pipeline or behind a cursor of work', async () => {
+    const engine = await manager.getEngine(dburi(), { statementTimeout: 1 })
+    await engine.db.execute(sql`select 1`)
+
+    const codes = await Promise.all([
+      codeFrom(engine.db.execute(sql`select 1`)),
+      codeFrom(engine.db.execute(sql`select pg_sleep(60)`)),
+      codeFrom(engine.db.execute(sql`select 1`)),
+    ])
+
+    // The third never got its turn; which of the two deadlines fired first is chance.
+    expect(codes[0]).toBe(null)
+    expect(['STATEMENT_TIMEOUT', 'CONNECTION_LOST']).toContain(codes[1])
+    expect(['STATEMENT_TIMEOUT', 'CONNECTION_LOST']).toContain(codes[2])
+    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 * slack)
+  })
+
+  it('T10 is stopped on the server when the caller aborts it', async () => {
+    const controller = new AbortController()
+    const { sessionMaker } = await manager.createSession(dburi(), { signal: controller.signal })
+    const session = sessionMaker()
+
+    const aborted = codeFrom(session.db.execute(sql`select pg_sleep(60)`))
+    await until(async () => (await working()) === 1)
+    controller.abort()
+
+    expect(await aborted).toBe('ABORTED')
+    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 * slack)
+    await session.close()
+  })
+
+  it('T10 leaves nothing open', async () => {
+    const check = startCheck()
+    const own = new SessionManager()
+    const { db } = await own.getEngine(withOptions(database.dburi, {}), { statementTimeout: 0.1 })
+    const code = await codeFrom(db.execute(sql`select pg_sleep(60)`))
+    await own.dispose()
+
+    expect(code).toBe('STATEMENT_TIMEOUT')
+    await check.nothingLeftOpen()
+  })
+
+  it('T10 control: the driver alone waits for ever', async () => {
+    const run = childRun(scenario('faults-naive'), { arguments: ['silent network', proxy.dburi] })
+    await until(
+      async () => (await observer.backends('postgres.js')).some(({ query }) => query === 'select 42'),
+      {
+        within: 15_000,
+      },
+    )
+    proxy.mode = 'blackhole'
+
+    expect((await run).emitted).toEqual(['connected', 'pending'])
+  })
+})

@@ -161,6 +161,7 @@ describe('writers of several processes', () => {
     const delay = monitorEventLoopDelay({ resolution: 1 })
 
     delay.enable()
+    await sleep(20)
     await engine.db.insert(t).values({ w: 'ours' })
     await sleep(20)
     delay.disable()
@@ -328,6 +329,7 @@ describe('writers of one process', () => {
     await session.db.insert(t).values({ w: 'a' })
 
     delay.enable()
+    await sleep(20)
     const error = await failure(engine.db.insert(t).values({ w: 'b' }))
     await sleep(20)
     delay.disable()
@@ -481,9 +483,8 @@ describe('files', () => {
       await other.dispose()
     }
 
-    // A flipped byte inside a text is no damage SQLite could know of.
-    console.log(wrong)
-    expect(wrong.filter((each) => !each.endsWith(': 500 rows') && !each.endsWith(': 0 rows'))).toEqual([])
+    // A flipped byte inside a value is no damage SQLite could know of; all rows are there.
+    expect(wrong.filter((each) => !each.endsWith(': 500 rows'))).toEqual([])
   })
 
   function isNoTable(error: unknown): boolean {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { LIBPQ_OPTIONS } from './dburi/libpq-options.ts'
 import { LIBSQL, MYSQL, PGLITE, POSTGRES } from './dburi/schemes.ts'
@@ -10,6 +9,8 @@ import type { Dburi } from './dburi.ts'
  * one; without a host the environment may say both.
  */
 export function dburiKey(dburi: Dburi): string {
+  // Not imported: loading it would cost every program that imports this package a few milliseconds at its start.
+  const { createHash } = process.getBuiltinModule('node:crypto')
   const normal = JSON.stringify(normalize(dburi))
   return `${dburi.driver}:${createHash('sha256').update(normal).digest('hex')}`
 }

@@ -10,12 +10,12 @@ export {
   type SessionManagerStats,
 } from './session-manager.ts'
 export { Session, type SessionOptions } from './session.ts'
-export {
-  type DisposeOptions,
+export type {
+  DisposeOptions,
   Engine,
   EngineConnection,
-  type EngineOptions,
-  type EngineStats,
+  EngineOptions,
+  EngineStats,
 } from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
 export type { PoolOptions } from './pool-options.ts'

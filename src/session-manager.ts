@@ -3,7 +3,6 @@ import type { Opens, OpensFor } from './dialect-resolver.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from './engine.ts'
 import { EngineCache } from './engine-cache.ts'
 import { ClosedError, DrizzleCeleryError } from './errors.ts'
-import { openEngine } from './open-engine.ts'
 import { PromiseCache } from './promise-cache.ts'
 import type { PreparedModels, PrepareTarget } from './schema/prepare-models.ts'
 import { Session, type SessionOptions } from './session.ts'
@@ -86,6 +85,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     this.#engines = new EngineCache({
       open: async (dburi, engineOptions) => {
         const { pooled = true } = this.#options
+        const { openEngine } = await import('./open-engine.ts')
         const engine = await openEngine(dburi, { pooled, ...this.#options.engineOptions, ...engineOptions })
         return this.#called(engine)
       },

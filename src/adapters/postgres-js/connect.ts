@@ -95,7 +95,8 @@ async function passwordFor(endpoint: ServerTarget, parts: ConnectParts): Promise
   try {
     return await parts.password()
   } catch (cause) {
-    const message = `Cannot connect to PostgreSQL: the password for ${addressOf(endpoint)} could not be had; see the cause`
+    const why = cause instanceof Error ? `: ${inOneLine(cause.message)}` : ''
+    const message = `Cannot connect to PostgreSQL: the password for ${addressOf(endpoint)} could not be had${why}`
     throw new ConnectError('CONNECT_FAILED', endpoint, message, { cause })
   }
 }

@@ -32,6 +32,7 @@ import {
 import { Session } from '../src/session.ts'
 import { readAcks } from './fixtures/ack-log.ts'
 import { type Child, childRun, scenario, startChild } from './fixtures/child-run.ts'
+import { FaultProxy } from './fixtures/fault-proxy.ts'
 import { startHranaServer } from './fixtures/hrana-server.ts'
 import { type OpenLibsqlOptions, openLibsql } from './fixtures/libsql-engine.ts'
 import { loops } from './fixtures/loops.ts'
@@ -1018,6 +1019,28 @@ describe('a remote server', () => {
     await session.rollback()
     expect(await failure(session.db.select().from(t))).toMatchObject({ code: 'CONNECT_FAILED' })
     await session.close()
+  })
+
+  it('that falls silent keeps nobody waiting for longer than the grace and the statement timeout', async () => {
+    await using server = await startHranaServer(join(directory, 'remote.db'))
+    await using proxy = await FaultProxy.before(server.dburi)
+    const engine = await openWithTable(proxy.dburi)
+    const session = new Session(engine, {}, { statementTimeout: 0.3 })
+    const committing = new Session(engine, {})
+    await session.db.select().from(t)
+    await committing.begin({ readOnly: true })
+    await committing.db.select().from(t)
+    proxy.mode = 'blackhole'
+
+    expect(await failure(session.db.select().from(t))).toMatchObject({ code: 'STATEMENT_TIMEOUT' })
+    expect(await failure(session.commit())).toBeInstanceOf(PendingRollbackError)
+    const commit = failure(committing.commit())
+    const startedAt = performance.now()
+    await engine.dispose({ grace: 0.2 })
+    expect(await commit).toBeInstanceOf(Error)
+    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    await session.close()
+    await committing.close()
   })
 
   it('that forgets a transaction leaves a session that wants a rollback', async () => {

@@ -128,7 +128,9 @@ describeNeeding('postgresql', 'a connection that is handed over', () => {
     const autocommits = ['an autocommit session', 'engine.connect()', 'the engine'].includes(way)
     if (!kept) expect(nextPid).not.toBe(pid)
     else if (!autocommits) expect(nextPid).toBe(pid)
-    const locks = await observer.sql`select from pg_locks where locktype = 'advisory' and pid <> ${nextPid}`
+    const locks = await observer.sql`
+      select from pg_locks join pg_database on pg_database.oid = pg_locks.database
+      where locktype = 'advisory' and datname = current_database() and pid <> ${nextPid}`
     expect(locks).toHaveLength(0)
   })
 

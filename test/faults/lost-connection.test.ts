@@ -203,6 +203,8 @@ describeNeeding('postgresql', 'a lost connection', () => {
         })
         proxy.kill('rst')
         retries.push(await retry)
+        // The server has not heard of the reset and goes on: a hundred of these are all the backends it has.
+        await observer.terminate(await pidOfSleeper(observer, 'drizzle-celery'))
       }
       await manager.dispose({ grace: 0 })
       await proxy.close()
@@ -225,12 +227,16 @@ describeNeeding('postgresql', 'a lost connection', () => {
 
 /** The backend of a client that sleeps in this database. */
 async function pidOfSleeper(observer: Observer, application: string): Promise<number> {
-  for (;;) {
+  let pid = 0
+  const isFound = async () => {
     const [row] = await observer.sql`
       select pid from pg_stat_activity
       where datname = current_database() and application_name = ${application} and wait_event = 'PgSleep'`
-    if (row) return Number(row['pid'])
+    pid = Number(row?.['pid'] ?? 0)
+    return pid !== 0
   }
+  await until(isFound, { within: 15_000 })
+  return pid
 }
 
 function naive(what: string, dburi: string): Promise<ChildResult> {

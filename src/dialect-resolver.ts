@@ -82,7 +82,13 @@ export function registerAdapter(
   scheme: string,
   { dialect, load }: { dialect: Dialect; load: () => Promise<Adapter> },
 ): void {
-  if (scheme in schemes || Object.hasOwn(SCHEMES, scheme)) {
+  if (!/^[a-z][a-z0-9.-]*$/.test(scheme)) {
+    throw new DrizzleCeleryError(
+      'INVALID_SCHEME',
+      'Cannot register an adapter: a scheme is a word in lower case, such as duckdb',
+    )
+  }
+  if (scheme in schemes || Object.hasOwn(SCHEMES, scheme) || isBuiltIn(scheme)) {
     throw new DrizzleCeleryError(
       'SCHEME_TAKEN',
       `Cannot register an adapter for "${scheme}:": it has one already`,

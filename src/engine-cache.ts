@@ -16,6 +16,8 @@ interface Kept {
   /** The engine once it is open. */
   opened: Engine | null
   usedAt: number
+  /** Those who are about to use it, and are not seen in its pool yet. */
+  users: number
 }
 
 /**
@@ -40,11 +42,30 @@ export class EngineCache {
 
   /** @throws DburiError */
   get(text: string, options: EngineOptions | undefined): Promise<Engine> {
+    return this.#look(text, options).engine
+  }
+
+  /** Does something with an engine that is not disposed of for being idle meanwhile. */
+  async use<Result>(
+    text: string,
+    options: EngineOptions | undefined,
+    work: (engine: Engine) => Promise<Result>,
+  ): Promise<Result> {
+    const kept = this.#look(text, options)
+    kept.users++
+    try {
+      return await work(await kept.engine)
+    } finally {
+      kept.users--
+    }
+  }
+
+  #look(text: string, options: EngineOptions | undefined): Kept {
     const known = options === undefined ? this.#byText.get(text) : undefined
     const kept = known ?? this.#find(text, options ?? {})
     if (known === undefined && options === undefined) this.#byText.set(text, kept)
     kept.usedAt = performance.now()
-    return kept.engine
+    return kept
   }
 
   /** Forgets and disposes of all engines of a dburi. */
@@ -75,7 +96,7 @@ export class EngineCache {
 
   #open(dburi: Dburi, options: EngineOptions, key: string, cacheKey: string): Kept {
     const engine = this.#options.open(dburi, options)
-    const kept: Kept = { dburiKey: key, cacheKey, engine, opened: null, usedAt: performance.now() }
+    const kept: Kept = { dburiKey: key, cacheKey, engine, opened: null, usedAt: performance.now(), users: 0 }
     this.#kept.set(cacheKey, kept)
     engine.then(
       (opened) => {
@@ -102,7 +123,9 @@ export class EngineCache {
   #evict(newest: Kept): void {
     const surplus = this.#kept.size - this.#options.maxEngines
     if (surplus <= 0) return
-    const idle = [...this.#kept.values()].filter((kept) => kept !== newest && kept.opened?.isIdle)
+    const idle = [...this.#kept.values()].filter(
+      (kept) => kept !== newest && kept.users === 0 && kept.opened?.isIdle,
+    )
     idle.sort((one, other) => one.usedAt - other.usedAt)
     for (const kept of idle.slice(0, surplus)) void this.#dispose(kept)
   }

@@ -134,7 +134,9 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     return {
       run: (statement) =>
         this.#pool.share((connection) =>
-          isLimited ? runWithin(connection, statement, limits) : connection.run(statement),
+          isLimited
+            ? runWithin(connection, () => connection.run(statement), limits)
+            : connection.run(statement),
         ),
       begin: (options) => this.#beginShared(options),
     }

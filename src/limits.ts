@@ -1,6 +1,5 @@
 import type { Connection } from './adapter.ts'
 import { AbortedError, StatementTimeoutError } from './errors.ts'
-import type { Statement } from './statement.ts'
 
 /** How long a holder's statements may take, and what stops them. */
 export interface Limits {
@@ -13,14 +12,16 @@ export interface Limits {
 }
 
 /**
- * Runs a statement within its limits. Stopping one means breaking its connection, since nothing else settles a
+ * Does something on a connection within limits. Stopping it means breaking the connection, since nothing else settles a
  * statement whose server fell silent.
  * @throws StatementTimeoutError, AbortedError, and what the connection throws
  */
-export function runWithin(connection: Connection, statement: Statement, limits: Limits): Promise<unknown> {
-  const { statementTimeout, signal } = limits
-  if (statementTimeout === undefined && signal === undefined) return connection.run(statement)
-  if (signal?.aborted) return Promise.reject(aborted(signal))
+export function runWithin<Result>(
+  connection: Connection,
+  work: () => Promise<Result>,
+  { statementTimeout, signal }: Pick<Limits, 'statementTimeout' | 'signal'>,
+): Promise<Result> {
+  if (statementTimeout === undefined && signal === undefined) return work()
 
   return new Promise((resolve, reject) => {
     const stop = (error: Error) => {
@@ -38,8 +39,12 @@ export function runWithin(connection: Connection, statement: Statement, limits: 
       signal?.removeEventListener('abort', onAbort)
     }
 
+    if (signal?.aborted) {
+      stop(aborted(signal))
+      return
+    }
     signal?.addEventListener('abort', onAbort)
-    connection.run(statement).then(resolve, reject).finally(settle)
+    work().then(resolve, reject).finally(settle)
   })
 }
 

@@ -3,6 +3,7 @@ import { resolveAdapter } from './dialect-resolver.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { OptionError } from './errors.ts'
 import {
+  checkSeconds,
   DEFAULT_POOL_OPTIONS,
   type PoolOptions,
   takePoolOptions,
@@ -21,8 +22,7 @@ export async function openEngine(dburi: Dburi, options: EngineOptions): Promise<
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
   const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
   validatePoolOptions(fromOptions)
-  if (statementTimeout !== undefined)
-    refuseUnless(statementTimeout > 0, 'statementTimeout', 'seconds above 0')
+  if (statementTimeout !== undefined) checkSeconds('statementTimeout', statementTimeout)
   refuseUnless(
     Number.isSafeInteger(statementCacheSize) && statementCacheSize >= 0,
     'statementCacheSize',

@@ -88,7 +88,7 @@ export const POOL_OPTION_NAMES: readonly string[] = [...READERS.keys()]
 const OPTIONS = ['poolSize', 'maxOverflow', 'poolTimeout', 'poolRecycle', 'poolPrePing'] as const
 
 /** In seconds; a timer of Node fires at once beyond 2^31 ms. */
-const LONGEST_TIMEOUT = 2_147_483
+export const LONGEST_TIMEOUT = 2_147_483
 
 /** What the value of each option must be: as a test, and in words. */
 const RULES: Readonly<Record<keyof PoolOptions, readonly [(value: unknown) => boolean, string]>> = {
@@ -103,6 +103,12 @@ const RULES: Readonly<Record<keyof PoolOptions, readonly [(value: unknown) => bo
     'a number of seconds above 0, or -1 for never',
   ],
   poolPrePing: [(value) => typeof value === 'boolean', 'true or false'],
+}
+
+/** @throws OptionError (`INVALID_OPTION`) when a deadline is none that a timer can keep */
+export function checkSeconds(option: string, seconds: number): void {
+  if (seconds > 0 && seconds <= LONGEST_TIMEOUT) return
+  throw invalid(option, `a number of seconds above 0, up to ${LONGEST_TIMEOUT}; leave it out for none`)
 }
 
 function checkOption(option: keyof PoolOptions, value: unknown, name: string): void {

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { AbortedError, ClosedError, PoolTimeoutError } from './errors.ts'
+import { LONGEST_TIMEOUT } from './pool-options.ts'
 
 /** What a pool asks of the things it keeps. */
 export interface Poolable {
@@ -11,7 +12,7 @@ export interface Poolable {
   onLost: (() => void) | null
 }
 
-/** The rules of one pool; `queuePool`, `nullPool` and `staticPool` make them. */
+/** The rules of one pool: they make it SQLAlchemy's queue, null or static pool. */
 export interface PoolRules {
   /** How many connections stay open when nobody uses them. */
   readonly keep: number
@@ -79,6 +80,8 @@ interface Waiter<C> {
 
 const PING_AFTER_IDLE = 1_000
 const PING_TIMEOUT = 1_000
+/** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
+const LONGEST_CONNECT = 30
 /** Statements on their way on one connection; postgres.js counts to 100 before it queues by itself. */
 const PIPELINE = 90
 
@@ -179,7 +182,7 @@ export class Pool<C extends Poolable> {
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve
-      timer = setTimeout(resolve, grace * 1_000)
+      timer = setTimeout(resolve, Math.min(grace, LONGEST_TIMEOUT) * 1_000)
     })
     clearTimeout(timer)
   }
@@ -195,6 +198,7 @@ export class Pool<C extends Poolable> {
 
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout
+      const longestConnect = performance.now() + (this.#rules.timeout + LONGEST_CONNECT) * 1_000
       const settle = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
@@ -219,7 +223,8 @@ export class Pool<C extends Poolable> {
       const onAbort = () => signal && leave(aborted(signal))
       const onTimeout = () => {
         // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
-        if (this.#waiters.indexOf(waiter) < this.#opening) startTimer()
+        const isConnecting = this.#waiters.indexOf(waiter) < this.#opening
+        if (isConnecting && performance.now() < longestConnect) startTimer()
         else leave(this.#timedOut())
       }
       const startTimer = () => {
@@ -248,7 +253,7 @@ export class Pool<C extends Poolable> {
     let best: Member<C> | null = null
     let sharing = 0
     for (const member of this.#members) {
-      if (member.isLeased || member.isChecking || member.isDoomed) continue
+      if (member.isLeased || member.isChecking || member.isDoomed || member.connection.tainted) continue
       if (member.running === 0) {
         if (!this.#isStale(member)) return member
         continue

@@ -202,13 +202,14 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   async #open(dburi: string, options: SessionFactoryOptions | undefined): Promise<Session> {
     this.#refuseDisposed()
     const { sessionOptions, engineOptions } = splitOptions(options)
-    const engine = await this.#engines.get(dburi, engineOptions)
-    let models = this.#ready.get(engine)
-    if (models === undefined) {
-      await this.prepareModels(engine)
-      models = await this.#modelsOf(engine)
-    }
-    return new Session(engine, models, sessionOptions)
+    return this.#engines.use(dburi, engineOptions, async (engine) => {
+      let models = this.#ready.get(engine)
+      if (models === undefined) {
+        await this.prepareModels(engine)
+        models = await this.#modelsOf(engine)
+      }
+      return new Session(engine, models, sessionOptions)
+    })
   }
 
   async #called(engine: Engine): Promise<Engine> {

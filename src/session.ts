@@ -4,6 +4,7 @@ import type { Engine } from './engine.ts'
 import { ClosedError, DrizzleCeleryError, PendingRollbackError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import type { Lease } from './pool.ts'
+import { checkSeconds } from './pool-options.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
 
@@ -38,8 +39,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   readonly models: Models
   readonly #options: SessionOptions
   readonly #limits: Limits
-  readonly #createdAt: { stack?: string } = {}
-  readonly #sessionClosed: () => void
+  /** What is known of the session when it is garbage-collected. */
+  readonly #trace: Trace
   #db: Db | undefined
   #hold: Hold | null = null
   #opening: Promise<Hold> | null = null
@@ -57,8 +58,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       signal: options.signal,
       turnTimeout: engine.limits.turnTimeout,
     }
-    this.#sessionClosed = engine.sessionOpened()
-    Error.captureStackTrace(this.#createdAt, Session)
+    if (options.statementTimeout !== undefined) checkSeconds('statementTimeout', options.statementTimeout)
+    this.#trace = { hold: null, sessionClosed: engine.sessionOpened() }
+    Error.captureStackTrace(this.#trace, Session)
+    forgotten.register(this, this.#trace, this)
   }
 
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
@@ -90,7 +93,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
           'or use db.transaction() for a savepoint.',
       )
     }
-    await this.#open(options)
+    await this.#open(options, true)
   }
 
   /**
@@ -107,6 +110,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       await hold.scope.commit()
     } catch (error) {
       this.#broken = error instanceof Error ? error : new Error(String(error))
+      // It may never have come to a commit; where it did, this does nothing.
+      await hold.scope.rollback()
       throw error
     } finally {
       await this.#ended(hold)
@@ -167,18 +172,18 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   /** Checks out a connection and begins, once for all callers that come meanwhile. */
-  #open(options: TransactionOptions): Promise<Hold> {
-    this.#opening ??= this.#checkoutAndBegin(options).finally(() => {
+  #open(options: TransactionOptions, isExplicit = false): Promise<Hold> {
+    this.#opening ??= this.#checkoutAndBegin(options, isExplicit).finally(() => {
       this.#opening = null
     })
     return this.#opening
   }
 
-  async #checkoutAndBegin(options: TransactionOptions): Promise<Hold> {
+  async #checkoutAndBegin(options: TransactionOptions, isExplicit: boolean): Promise<Hold> {
     const hold = this.#hold ?? (await this.#checkout())
-    this.#hold = hold
+    this.#keep(hold)
     try {
-      if (!this.#options.autocommit) hold.scope = await hold.autocommit.begin(options)
+      if (isExplicit || !this.#options.autocommit) hold.scope = await hold.autocommit.begin(options)
       return hold
     } catch (error) {
       await this.#letGo(hold)
@@ -198,7 +203,6 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     const autocommit = Scope.autocommit(lease.connection, this.#limits)
     autocommit.onEnd = () => lease.release()
     const hold = { lease, autocommit, scope: autocommit }
-    forgotten.register(this, { hold, createdAt: this.#createdAt, sessionClosed: this.#sessionClosed }, this)
     return hold
   }
 
@@ -221,7 +225,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       await this.#rollback()
       if (this.#hold !== null) await this.#letGo(this.#hold)
     } finally {
-      this.#sessionClosed()
+      forgotten.unregister(this)
+      this.#trace.sessionClosed()
     }
   }
 
@@ -232,9 +237,13 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     else hold.scope = hold.autocommit
   }
 
+  #keep(hold: Hold | null): void {
+    this.#hold = hold
+    this.#trace.hold = hold
+  }
+
   #letGo(hold: Hold): Promise<void> {
-    if (this.#hold === hold) this.#hold = null
-    forgotten.unregister(this)
+    if (this.#hold === hold) this.#keep(null)
     return hold.autocommit.close()
   }
 
@@ -250,18 +259,20 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 }
 
-interface Forgotten {
-  readonly hold: Hold
-  readonly createdAt: { stack?: string }
+interface Trace {
+  hold: Hold | null
   readonly sessionClosed: () => void
+  /** Where it was made. */
+  stack?: string
 }
 
 /** Sessions that were garbage-collected unclosed: a warning says where they were made, and the connection comes back. */
-const forgotten = new FinalizationRegistry<Forgotten>(({ hold, createdAt, sessionClosed }) => {
+const forgotten = new FinalizationRegistry<Trace>(({ hold, stack, sessionClosed }) => {
   process.emitWarning(
     'A session was garbage-collected without close(); what it had not committed is rolled back. ' +
-      `Use \`await using\` or call close(). It was created${createdAt.stack?.replace(/^Error/, '') ?? ' somewhere'}`,
+      `Use \`await using\` or call close(). It was created${stack?.replace(/^Error/, '') ?? ' somewhere'}`,
     { code: 'DRIZZLE_CELERY_UNCLOSED_SESSION' },
   )
-  void hold.autocommit.close().then(sessionClosed)
+  const closed = hold === null ? Promise.resolve() : hold.autocommit.close()
+  void closed.then(sessionClosed)
 })

@@ -10,10 +10,12 @@ export interface Statement {
 
 /** What a statement does beyond its own rows, as far as its text tells. */
 export interface StatementTraits {
-  /** It surely writes nothing. */
+  /** It writes nothing, as far as its text tells. */
   readonly reads: boolean
   /** It begins or ends a transaction, which only `begin`, `commit`, `rollback` and `transaction` may do. */
   readonly controlsTransaction: boolean
+  /** It sets, releases or goes back to a savepoint. */
+  readonly isSavepoint: boolean
   /** It leaves state behind on its connection (SET, temporary tables, advisory locks, LISTEN, PRAGMA, …). */
   readonly taints: boolean
 }
@@ -21,12 +23,14 @@ export interface StatementTraits {
 const CONTROL =
   /^(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i
 
+const SAVEPOINT = /^(?:savepoint|release|rollback\s+(?:(?:work|transaction)\s+)?to)\b/i
+
 const TAINTS = new RegExp(
   [
     String.raw`^(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|load|prepare|attach|pragma|declare\b[^;]*\bwith\s+hold)\b`,
-    String.raw`^create\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
+    String.raw`^create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b`,
     String.raw`\binto\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
-    String.raw`\bset_config\s*\((?!.*,\s*true\s*\))`,
+    String.raw`\bset_config\s*\((?![^()]*,\s*true\s*\))`,
     String.raw`\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(`,
   ].join('|'),
   'is',
@@ -41,26 +45,27 @@ export function traitsOf(sql: string): StatementTraits {
   const parts = splitStatements(sql)
   return {
     reads: parts.every((part) => READS.test(part) && !WRITES.test(part)),
-    controlsTransaction: withoutTriggerEnds(parts).some((part) => CONTROL.test(part)),
+    controlsTransaction: withoutBodyEnds(parts).some((part) => CONTROL.test(part) || part.includes('*/')),
+    isSavepoint: parts.length === 1 && SAVEPOINT.test(parts[0] ?? ''),
     taints: parts.some((part) => TAINTS.test(part)),
   }
 }
 
-const OPENS_TRIGGER = /^create\s+(?:temp(?:orary)?\s+)?trigger\b.*\bbegin\b/is
+const OPENS_BODY = /^create\s+(?:temp(?:orary)?\s+)?trigger\b.*\bbegin\b|\bbegin\s+atomic\b/is
 
-/** SQLite writes a trigger's statements between `begin` and `end`, which is no `END` of a transaction then. */
-function withoutTriggerEnds(parts: readonly string[]): string[] {
-  let isInTrigger = false
+/** SQLite's triggers and SQL functions have statements between `begin` and `end`, which is no `END` of a transaction. */
+function withoutBodyEnds(parts: readonly string[]): string[] {
+  let isInBody = false
   return parts.filter((part) => {
-    isInTrigger ||= OPENS_TRIGGER.test(part)
-    if (!isInTrigger || !/^end$/i.test(part)) return true
-    isInTrigger = false
+    isInBody ||= OPENS_BODY.test(part)
+    if (!isInBody || !/^end$/i.test(part)) return true
+    isInBody = false
     return false
   })
 }
 
 const SKIPPED =
-  /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|\/\*[\s\S]*?\*\/|\$([A-Za-z_\u0080-\uffff]*)\$[\s\S]*?\$\1\$/g
+  /\b[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n\r]*|\/\*[\s\S]*?\*\/|\$((?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?)\$[\s\S]*?\$\1\$/g
 
 /** The statements of a text without their comments and with their literals emptied. */
 function splitStatements(sql: string): string[] {
@@ -82,8 +87,11 @@ export function refuseNul(sql: string): void {
 
 /** Refuses `begin`, `commit` and the like in the text of a statement. */
 export function refuseTransactionControl(traits: StatementTraits): void {
-  if (!traits.controlsTransaction) return
-  throw new StatementError(
+  if (traits.controlsTransaction) throw transactionControlRefused()
+}
+
+export function transactionControlRefused(): StatementError {
+  return new StatementError(
     'INVALID_STATEMENT',
     'Cannot begin or end a transaction by SQL text: the session would not know of it. ' +
       'Use begin(), commit() and rollback() of the session, or db.transaction().',
@@ -101,9 +109,13 @@ export function hideParams(params: unknown[]): void {
   params.fill(HIDDEN)
 }
 
-/** Takes the values of parameters out of a driver's message. */
-export function withoutParams(message: string, params: readonly unknown[]): string {
-  let text = message
+/**
+ * Takes the values of parameters out of a driver's message. PostgreSQL's complaints about data (SQLSTATE class 22) quote
+ * parts of a value, such as a member of an array or of JSON: there all between the first and the last quote goes.
+ */
+export function withoutParams(message: string, params: readonly unknown[], sqlState = ''): string {
+  if (params.length === 0) return message
+  let text = sqlState.startsWith('22') ? message.replace(/"[\s\S]*"/, `"${HIDDEN}"`) : message
   for (const param of params) {
     if (typeof param !== 'string' || param === '') continue
     text = text.replaceAll(`"${param}"`, `"${HIDDEN}"`)

@@ -18,6 +18,9 @@ interface Inner {
   ended(): void
 }
 
+/** Seconds after which a connection that does not answer to a rollback is thrown away, which undoes everything too. */
+const ROLLBACK_TIMEOUT = 5
+
 const AUTOCOMMIT: Ending = { commit: async () => true, rollback: async () => {} }
 
 /**
@@ -35,6 +38,8 @@ export class Scope implements Transaction {
   /** What ends the level, under way or done. */
   #over: Promise<void> | null = null
   #failure: unknown
+  #running = 0
+  #onQuiet: (() => void) | null = null
   /** Called once, when the level has ended. */
   onEnd: (() => void) | null = null
 
@@ -55,10 +60,15 @@ export class Scope implements Transaction {
     if (this.#inner !== null) return this.#turn().then(() => this.run(statement))
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
-    const result = runWithin(this.#connection, statement, this.#limits)
-    result.catch((error: unknown) => {
-      this.#failure ??= error
-    })
+    const result = runWithin(this.#connection, () => this.#connection.run(statement), this.#limits)
+    this.#running++
+    result.then(
+      () => this.#settled(),
+      (error: unknown) => {
+        this.#failure ??= error
+        this.#settled()
+      },
+    )
     return result
   }
 
@@ -104,9 +114,19 @@ export class Scope implements Transaction {
 
   async #closeInner(): Promise<void> {
     const inner = this.#inner
-    if (inner === null) return
-    if (inner.scope !== null) await inner.scope.#undo(true)
-    await inner.over
+    if (inner?.scope != null) await inner.scope.#undo(true)
+    await inner?.over
+    // What is still under way must not meet the next holder, nor its deadline break the connection under that one.
+    if (this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onQuiet = resolve
+      })
+    }
+  }
+
+  #settled(): void {
+    this.#running--
+    if (this.#running === 0) this.#onQuiet?.()
   }
 
   /** @param reaches whether the connection is still ours */
@@ -129,7 +149,8 @@ export class Scope implements Transaction {
       if (!(await this.#ending.commit())) throw new TransactionAbortedError({ cause: this.#failure })
     } catch (error) {
       // A savepoint that cannot be released leaves its transaction failed: undo it, as the caller will expect.
-      if (this.#depth > 1 && this.#connection.lost === null) await this.#ending.rollback().catch(() => {})
+      const isOurs = this.#connection.lost === null && !this.#isOutlived
+      if (this.#depth > 1 && isOurs) await this.#ending.rollback().catch(() => {})
       throw error
     }
   }
@@ -145,15 +166,26 @@ export class Scope implements Transaction {
 
   async #beginTransaction(options: TransactionOptions): Promise<Ending> {
     const connection = this.#connection
-    await connection.begin(options)
-    return { commit: () => connection.commit(), rollback: () => connection.rollback() }
+    const within = <Result>(work: () => Promise<Result>, limits: Limits = this.#limits) =>
+      runWithin(connection, work, limits)
+    await within(() => connection.begin(options))
+    return {
+      commit: () => within(() => connection.commit()),
+      // A signal that stopped the statements has nothing against undoing them; a server that is silent has.
+      rollback: () =>
+        within(() => connection.rollback(), {
+          statementTimeout: this.#limits.statementTimeout ?? ROLLBACK_TIMEOUT,
+          turnTimeout: this.#limits.turnTimeout,
+        }),
+    }
   }
 
   async #setSavepoint(): Promise<Ending> {
     // Levels nest strictly, so the depth is name enough.
     const savepoint = `dc_${this.#depth}`
+    const connection = this.#connection
     const run = (sql: string) =>
-      runWithin(this.#connection, { sql, params: [], asArrays: false }, this.#limits)
+      runWithin(connection, () => connection.run({ sql, params: [], asArrays: false }), this.#limits)
     await run(`savepoint ${savepoint}`)
     return {
       commit: () => run(`release savepoint ${savepoint}`).then(() => true),

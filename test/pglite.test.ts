@@ -692,7 +692,7 @@ describe('an engine', () => {
     const result = await childRun(scenario('pglite-exit'), { arguments: [directory, disposes] })
 
     expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [[{ one: 1 }]] })
-    expect(result.lingered).toBeLessThan(500)
+    expect(result.lingered).toBeLessThan(loops(10_000, 500))
   })
 })
 
@@ -764,7 +764,7 @@ describe('the lock of a directory (T48)', () => {
 
   afterAll(() => starters[Symbol.asyncDispose]())
 
-  it('refuses a second process within a second, with the pid of the holder', async () => {
+  it('refuses a second process at once, with the pid of the holder', async () => {
     const directory = ownDirectory()
     await using holder = await startChild(scenario('pglite-holder'))
     await using second = await startChild(scenario('pglite-holder'))
@@ -773,7 +773,7 @@ describe('the lock of a directory (T48)', () => {
     const refusal = (await second.call('open', directory)) as { holder: number; milliseconds: number }
 
     expect(refusal.holder).toBe(holder.pid)
-    expect(refusal.milliseconds).toBeLessThan(1_000)
+    expect(refusal.milliseconds).toBeLessThan(loops(10_000, 1_000))
     await holder.call('dispose')
     expect(await second.call('open', directory)).toMatchObject({ holder: null })
   })

@@ -123,10 +123,17 @@ export class LibsqlConnection implements Connection {
 
   async begin({ readOnly = false }: TransactionOptions): Promise<void> {
     const isReadOnly = readOnly || this.#parts.readOnly
-    const release = isReadOnly ? noRelease : await this.#turnToWrite()
+    let release = noRelease
     try {
+      if (!isReadOnly) release = await this.#turnToWrite()
       const driver = await this.#patiently(() => this.#begin(isReadOnly))
-      this.#transaction = { driver, isReadOnly, release }
+      const transaction = { driver, isReadOnly, release }
+      if (this.#lost === null) {
+        this.#transaction = transaction
+        return
+      }
+      this.#undo(transaction)
+      throw this.#lostError()
     } catch (error) {
       release()
       throw this.#judged(error, [])
@@ -134,7 +141,7 @@ export class LibsqlConnection implements Connection {
   }
 
   async commit(): Promise<boolean> {
-    const transaction = this.#takeTransaction()
+    const transaction = this.#openTransaction()
     try {
       await this.#commit(transaction)
       return true
@@ -143,20 +150,21 @@ export class LibsqlConnection implements Connection {
       if (isTransactionClosed(error)) return false
       throw this.#judged(error, [])
     } finally {
-      transaction.release()
+      this.#ended(transaction)
     }
   }
 
   async rollback(): Promise<void> {
-    const transaction = this.#takeTransaction()
+    const transaction = this.#openTransaction()
+    const { driver, isReadOnly } = transaction
     try {
-      if (transaction.isReadOnly && this.#isLocal) await transaction.driver.execute(WRITABLE)
-      await transaction.driver.rollback()
+      if (isReadOnly && this.#isLocal) await driver.execute(WRITABLE)
+      await this.#unlessStopped(driver.rollback())
     } catch (error) {
       // It was rolled back before us: that is what we wanted.
       if (!isTransactionClosed(error)) throw this.#judged(error, [])
     } finally {
-      transaction.release()
+      this.#ended(transaction)
     }
   }
 
@@ -316,7 +324,7 @@ export class LibsqlConnection implements Connection {
     transaction: Open,
     call: (driver: ClientTransaction) => Promise<Result>,
   ): Promise<Result> {
-    return call(transaction.driver).catch((error: unknown) => {
+    return this.#unlessStopped(call(transaction.driver)).catch((error: unknown) => {
       if (isContention(error) && this.#transaction === transaction) {
         const contention = this.#tooLong(error)
         this.discard(contention)
@@ -392,7 +400,7 @@ export class LibsqlConnection implements Connection {
   #callNow<Result>(call: () => Promise<Result>): Promise<Result> {
     if (this.#lost !== null) return Promise.reject(this.#lostError())
     this.#isCalling = true
-    return call().then(
+    return this.#unlessStopped(call()).then(
       (result) => {
         this.#called()
         return result
@@ -403,6 +411,17 @@ export class LibsqlConnection implements Connection {
         throw error
       },
     )
+  }
+
+  /** What a server is asked may never be answered; a local call is over at once. */
+  #unlessStopped<Result>(answer: Promise<Result>): Promise<Result> {
+    if (this.#isLocal) return answer
+    return new Promise((resolve, reject) => {
+      const { signal } = this.#stop
+      const onAbort = () => reject(this.#lostError())
+      signal.addEventListener('abort', onAbort)
+      answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    })
   }
 
   #called(): void {
@@ -437,7 +456,7 @@ export class LibsqlConnection implements Connection {
   }
 
   async #commit({ driver, isReadOnly }: Open): Promise<void> {
-    if (!this.#isLocal) return driver.commit()
+    if (!this.#isLocal) return this.#unlessStopped(driver.commit())
     if (isReadOnly) await driver.execute(WRITABLE)
     const deadline = performance.now() + this.#parts.busyTimeout
     for (;;) {
@@ -453,12 +472,16 @@ export class LibsqlConnection implements Connection {
     driver.close()
   }
 
-  #takeTransaction(): Open {
+  /** While it is being ended a transaction stays ours, so that `discard` finds it: libSQL would keep the file locked. */
+  #openTransaction(): Open {
     if (this.#lost !== null) throw this.#lostError()
-    const transaction = this.#transaction
-    if (transaction === null) throw new ClosedError('transaction')
-    this.#transaction = null
-    return transaction
+    if (this.#transaction === null) throw new ClosedError('transaction')
+    return this.#transaction
+  }
+
+  #ended(transaction: Open): void {
+    if (this.#transaction === transaction) this.#transaction = null
+    transaction.release()
   }
 
   /** Rolls back what is still open. */
@@ -477,8 +500,8 @@ export class LibsqlConnection implements Connection {
     const { exposeParameters, kind, file } = this.#parts
     if (!exposeParameters) scrub(error, params)
     if (!exposeParameters) hideParams(params)
-    if (isOwnError(error)) return error
     if (this.#lost !== null) return this.#lostError()
+    if (isOwnError(error)) return error
     if (isContention(error)) return this.#tooLong(error)
     if (kind === 'remote' && isLoss(error)) {
       this.discard(error instanceof Error ? error : new Error(String(error)))
@@ -490,9 +513,11 @@ export class LibsqlConnection implements Connection {
 
   #tooLong(cause: unknown): ContentionError {
     if (cause instanceof ContentionError) return cause
+    const { file, busyTimeout } = this.#parts
+    const where = file === null ? 'The server' : `The database file ${file}`
+    const howLong = file === null ? '' : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi)`
     return new ContentionError(
-      `Others kept the database ${this.#parts.file ?? ''} locked for longer than ` +
-        `${this.#parts.busyTimeout / 1_000} s (the timeout option of the dburi). Nothing was done.`,
+      `${where} was kept locked by others${howLong}. Nothing was done: the whole transaction can be tried again.`,
       { cause },
     )
   }

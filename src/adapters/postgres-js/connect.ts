@@ -61,7 +61,7 @@ async function connectTo(
   const open = (stop?: AbortSignal) =>
     connectSocket(endpoint, { encryption, tls, connectTimeout, keepAlive, signal: stop })
 
-  const password = await passwordFor(endpoint, parts)
+  const password = await passwordFor(endpoint, parts, signal)
   const socket = await open(signal)
   const connection = new PostgresConnection({
     socket,
@@ -91,9 +91,18 @@ async function connectTo(
   }
 }
 
-async function passwordFor(endpoint: ServerTarget, parts: ConnectParts): Promise<string | null> {
+async function passwordFor(
+  endpoint: ServerTarget,
+  parts: ConnectParts,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const { connectTimeout } = parts.plan
+  const stop = AbortSignal.any([AbortSignal.timeout(connectTimeout), ...(signal ? [signal] : [])])
+  const stopped = new Promise<never>((_, reject) => {
+    stop.addEventListener('abort', () => reject(stop.reason), { once: true })
+  })
   try {
-    return await parts.password()
+    return await Promise.race([parts.password(), stopped])
   } catch (cause) {
     const why = cause instanceof Error ? `: ${inOneLine(cause.message)}` : ''
     const message = `Cannot connect to PostgreSQL: the password for ${addressOf(endpoint)} could not be had${why}`

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
-import { ClosedError, ConnectionLostError } from '../../errors.ts'
-import { hideParams, isOwnError, type Statement } from '../../statement.ts'
+import { ClosedError, ConnectionLostError, type StatementError } from '../../errors.ts'
+import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
@@ -14,7 +14,7 @@ export interface PendingQuery extends PromiseLike<QueryResult> {
 
 /** What postgres.js resolves to: the rows, and beside them what the server said. */
 export interface QueryResult {
-  readonly command: string
+  readonly command: string | undefined
   readonly state: { readonly pid: number; readonly secret: number } | undefined
 }
 
@@ -54,6 +54,7 @@ export class PostgresConnection implements Connection {
   readonly #client: Client
   readonly #socket: Socket
   readonly #texts: StatementCache
+  readonly #prepared = new Set<string>()
   /** Settles each statement under way when the connection breaks. */
   readonly #running = new Set<(error: Error) => void>()
   #lost: Error | null = null
@@ -89,17 +90,41 @@ export class PostgresConnection implements Connection {
       const transaction = this.#transaction
       if (transaction !== null) transaction.statements++
       // Without parameters the simple protocol saves a round trip, and takes several statements.
-      const prepare = params.length > 0 && text.isKept && this.#parts.prepare
+      const prepare =
+        params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
       const send = (isPrepared: boolean): Promise<QueryResult> =>
         this.#send(sql, spelled, isPrepared, asArrays, async (error) => {
           if (isStale(error)) return this.#again(() => send(false), transaction, error, params)
-          throw this.#judged(error, params)
+          throw this.#judged(error, params, spelled)
+        }).then((result) => {
+          if (endsTransaction(result) && !text.isSavepoint) throw this.#escaped()
+          return result
         })
       return send(prepare)
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
     }
+  }
+
+  /** A text is prepared once for each set of types its parameters are sent as. */
+  #mayPrepare(sql: string, params: readonly Spelled[]): boolean {
+    let types = ''
+    for (const [at, param] of params.entries()) {
+      if (typeof param === 'object' && param !== null) types += `${at}:${param.type} `
+    }
+    const signature = types === '' ? sql : types + sql
+    if (this.#prepared.has(signature)) return true
+    if (this.#prepared.size >= this.#parts.statementCacheSize) return false
+    this.#prepared.add(signature)
+    return true
+  }
+
+  /** A text began or ended a transaction that we know nothing of: whatever comes next would run outside of ours. */
+  #escaped(): StatementError {
+    const error = transactionControlRefused()
+    this.discard(error)
+    return error
   }
 
   async begin({ isolationLevel, readOnly, deferrable }: TransactionOptions): Promise<void> {
@@ -149,6 +174,10 @@ export class PostgresConnection implements Connection {
 
   async #close(): Promise<void> {
     if (this.#lost !== null) return
+    if (this.#running.size > 0) {
+      this.discard(new ClosedError('connection'))
+      return
+    }
     this.#lost = new ClosedError('connection')
     const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()))
     this.#socket.ref()
@@ -211,7 +240,7 @@ export class PostgresConnection implements Connection {
     return result
   }
 
-  #judged(error: unknown, params: unknown[]): unknown {
+  #judged(error: unknown, params: unknown[], spelled: readonly Spelled[] = []): unknown {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
       // Whatever is not the server's word leaves the protocol in doubt.
@@ -220,7 +249,7 @@ export class PostgresConnection implements Connection {
       return error instanceof ConnectionLostError ? error : this.#lost
     }
 
-    const judged = exposeParameters ? error : scrub(error, params)
+    const judged = exposeParameters ? error : scrub(error, spelled)
     if (!exposeParameters) hideParams(params)
     if (connectionIsGone(error)) this.discard(judged)
     return judged
@@ -236,6 +265,14 @@ export class PostgresConnection implements Connection {
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }
+}
+
+const CONTROLS = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'ROLLBACK', 'PREPARE TRANSACTION'])
+
+/** By the server's own word; of several statements, for any of them. */
+function endsTransaction(result: QueryResult): boolean {
+  if (result.command !== undefined) return CONTROLS.has(result.command)
+  return Array.isArray(result) && result.some((each: QueryResult) => CONTROLS.has(each.command ?? ''))
 }
 
 function lostBy(reason: Error): ConnectionLostError {

@@ -1,4 +1,5 @@
 import { withoutParams } from '../../statement.ts'
+import type { Spelled } from './parameters.ts'
 
 /** An error the server sent: postgres.js's `PostgresError`. */
 export interface ServerError extends Error {
@@ -35,10 +36,11 @@ const SAFE = [
  * The same error without what may repeat a parameter: `detail`, `where`, the query that postgres.js hangs on it, and
  * the values inside its message.
  */
-export function scrub(error: ServerError, params: readonly unknown[]): ServerError {
+export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
   const fields: Record<string, unknown> = {}
   for (const field of SAFE) if (field in error) fields[field] = Reflect.get(error, field)
-  fields['message'] = withoutParams(error.message, params)
+  const texts = params.map((param) => (typeof param === 'object' && param !== null ? param.value : param))
+  fields['message'] = withoutParams(error.message, texts, error.code)
   return new (constructorOf(error))(fields)
 }
 

@@ -84,7 +84,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
   handle(executor: Executor): Db {
-    return this.#database.handle(withoutParams(executor))
+    return this.#database.handle(hidingParams(executor))
   }
 
   /** The counters of its pool at this moment, and the dburi without its secrets. */
@@ -181,21 +181,17 @@ export class EngineConnection<Db> implements AsyncDisposable {
  * The same executor, whose refusals show no parameters: Drizzle hangs those of the statement on whatever it is thrown,
  * also when the statement never came to a connection, which would have hidden them.
  */
-function withoutParams(executor: Executor): Executor {
+function hidingParams(executor: Executor): Executor {
   return {
-    run(statement) {
-      // Drizzle's array is changed below, while a statement that was given up may still read its own.
-      const params = [...statement.params]
-      return executor.run({ ...statement, params }).catch((error: unknown) => {
+    run: (statement) =>
+      executor.run(statement).catch((error: unknown) => {
         if (isOwnError(error)) hideParams(statement.params)
-        else Object.assign(statement.params, params)
         throw error
-      })
-    },
+      }),
     async begin(options) {
       const transaction = await executor.begin(options)
       return {
-        ...withoutParams(transaction),
+        ...hidingParams(transaction),
         commit: () => transaction.commit(),
         rollback: () => transaction.rollback(),
       }

@@ -41,6 +41,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   readonly #limits: Limits
   /** What is known of the session when it is garbage-collected. */
   readonly #trace: Trace
+  #isTraced = false
   #db: Db | undefined
   #hold: Hold | null = null
   #opening: Promise<Hold> | null = null
@@ -61,7 +62,6 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     if (options.statementTimeout !== undefined) checkSeconds('statementTimeout', options.statementTimeout)
     this.#trace = { hold: null, sessionClosed: engine.sessionOpened() }
     Error.captureStackTrace(this.#trace, Session)
-    forgotten.register(this, this.#trace, this)
   }
 
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
@@ -192,6 +192,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #checkout(): Promise<Hold> {
+    if (!this.#isTraced) forgotten.register(this, this.#trace, this)
+    this.#isTraced = true
     const lease = await this.engine.checkout({
       signal: this.#options.signal,
       ownConnection: this.#options.shortLivedSessions,

@@ -31,6 +31,7 @@ import {
 } from '../src/errors.ts'
 import { readAcks } from './fixtures/ack-log.ts'
 import { type Child, childRun, scenario, startChild } from './fixtures/child-run.ts'
+import { loops } from './fixtures/loops.ts'
 import {
   openPglite,
   type PgliteEngine,

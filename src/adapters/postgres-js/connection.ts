@@ -93,13 +93,17 @@ export class PostgresConnection implements Connection {
       const prepare =
         params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
       const send = (isPrepared: boolean): Promise<QueryResult> =>
-        this.#send(sql, spelled, isPrepared, asArrays, async (error) => {
-          if (isStale(error)) return this.#again(() => send(false), transaction, error, params)
-          throw this.#judged(error, params, spelled)
-        }).then((result) => {
-          if (endsTransaction(result) && !text.isSavepoint) throw this.#escaped()
-          return result
-        })
+        this.#send(
+          sql,
+          spelled,
+          isPrepared,
+          asArrays,
+          async (error) => {
+            if (isStale(error)) return this.#again(() => send(false), transaction, error, params)
+            throw this.#judged(error, params, spelled)
+          },
+          text.isSavepoint,
+        )
       return send(prepare)
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
@@ -110,7 +114,8 @@ export class PostgresConnection implements Connection {
   /** A text is prepared once for each set of types its parameters are sent as. */
   #mayPrepare(sql: string, params: readonly Spelled[]): boolean {
     let types = ''
-    for (const [at, param] of params.entries()) {
+    for (let at = 0; at < params.length; at++) {
+      const param = params[at]
       if (typeof param === 'object' && param !== null) types += `${at}:${param.type} `
     }
     const signature = types === '' ? sql : types + sql
@@ -188,9 +193,10 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    return this.#send(sql, [], false, false, async (error) => {
+    const fail = async (error: unknown) => {
       throw this.#judged(error, [])
-    })
+    }
+    return this.#send(sql, [], false, false, fail, true)
   }
 
   #send(
@@ -199,6 +205,7 @@ export class PostgresConnection implements Connection {
     prepare: boolean,
     asArrays: boolean,
     recover: (error: unknown) => Promise<QueryResult>,
+    mayControl: boolean,
   ): Promise<QueryResult> {
     if (this.#lost !== null) return recover(this.#lost)
     return new Promise((resolve, reject) => {
@@ -216,7 +223,9 @@ export class PostgresConnection implements Connection {
       const query = this.#client.unsafe(sql, params, prepare ? { prepare, simple: false } : { prepare })
       if (prepare) leaveStaleToUs(query)
       ;(asArrays ? query.values() : query).then((result) => {
-        if (!isSettled()) resolve(result)
+        if (isSettled()) return
+        if (mayControl || !controlsTransaction(result)) resolve(result)
+        else reject(this.#escaped())
       }, fail)
     })
   }
@@ -270,7 +279,7 @@ export class PostgresConnection implements Connection {
 const CONTROLS = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'ROLLBACK', 'PREPARE TRANSACTION'])
 
 /** By the server's own word; of several statements, for any of them. */
-function endsTransaction(result: QueryResult): boolean {
+function controlsTransaction(result: QueryResult): boolean {
   if (result.command !== undefined) return CONTROLS.has(result.command)
   return Array.isArray(result) && result.some((each: QueryResult) => CONTROLS.has(each.command ?? ''))
 }

@@ -2,7 +2,7 @@
  * Every error this library throws on its own. Each has a stable `code`; the driver's error is its `cause`.
  *
  * ```
- * DrizzleCeleryError
+ * DrizzleCeleryError           itself, for what needs no class         IN_TRANSACTION, NO_MODELS, SCHEME_TAKEN, …
  * ├─ DburiError               the dburi cannot be read                  EMPTY, UNPARSABLE, UNSUPPORTED_DIALECT, …
  * ├─ OptionError              an option is unknown, refused or wrong    UNKNOWN_OPTION, REFUSED_OPTION, INVALID_OPTION
  * ├─ MissingDriverError       the adapter's package is not installed    MISSING_DRIVER

@@ -492,6 +492,30 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual(['b'])
     })
 
+    it('begins a transaction in an autocommit session that is told to', async () => {
+      const session = await open({ autocommit: true })
+      await session.begin()
+      await insert(session, 'undone')
+      expect(session.inTransaction).toBe(true)
+      await session.rollback()
+      await insert(session, 'kept')
+      await session.close()
+
+      expect(await ids()).toEqual(['kept'])
+    })
+
+    it('lets a statement under way finish before a connection is given back', async () => {
+      const session = await open({ autocommit: true })
+      await insert(session, 'first')
+      const late = insert(session, 'late').then(() => 'done')
+      // Drizzle hands a statement on some microtasks after it is awaited.
+      await new Promise((resolve) => setImmediate(resolve))
+      await session.close()
+
+      expect(await late).toBe('done')
+      expect(await ids()).toEqual(['first', 'late'])
+    })
+
     it('refuses to begin twice', async () => {
       const session = await open()
       await session.begin({ isolationLevel: 'serializable' })

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import { traitsOf, withoutParams } from '../src/statement.ts'
+
+describe('traitsOf', () => {
+  it.each([
+    'begin',
+    'START TRANSACTION read only',
+    '  -- now\n commit',
+    '/* a */ rollback',
+    'end',
+    "select E'it\\'s'; commit; select 'x'",
+    '/* a /* b */ c */ commit',
+    'select 1 -- x\r; commit',
+    "select 'a;b'; rollback; select 1",
+  ])('sees that %j controls the transaction', (sql) => {
+    expect(traitsOf(sql).controlsTransaction).toBe(true)
+  })
+
+  it.each([
+    'rollback to savepoint a',
+    'rollback work to a',
+    "select 'commit; rollback'",
+    'select "commit" from "begin"',
+    'do $$ begin perform 1; end $$',
+    'create function f() returns int as $b1$ begin return 1; end $b1$ language plpgsql',
+    'create function f() returns int begin atomic select 1; end',
+    'create trigger t after insert on a begin delete from b; end',
+    "select E'it\\'s', 'x; commit; y'",
+  ])('lets %j pass', (sql) => {
+    expect(traitsOf(sql).controlsTransaction).toBe(false)
+  })
+
+  it.each([
+    'set search_path to x',
+    'create temp table t (id int)',
+    'create or replace temporary view v as select 1',
+    "select set_config('a', 'b', false), f(1, true)",
+    'select pg_advisory_lock(1)',
+    'listen x',
+    'select 1; reset all',
+    'pragma foreign_keys = off',
+  ])('sees that %j leaves something behind', (sql) => {
+    expect(traitsOf(sql).taints).toBe(true)
+  })
+
+  it.each([
+    'set local search_path to x',
+    'set transaction read only',
+    "update t set a = 1 where b = 'set x'",
+    "select set_config('a', 'b', true)",
+    'select pg_advisory_xact_lock(1)',
+  ])('sees that %j leaves nothing behind', (sql) => {
+    expect(traitsOf(sql).taints).toBe(false)
+  })
+})
+
+describe('withoutParams', () => {
+  it.each([
+    [
+      'invalid input syntax for type integer: "abc"',
+      ['abc'],
+      '22P02',
+      'invalid input syntax for type integer: "[hidden]"',
+    ],
+    [
+      'invalid input syntax for type integer: "a"b"',
+      ['{a"b}'],
+      '22P02',
+      'invalid input syntax for type integer: "[hidden]"',
+    ],
+    [
+      'value "98765" is out of range for type integer',
+      ['98765'],
+      '22003',
+      'value "[hidden]" is out of range for type integer',
+    ],
+    ['relation "tasks" does not exist', ['t-1'], '42P01', 'relation "tasks" does not exist'],
+    ['raised with long-secret inside', ['long-secret'], 'P0001', 'raised with [hidden] inside'],
+    ['no parameters, so "nothing" to hide', [], '22P02', 'no parameters, so "nothing" to hide'],
+  ])('turns %j', (message, params, sqlState, expected) => {
+    expect(withoutParams(message, params, sqlState)).toBe(expected)
+  })
+})

@@ -11,9 +11,6 @@ import { reportRatio } from './report.ts'
 const SELECT =
   'select "id", "task_id", "status", "result", "date_done", "traceback", "name", "args", "kwargs", "worker", ' +
   '"retries", "queue" from "celery_taskmeta" where "celery_taskmeta"."task_id" = ?'
-const UPSERT =
-  'insert into "celery_taskmeta" ("task_id", "status") values (?, ?) on conflict ("task_id") do update set "status" = ?'
-
 export async function libsql(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-bench-'))
   const dburi = `file:${join(directory, 'bench.db')}` as const
@@ -34,7 +31,14 @@ export async function libsql(): Promise<void> {
       .onConflictDoUpdate({ target: task.taskId, set: { status: sql`${sql.placeholder('again')}` } })
       .prepare()
     const bareSelect = () => bare.execute({ sql: SELECT, args: ['bench'] })
-    const bareUpsert = () => bare.execute({ sql: UPSERT, args: ['bench', 'SUCCESS', 'SUCCESS'] })
+    // The very statement that Drizzle makes.
+    const made = engine.db
+      .insert(task)
+      .values({ taskId: 'bench', status: 'SUCCESS' })
+      .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
+      .toSQL()
+    const statement = { sql: made.sql, args: made.params.map(String) }
+    const bareUpsert = () => bare.execute(statement)
     const ourSelect = () => select.execute({ taskId: 'bench' })
     const ourUpsert = () => upsert.execute({ taskId: 'bench', status: 'SUCCESS', again: 'SUCCESS' })
 
@@ -57,7 +61,7 @@ export async function libsql(): Promise<void> {
       await compare(
         async () => {
           const transaction = await bare.transaction('write')
-          await transaction.execute({ sql: UPSERT, args: ['bench', 'SUCCESS', 'SUCCESS'] })
+          await transaction.execute(statement)
           await transaction.commit()
         },
         async () => {

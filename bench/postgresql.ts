@@ -9,10 +9,6 @@ import { reportRatio } from './report.ts'
 const SELECT =
   'select "id", "task_id", "status", "result", "date_done", "traceback", "name", "args", "kwargs", "worker", ' +
   '"retries", "queue" from "celery_taskmeta" where "celery_taskmeta"."task_id" = $1'
-const UPSERT =
-  'insert into "celery_taskmeta" ("id", "task_id", "status") values (nextval(\'task_id_sequence\'), $1, $2) ' +
-  'on conflict ("task_id") do update set "status" = $3'
-
 export async function postgresql(): Promise<void> {
   const server = process.env['POSTGRES_URL']
   if (server === undefined) {
@@ -53,7 +49,13 @@ async function onOneConnection(dburi: string): Promise<void> {
       .onConflictDoUpdate({ target: task.taskId, set: { status: sql`${sql.placeholder('again')}` } })
       .prepare('bench_upsert')
     const bareSelect = () => bare.unsafe(SELECT, ['bench'], { prepare: true })
-    const bareUpsert = () => bare.unsafe(UPSERT, ['bench', 'SUCCESS', 'SUCCESS'], { prepare: true })
+    // The very statement that Drizzle makes.
+    const { sql: text, params } = engine.db
+      .insert(task)
+      .values({ taskId: 'bench', status: 'SUCCESS' })
+      .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
+      .toSQL()
+    const bareUpsert = () => bare.unsafe(text, params.map(String), { prepare: true })
     const ourSelect = () => select.execute({ taskId: 'bench' })
     const ourUpsert = () => upsert.execute({ taskId: 'bench', status: 'SUCCESS', again: 'SUCCESS' })
 

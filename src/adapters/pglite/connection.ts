@@ -1,5 +1,6 @@
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
+import { beginText } from '../../postgresql/begin.ts'
 import { hideParams, type Statement } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
@@ -54,14 +55,8 @@ export class PgliteConnection implements Connection {
     }
   }
 
-  async begin({ isolationLevel, readOnly, deferrable }: TransactionOptions): Promise<void> {
-    const begin = [
-      'begin',
-      isolationLevel && `isolation level ${isolationLevel}`,
-      readOnly && 'read only',
-      deferrable && 'deferrable',
-    ]
-    await this.#control(begin.filter(Boolean).join(' '))
+  async begin(options: TransactionOptions): Promise<void> {
+    await this.#control(beginText(options))
   }
 
   async commit(): Promise<boolean> {

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError, type StatementError } from '../../errors.ts'
+import { beginText } from '../../postgresql/begin.ts'
 import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
@@ -132,15 +133,8 @@ export class PostgresConnection implements Connection {
     return error
   }
 
-  async begin({ isolationLevel, readOnly, deferrable }: TransactionOptions): Promise<void> {
-    const begin = [
-      'begin',
-      isolationLevel && `isolation level ${isolationLevel}`,
-      readOnly && 'read only',
-      deferrable && 'deferrable',
-    ]
-      .filter(Boolean)
-      .join(' ')
+  async begin(options: TransactionOptions): Promise<void> {
+    const begin = beginText(options)
     const transaction = { begin, statements: 0 }
     this.#transaction = transaction
     try {

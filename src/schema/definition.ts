@@ -1,16 +1,63 @@
 import { is, SQL, StringChunk, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
 
+/** The stages in which parts of a schema are made: a part may rest on those of the stages before its own. */
+const STAGES = [
+  'role',
+  'schema',
+  'type',
+  'sequence',
+  'table',
+  'index',
+  'foreign key',
+  'view',
+  'policy',
+] as const
+
+/** One statement, and when it may run. Nothing in it alters or removes what is there. */
+export interface SchemaStatement {
+  readonly stage: (typeof STAGES)[number]
+  readonly text: string
+}
+
 /** One thing the models ask for, and how it is made. */
 export interface Definition {
-  readonly kind: 'table' | 'sequence'
+  readonly kind: 'role' | 'schema' | 'enum' | 'sequence' | 'table' | 'view' | 'materialized view' | 'policy'
   readonly name: string
   /** The schema its model names; undefined leaves the choice to the database. */
   readonly schema: string | undefined
   /** What reports and errors call it. */
   readonly label: string
-  /** The statements that make it in `schema`, in order. Nothing in them alters or removes what is there. */
-  statements(schema: string): readonly string[]
+  /** What makes it, in `place` when its model names no schema; without `place` the names stay unqualified. */
+  statements(place: string | undefined): readonly SchemaStatement[]
+  /** A table's columns; empty for everything else. */
+  readonly columns: readonly ColumnDefinition[]
+  /** The indexes of a table or a materialized view. */
+  readonly indexes: readonly IndexDefinition[]
+}
+
+export interface ColumnDefinition {
+  readonly name: string
+  /** The type as the catalogue of the database would write it. */
+  readonly type: string
+  /** The statement that adds it to a table that has rows; undefined when it is neither nullable nor has a default. */
+  add(place: string | undefined): string | undefined
+}
+
+export interface IndexDefinition {
+  readonly name: string
+  create(place: string | undefined): string
+}
+
+/** The statements that make `definitions`, each when what it rests on is there. */
+export function statementsOf(
+  definitions: readonly Definition[],
+  placeOf: (definition: Definition) => string | undefined,
+): string[] {
+  const statements = definitions.flatMap((definition) => definition.statements(placeOf(definition)))
+  return STAGES.flatMap((wanted) =>
+    statements.filter(({ stage }) => stage === wanted).map(({ text }) => text),
+  )
 }
 
 /** Reads one export: its definition, or undefined for what a dialect has no word for. */
@@ -32,8 +79,12 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
 
   const definitions = [...seen.values()]
   refuseDuplicates(definitions)
-  // A table's default may draw on a sequence, never the other way round.
-  return definitions.sort((one, other) => Number(one.kind === 'table') - Number(other.kind === 'table'))
+  return definitions.sort((one, other) => stageOf(one) - stageOf(other))
+}
+
+function stageOf(definition: Definition): number {
+  const stages = definition.statements(undefined).map(({ stage }) => STAGES.indexOf(stage))
+  return Math.min(...stages)
 }
 
 function refuseDuplicates(definitions: readonly Definition[]): void {

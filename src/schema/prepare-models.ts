@@ -1,7 +1,7 @@
 import { retry } from '../retry.ts'
 import type { DatabaseSchema } from './database-schema.ts'
-import { type PostgresqlHandle, PostgresqlSchema } from './postgresql-schema.ts'
-import { type SqliteHandle, SqliteSchema } from './sqlite-schema.ts'
+import { type PostgresqlHandle, PostgresqlSchema } from './postgresql/database.ts'
+import { type SqliteHandle, SqliteSchema } from './sqlite/database.ts'
 
 /** The database to prepare: an `Engine`, or any Drizzle handle with its dialect. */
 export type PrepareTarget =

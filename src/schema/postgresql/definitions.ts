@@ -11,7 +11,16 @@ import {
   type PgSequence,
   PgTable,
 } from 'drizzle-orm/pg-core'
-import { type Definition, defaultText, definitionsOf, quoteIdentifier, unsupported } from './definition.ts'
+import {
+  type ColumnDefinition,
+  type Definition,
+  defaultText,
+  definitionsOf,
+  type IndexDefinition,
+  quoteIdentifier,
+  type SchemaStatement,
+  unsupported,
+} from '../definition.ts'
 
 type TableConfig = ReturnType<typeof getTableConfig>
 type Column = TableConfig['columns'][number]
@@ -49,20 +58,22 @@ function tableDefinition(config: TableConfig): Definition {
     ),
     ...uniques(config).map(([unique, columns]) => `CONSTRAINT ${quote(unique)} UNIQUE (${list(columns)})`),
   ].join(',\n  ')
-  const indexes = config.indexes.map((index) => indexText(config, index))
-  const quoted = quote(name)
-  if (schema !== undefined) quote(schema)
+  const indexes = config.indexes.map((index) => indexDefinition(config, index))
+  const columns = config.columns.map((column) => columnDefinition(config, column))
+  qualified(schema, name)
 
   return {
     kind: 'table',
     name,
     schema,
     label: label(schema, name),
+    columns,
+    indexes,
     statements(place) {
-      const table = `${quote(place)}.${quoted}`
+      const table = qualified(schema ?? place, name)
       return [
-        `CREATE TABLE ${table} (\n  ${body}\n)`,
-        ...indexes.map(([head, columns]) => `CREATE ${head} ON ${table} (${columns})`),
+        { stage: 'table', text: `CREATE TABLE ${table} (\n  ${body}\n)` },
+        ...indexes.map((index): SchemaStatement => ({ stage: 'index', text: index.create(place) })),
       ]
     },
   }
@@ -119,8 +130,20 @@ function uniques({ name, columns, uniqueConstraints }: TableConfig): [string, re
   ]
 }
 
-/** The two texts around the table's name. */
-function indexText({ name: table }: TableConfig, { config }: Index): [string, string] {
+function columnDefinition(config: TableConfig, column: Column): ColumnDefinition {
+  const text = columnText(config, column)
+  const isAddable = !column.notNull || column.default !== undefined
+  return {
+    name: column.name,
+    type: column.getSQLType(),
+    add: (place) =>
+      isAddable
+        ? `ALTER TABLE ${qualified(config.schema ?? place, config.name)} ADD COLUMN ${text}`
+        : undefined,
+  }
+}
+
+function indexDefinition({ name: table, schema }: TableConfig, { config }: Index): IndexDefinition {
   const { name, unique, columns, method, where, only } = config
   if (name === undefined) throw unsupported(table, 'it has an index without a name')
 
@@ -134,7 +157,11 @@ function indexText({ name: table }: TableConfig, { config }: Index): [string, st
   if ((method ?? 'btree') !== 'btree' || only || where !== undefined || config.with !== undefined) {
     throw unsupported(table, `its index "${name}" is not a plain one`)
   }
-  return [`${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)}`, names.join(', ')]
+  const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)}`
+  return {
+    name,
+    create: (place) => `${head} ON ${qualified(schema ?? place, table)} (${names.join(', ')})`,
+  }
 }
 
 function isPlain(config: { order?: string; nulls?: string; opClass?: string } | undefined): boolean {
@@ -148,15 +175,22 @@ function sequenceDefinition({ seqName: name, schema, seqOptions }: PgSequence, k
     throw unsupported(name, 'it is a sequence with options')
   }
 
-  const quoted = quote(name)
-  if (schema !== undefined) quote(schema)
+  qualified(schema, name)
   return {
     kind: 'sequence',
     name,
     schema,
     label: label(schema, name),
-    statements: (place) => [`CREATE SEQUENCE ${quote(place)}.${quoted}`],
+    columns: [],
+    indexes: [],
+    statements: (place) => [
+      { stage: 'sequence', text: `CREATE SEQUENCE ${qualified(schema ?? place, name)}` },
+    ],
   }
+}
+
+function qualified(schema: string | undefined, name: string): string {
+  return schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
 }
 
 function list(columns: readonly { readonly name: string }[]): string {

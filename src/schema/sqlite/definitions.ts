@@ -1,6 +1,14 @@
 import { is, SQL } from 'drizzle-orm'
 import { getTableConfig, type Index, SQLiteTable } from 'drizzle-orm/sqlite-core'
-import { type Definition, defaultText, definitionsOf, quoteIdentifier, unsupported } from './definition.ts'
+import {
+  type ColumnDefinition,
+  type Definition,
+  defaultText,
+  definitionsOf,
+  quoteIdentifier,
+  type SchemaStatement,
+  unsupported,
+} from '../definition.ts'
 
 type TableConfig = ReturnType<typeof getTableConfig>
 type Column = TableConfig['columns'][number]
@@ -23,15 +31,27 @@ function tableDefinition(config: TableConfig): Definition {
       (key) => `CONSTRAINT ${quote(key.getName())} PRIMARY KEY (${list(key.columns)})`,
     ),
   ]
-  const statements = [
-    `CREATE TABLE ${table} (\n  ${body.join(',\n  ')}\n)`,
+  const indexes = [
     // As drizzle-kit does it: a unique constraint of SQLite would lose its name.
-    ...uniques(config).map(
-      ([unique, columns]) => `CREATE UNIQUE INDEX ${quote(unique)} ON ${table} (${list(columns)})`,
-    ),
-    ...config.indexes.map((index) => indexText(config, index)),
+    ...uniques(config).map(([unique, columns]): [string, string] => [
+      unique,
+      `CREATE UNIQUE INDEX ${quote(unique)} ON ${table} (${list(columns)})`,
+    ]),
+    ...config.indexes.map((index): [string, string] => [index.config.name, indexText(config, index)]),
   ]
-  return { kind: 'table', name, schema: undefined, label: name, statements: () => statements }
+  const create = `CREATE TABLE ${table} (\n  ${body.join(',\n  ')}\n)`
+  return {
+    kind: 'table',
+    name,
+    schema: undefined,
+    label: name,
+    columns: config.columns.map((column) => columnDefinition(config, column)),
+    indexes: indexes.map(([index, text]) => ({ name: index, create: () => text })),
+    statements: () => [
+      { stage: 'table', text: create },
+      ...indexes.map(([, text]): SchemaStatement => ({ stage: 'index', text })),
+    ],
+  }
 }
 
 const UNSUPPORTED: readonly (readonly [string, (config: TableConfig) => boolean])[] = [
@@ -39,6 +59,16 @@ const UNSUPPORTED: readonly (readonly [string, (config: TableConfig) => boolean]
   ['it has a check', ({ checks }) => checks.length > 0],
   ['it has a generated column', ({ columns }) => columns.some((column) => column.generated !== undefined)],
 ]
+
+function columnDefinition(config: TableConfig, column: Column): ColumnDefinition {
+  const text = columnText(config, column)
+  const isAddable = !column.notNull || column.default !== undefined
+  return {
+    name: column.name,
+    type: column.getSQLType(),
+    add: () => (isAddable ? `ALTER TABLE ${quote(config.name)} ADD COLUMN ${text}` : undefined),
+  }
+}
 
 function columnText({ name: table }: TableConfig, column: Column): string {
   let text = `${quote(column.name)} ${column.getSQLType()}`

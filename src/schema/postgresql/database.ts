@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { causes, textOf } from '../causes.ts'
-import { SchemaError, type SchemaErrorCode } from '../errors.ts'
-import type { DatabaseSchema } from './database-schema.ts'
-import { postgresqlDefinitions, quote } from './ddl-postgresql.ts'
-import type { Definition } from './definition.ts'
-import { schemaError } from './schema-error.ts'
+import { causes, textOf } from '../../causes.ts'
+import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import type { DatabaseSchema } from '../database-schema.ts'
+import { type Definition, statementsOf } from '../definition.ts'
+import { schemaError } from '../schema-error.ts'
+import { postgresqlDefinitions, quote } from './definitions.ts'
 
 /** What we use of a Drizzle handle for PostgreSQL, whichever its driver. */
 export interface PostgresqlHandle {
@@ -129,7 +129,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 
   #statements(): string[] {
-    return this.#missing.flatMap((definition) => definition.statements(this.#placeOf(definition).schema))
+    return statementsOf(this.#missing, (definition) => this.#placeOf(definition).schema)
   }
 
   /** Advisory locks are one namespace a database: 63 bits of a hash keep ours out of everybody else's way. */
@@ -157,7 +157,7 @@ export class PostgresqlSchema implements DatabaseSchema {
 }
 
 /** What serves, by its `relkind`: whatever can be read like a table, or a sequence. */
-const KINDS: Record<Definition['kind'], readonly string[]> = {
+const KINDS: Partial<Record<Definition['kind'], readonly string[]>> = {
   table: ['r', 'p', 'v', 'm', 'f'],
   sequence: ['S'],
 }
@@ -184,7 +184,7 @@ function isOnCatalogue(error: unknown): boolean {
 
 /** Refuses what is there but is of no use: no statement of ours could mend it. */
 function refuseUnserving({ kind, label }: Definition, row: object): void {
-  if (!KINDS[kind].includes(textOf(row, 'kind') ?? '')) {
+  if (!KINDS[kind]?.includes(textOf(row, 'kind') ?? '')) {
     throw new SchemaError(
       'SCHEMA_NAME_TAKEN',
       `Cannot create the ${kind} ${label}: something else there has that name`,

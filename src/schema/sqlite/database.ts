@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { causes, textOf } from '../causes.ts'
-import { ContentionError, SchemaError, type SchemaErrorCode } from '../errors.ts'
-import type { DatabaseSchema } from './database-schema.ts'
-import { sqliteDefinitions } from './ddl-sqlite.ts'
-import type { Definition } from './definition.ts'
-import { schemaError } from './schema-error.ts'
+import { causes, textOf } from '../../causes.ts'
+import { ContentionError, SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import type { DatabaseSchema } from '../database-schema.ts'
+import { type Definition, statementsOf } from '../definition.ts'
+import { schemaError } from '../schema-error.ts'
+import { sqliteDefinitions } from './definitions.ts'
 
 /** What we use of a Drizzle handle for SQLite, whichever its driver. */
 export interface SqliteHandle {
@@ -41,7 +41,7 @@ export class SqliteSchema implements DatabaseSchema {
     return await this.#db.transaction(
       async (tx) => {
         const missing = await this.#look(tx)
-        for (const statement of statementsOf(missing)) await tx.run(sql.raw(statement))
+        for (const statement of statementsOf(missing, () => undefined)) await tx.run(sql.raw(statement))
         return missing
       },
       { behavior: 'immediate' },
@@ -62,7 +62,7 @@ export class SqliteSchema implements DatabaseSchema {
       if (known === undefined) continue
       return schemaError(known.code, known.reason ?? textOf(cause, 'message') ?? 'a statement failed', {
         labels: this.#missing.map(({ label }) => label),
-        statements: statementsOf(this.#missing),
+        statements: statementsOf(this.#missing, () => undefined),
         cause: error,
       })
     }
@@ -133,10 +133,6 @@ function nameTaken(label: string): SchemaError {
     'SCHEMA_NAME_TAKEN',
     `Cannot create the table ${label}: an index there has that name`,
   )
-}
-
-function statementsOf(missing: readonly Definition[]): string[] {
-  return missing.flatMap((definition) => definition.statements('main'))
 }
 
 /** SQLite compares names without regard to case. */

@@ -260,6 +260,17 @@ describe('maxEngines', () => {
     await few.getEngine(at('fourth'))
     expect(busy.engine.isDisposed).toBe(true)
   })
+
+  it('leaves an engine alone while a session on it is being made', async () => {
+    await using few = new SessionManager({ maxEngines: 1 })
+    await few.getEngine(`file:${join(directory, 'made')}`)
+
+    const making = few.sessionFactory(`file:${join(directory, 'made')}`)
+    await few.getEngine(`file:${join(directory, 'other')}`)
+    await using session = await making
+
+    expect(await session.db.$count(session.models.task)).toBe(0)
+  })
 })
 
 describe('dispose', () => {

@@ -77,6 +77,43 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     await session.commit()
   })
 
+  it.each(['begin', 'commit', 'rollback'] as const)('T10 %s ends in time as well', async (step) => {
+    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
+    await using session = sessionMaker()
+    await session.db.execute(sql`select 1`)
+    if (step === 'begin') await session.commit()
+
+    proxy.mode = 'blackhole'
+    const { error, after } = await outcome(session[step](), 10_000)
+    proxy.mode = 'pass'
+
+    // What a silent server has not heard of is undone all the same once its connection is gone.
+    expect(error === undefined ? null : codeOf(error)).toBe(step === 'rollback' ? null : 'STATEMENT_TIMEOUT')
+    expect(after).toBeGreaterThan(990)
+    expect(after).toBeLessThan(1_300 * slack)
+    await session.rollback()
+    await session.db.execute(sql`select 1`)
+    await session.commit()
+  })
+
+  it('T10 a commit that gets no answer is stopped by the signal', async () => {
+    const controller = new AbortController()
+    const { sessionMaker } = await manager.createSession(dburi(), { signal: controller.signal })
+    const session = sessionMaker()
+    await session.db.execute(sql`select 1`)
+
+    proxy.mode = 'blackhole'
+    const committing = outcome(session.commit(), 10_000)
+    await sleep(50)
+    controller.abort()
+    const { error, after } = await committing
+    proxy.mode = 'pass'
+
+    expect(codeOf(error)).toBe('ABORTED')
+    expect(after).toBeLessThan(500 * slack)
+    await session.close()
+  })
+
   it('T10 is stopped on the server, also when it was one of a pipeline or behind a cursor of work', async () => {
     const engine = await manager.getEngine(dburi(), { statementTimeout: 1 })
     await engine.db.execute(sql`select 1`)

@@ -183,11 +183,13 @@ export class EngineConnection<Db> implements AsyncDisposable {
  */
 function hidingParams(executor: Executor): Executor {
   return {
-    run: (statement) =>
-      executor.run(statement).catch((error: unknown) => {
+    run(statement) {
+      const result = executor.run(statement)
+      result.catch((error: unknown) => {
         if (isOwnError(error)) hideParams(statement.params)
-        throw error
-      }),
+      })
+      return result
+    },
     async begin(options) {
       const transaction = await executor.begin(options)
       return {

@@ -287,18 +287,13 @@ export class Pool<C extends Poolable> {
   }
 
   #finishShared<T>(member: Member<C>, work: Promise<T>): Promise<T> {
-    return work.then(
-      (value) => {
-        member.running--
-        this.#returned(member)
-        return value
-      },
-      (error: unknown) => {
-        member.running--
-        this.#returned(member)
-        throw error
-      },
-    )
+    const done = () => {
+      member.running--
+      this.#returned(member)
+    }
+    // Beside the work, not between it and who awaits it.
+    work.then(done, done)
+    return work
   }
 
   #returned(member: Member<C>): void {

@@ -43,6 +43,21 @@ interface Begun {
   statements: number
 }
 
+/** One statement on its way to the server. */
+interface Work {
+  readonly sql: string
+  readonly params: unknown[]
+  /** The parameters as they are sent. */
+  readonly spelled: Spelled[]
+  readonly asArrays: boolean
+  readonly transaction: Begun | null
+  /** It may begin or end a transaction or a savepoint. */
+  readonly mayControl: boolean
+}
+
+const PREPARED = { prepare: true, simple: false }
+const UNPREPARED = { prepare: false }
+
 const CLOSE_TIMEOUT = 1_000
 
 /**
@@ -93,19 +108,10 @@ export class PostgresConnection implements Connection {
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare =
         params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
-      const send = (isPrepared: boolean): Promise<QueryResult> =>
-        this.#send(
-          sql,
-          spelled,
-          isPrepared,
-          asArrays,
-          async (error) => {
-            if (isStale(error)) return this.#again(() => send(false), transaction, error, params)
-            throw this.#judged(error, params, spelled)
-          },
-          text.isSavepoint,
-        )
-      return send(prepare)
+      return this.#send(
+        { sql, params, spelled, asArrays, transaction, mayControl: text.isSavepoint },
+        prepare,
+      )
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
@@ -187,59 +193,55 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    const fail = async (error: unknown) => {
-      throw this.#judged(error, [])
-    }
-    return this.#send(sql, [], false, false, fail, true)
+    return this.#send(
+      { sql, params: [], spelled: [], asArrays: false, transaction: null, mayControl: true },
+      false,
+    )
   }
 
-  #send(
-    sql: string,
-    params: Spelled[],
-    prepare: boolean,
-    asArrays: boolean,
-    recover: (error: unknown) => Promise<QueryResult>,
-    mayControl: boolean,
-  ): Promise<QueryResult> {
-    if (this.#lost !== null) return recover(this.#lost)
+  #send(work: Work, prepare: boolean): Promise<QueryResult> {
+    if (this.#lost !== null) return this.#recover(work, this.#lost)
     return new Promise((resolve, reject) => {
-      const isSettled = () => {
-        if (!this.#running.delete(fail)) return true
-        if (this.#running.size === 0) this.#socket.unref()
-        return false
-      }
       const fail = (error: unknown) => {
-        if (!isSettled()) recover(error).then(resolve, reject)
+        if (this.#settles(fail)) this.#recover(work, error).then(resolve, reject)
       }
       // An idle connection keeps no process alive; one that works does.
       if (this.#running.size === 0) this.#socket.ref()
       this.#running.add(fail)
-      const query = this.#client.unsafe(sql, params, prepare ? { prepare, simple: false } : { prepare })
+      const query = this.#client.unsafe(work.sql, work.spelled, prepare ? PREPARED : UNPREPARED)
       if (prepare) leaveStaleToUs(query)
-      ;(asArrays ? query.values() : query).then((result) => {
-        if (isSettled()) return
-        if (mayControl || !controlsTransaction(result)) resolve(result)
+      ;(work.asArrays ? query.values() : query).then((result) => {
+        if (!this.#settles(fail)) return
+        if (work.mayControl || !controlsTransaction(result)) resolve(result)
         else reject(this.#escaped())
       }, fail)
     })
+  }
+
+  /** Whether a statement is settled by this, and was not before. */
+  #settles(fail: (error: Error) => void): boolean {
+    if (!this.#running.delete(fail)) return false
+    if (this.#running.size === 0) this.#socket.unref()
+    return true
+  }
+
+  async #recover(work: Work, error: unknown): Promise<QueryResult> {
+    if (isStale(error)) return this.#again(work, error)
+    throw this.#judged(error, work.params, work.spelled)
   }
 
   /**
    * Runs a statement again that was not run, since the schema changed under its prepared form. Only where nothing else
    * is lost with it: outside a transaction, or as the first statement of one, which is then begun anew.
    */
-  async #again(
-    send: () => Promise<QueryResult>,
-    transaction: Begun | null,
-    error: unknown,
-    params: unknown[],
-  ): Promise<QueryResult> {
+  async #again(work: Work, error: unknown): Promise<QueryResult> {
+    const { transaction } = work
     const isOver = this.#transaction !== transaction
-    if (isOver || (transaction !== null && transaction.statements > 1)) throw this.#judged(error, params)
-    if (transaction === null) return send()
+    if (isOver || (transaction !== null && transaction.statements > 1)) throw this.#judged(error, work.params)
+    if (transaction === null) return this.#send(work, false)
     // All three at once, so that no statement of the holder's slips in between.
     const begun = Promise.all([this.#control('rollback'), this.#control(transaction.begin)])
-    const [result] = await Promise.all([send(), begun])
+    const [result] = await Promise.all([this.#send(work, false), begun])
     return result
   }
 
@@ -307,14 +309,31 @@ function isStale(error: unknown): boolean {
  * postgres.js runs a stale statement again by itself, without regard for what it has sent behind it: when that is stale
  * as well, neither ever settles. It first notes the error in `retried`, and sends no query that is cancelled.
  */
-function leaveStaleToUs(pending: PendingQuery): void {
-  // Missing from postgres.js's types.
-  const query = pending as PendingQuery & { cancelled: unknown; reject(error: object): void }
-  Object.defineProperty(query, 'retried', {
+const leaving: PropertyDescriptorMap & ThisType<UntypedQuery> = {
+  retried: {
     set(error: object) {
       stale.add(error)
-      query.cancelled = true
-      query.reject(error)
+      this.cancelled = true
+      this.reject(error)
     },
-  })
+  },
+}
+
+/** Missing from postgres.js's types. */
+interface UntypedQuery {
+  cancelled: unknown
+  reject(error: object): void
+}
+
+/** The prototype of postgres.js's queries, and ours over it: a property of each query would make it far slower. */
+const prototypes = new WeakMap<object, object>()
+
+function leaveStaleToUs(query: PendingQuery): void {
+  const theirs: object = Object.getPrototypeOf(query)
+  let ours = prototypes.get(theirs)
+  if (ours === undefined) {
+    ours = Object.create(theirs, leaving) as object
+    prototypes.set(theirs, ours)
+  }
+  Object.setPrototypeOf(query, ours)
 }

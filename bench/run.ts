@@ -1,5 +1,6 @@
 /**
- * The figures of the README, as ratios against a baseline that is measured in the same run.
+ * The figures of the README, as ratios against a baseline that is measured in the same run, of the built package as users
+ * get it.
  *
  *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres npm run bench
  *

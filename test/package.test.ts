@@ -16,9 +16,9 @@ describe('the package, in a project where no driver is installed', () => {
     const installed = join(project, 'node_modules/drizzle-celery')
     mkdirSync(installed, { recursive: true })
     cpSync(join(ROOT, 'package.json'), join(installed, 'package.json'))
-    execFileSync(process.execPath, [TSC, '-p', 'tsconfig.build.json', '--outDir', join(installed, 'dist')], {
-      cwd: ROOT,
-    })
+    const dist = join(installed, 'dist')
+    execFileSync('npm', ['run', 'build:types', '--', '--outDir', dist], { cwd: ROOT })
+    execFileSync('npm', ['run', 'build:code', '--', `--outdir=${dist}`], { cwd: ROOT })
     writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }))
   })
 

@@ -75,6 +75,10 @@ export interface AdapterOptions {
   sqliteRoot?: string
   /** Passed on to Drizzle. */
   logger?: DrizzleLogger
+  /** Passed on to Drizzle 0.45: how columns without a name are called in the database. */
+  casing?: 'snake_case' | 'camelCase'
+  /** What relational queries (`db.query`) know. */
+  models?: Record<string, unknown>
 }
 
 /** Drizzle's own logger, which it calls before each statement; it is given the bound parameters. */

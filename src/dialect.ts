@@ -15,3 +15,27 @@ export interface HandleByDialect {
   postgresql: PostgresJsHandle
   sqlite: LibsqlHandle
 }
+
+/** What relational queries are typed by: the schema under Drizzle 0.45, the relations under 1.0. */
+type Relational = PostgresJsHandle extends { readonly _: { readonly fullSchema: infer Schema } }
+  ? Schema
+  : PostgresJsHandle extends { readonly _: { readonly relations: infer Relations } }
+    ? Relations
+    : never
+
+/** The models themselves, or what `defineRelations` gave among them. */
+type RelationalOf<Models> = Models extends Relational ? Models : Extract<Models[keyof Models], Relational>
+
+/** A handle whose relational queries (`db.query`) know `Models`. A handle of a registered adapter stays as it is. */
+export type WithModels<Db, Models> =
+  RelationalOf<Models> extends infer Known extends Relational
+    ? [Known] extends [never]
+      ? Db
+      : Db extends PostgresJsHandle
+        ? import('drizzle-orm/postgres-js').PostgresJsDatabase<Known> & Pick<Db, '$client'>
+        : Db extends PgliteHandle
+          ? import('drizzle-orm/pglite').PgliteDatabase<Known> & Pick<Db, '$client'>
+          : Db extends LibsqlHandle
+            ? import('drizzle-orm/libsql').LibSQLDatabase<Known> & Pick<Db, '$client'>
+            : Db
+    : Db

@@ -18,7 +18,8 @@
  * ├─ TransactionAbortedError  commit of a failed transaction            TRANSACTION_ABORTED
  * ├─ ClosedError              used after close or dispose               CLOSED
  * ├─ StatementError           a statement refused before it is sent     INVALID_STATEMENT, INVALID_PARAMETER, …
- * └─ SchemaError              the tables cannot be prepared             SCHEMA_…
+ * ├─ SchemaError              the tables cannot be prepared             SCHEMA_…
+ * └─ PickleError              a pickle cannot be read or written        PICKLE_TRUNCATED, PICKLE_LIMIT, …
  * ```
  *
  * No message, stack or property carries a password, a token or a bound parameter.
@@ -135,10 +136,13 @@ export class DatabaseLockedError extends DrizzleCeleryError<'DATABASE_LOCKED'> {
   }
 }
 
-/** All connections stayed in use for `poolTimeout`. Raise the limit, shorten the sessions, or close the ones you forgot. */
+/**
+ * No connection became free within `poolTimeout`. Raise the limit, shorten the sessions, or close the ones you forgot.
+ * Where connects failed meanwhile, `cause` is the error of the last one.
+ */
 export class PoolTimeoutError extends DrizzleCeleryError<'POOL_TIMEOUT'> {
-  constructor(message: string) {
-    super('POOL_TIMEOUT', message)
+  constructor(message: string, options?: ErrorOptions) {
+    super('POOL_TIMEOUT', message, options)
   }
 }
 
@@ -239,6 +243,8 @@ export type SchemaErrorCode =
   | 'SCHEMA_LOCK_TIMEOUT'
   | 'SCHEMA_CONFLICT'
   | 'SCHEMA_REFUSED'
+  | 'SCHEMA_DIFFERENCE'
+  | 'SCHEMA_MIGRATIONS'
 
 /**
  * The models cannot be prepared; nothing was created. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
@@ -258,5 +264,52 @@ export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
     super(code, message, options)
     this.statements = options.statements ?? []
     if (options.grant !== undefined) this.grant = options.grant
+  }
+}
+
+export type PickleErrorCode =
+  | 'PICKLE_INPUT'
+  | 'PICKLE_TRUNCATED'
+  | 'PICKLE_PROTOCOL'
+  | 'PICKLE_OPCODE'
+  | 'PICKLE_REFUSED'
+  | 'PICKLE_STACK'
+  | 'PICKLE_MEMO'
+  | 'PICKLE_VALUE'
+  | 'PICKLE_LIMIT'
+  | 'PICKLE_UNENCODABLE'
+
+/** Where in a pickle, or in the value to be pickled, an error is; what does not apply is left out. */
+export interface PicklePlace {
+  /** The byte at which the opcode stands. */
+  readonly position?: number
+  /** The opcode's name, as in Python's `pickletools`. */
+  readonly opcode?: string
+  /** The way from the value given to `encode` to the one it cannot write: `$.rows[3].callback`. */
+  readonly path?: string
+  /** The option that would allow it. */
+  readonly limit?: string
+}
+
+/**
+ * A pickle cannot be read, or a value not be written as one. Nothing of a pickle's contents is ever repeated.
+ *
+ * `PICKLE_INPUT` (no bytes were given), `PICKLE_TRUNCATED`, `PICKLE_OPCODE` (unknown), `PICKLE_STACK`, `PICKLE_MEMO` and
+ * `PICKLE_VALUE` (malformed) mean that Python could not read it either; `PICKLE_PROTOCOL` that it is newer than 5;
+ * `PICKLE_REFUSED` that it points outside itself, at a persistent id, an extension or an out-of-band buffer;
+ * `PICKLE_LIMIT` that it is larger than an option allows; `PICKLE_UNENCODABLE` that Python has no such value.
+ */
+export class PickleError extends DrizzleCeleryError<PickleErrorCode> {
+  readonly position: number | null
+  readonly opcode: string | null
+  readonly path: string | null
+  readonly limit: string | null
+
+  constructor(code: PickleErrorCode, message: string, place: PicklePlace = {}) {
+    super(code, message)
+    this.position = place.position ?? null
+    this.opcode = place.opcode ?? null
+    this.path = place.path ?? null
+    this.limit = place.limit ?? null
   }
 }

@@ -19,7 +19,8 @@ export type {
 } from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
 export type { PoolOptions } from './pool-options.ts'
-export type { PreparedModels } from './schema/prepare-models.ts'
+export type { PrepareMode } from './schema/prepare-models.ts'
+export type { Difference, PreparedModels } from './schema/report.ts'
 
 // Dburis
 export { type Dburi, parseDburi } from './dburi.ts'

@@ -1,4 +1,6 @@
+import type { AdapterOptions } from './adapter.ts'
 import type { Dburi } from './dburi.ts'
+import type { Dialect } from './dialect.ts'
 import { resolveAdapter } from './dialect-resolver.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { OptionError } from './errors.ts'
@@ -13,11 +15,21 @@ import { redactDburi } from './redact-dburi.ts'
 
 const STATEMENT_CACHE_SIZE = 256
 
+/** What the handles of an engine know of the models. */
+export interface HandleOptions {
+  readonly casing?: AdapterOptions['casing']
+  readonly models?: { readonly [D in Dialect]?: Readonly<Record<string, unknown>> } | undefined
+}
+
 /**
  * Settles an engine's options and opens it; no connection is made yet.
  * @throws DburiError, OptionError, MissingDriverError
  */
-export async function openEngine(dburi: Dburi, options: EngineOptions): Promise<Engine> {
+export async function openEngine(
+  dburi: Dburi,
+  options: EngineOptions,
+  { casing, models }: HandleOptions = {},
+): Promise<Engine> {
   const { pooled = true, statementTimeout, statementCacheSize = STATEMENT_CACHE_SIZE, ...given } = options
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
   const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
@@ -32,9 +44,16 @@ export async function openEngine(dburi: Dburi, options: EngineOptions): Promise<
   const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
 
   const adapter = await resolveAdapter(dburi)
+  const known = models?.[adapter.dialect]
   const database = await adapter.open(
     { ...dburi, options: rest },
-    { exposeParameters: false, ...adapterOptions, statementCacheSize },
+    {
+      exposeParameters: false,
+      ...adapterOptions,
+      statementCacheSize,
+      ...(casing && { casing }),
+      ...(known && { models: known }),
+    },
   )
   return new Engine({
     dialect: adapter.dialect,

@@ -1,10 +1,12 @@
-import type { Dialect } from './dialect.ts'
+import type { Dialect, WithModels } from './dialect.ts'
 import type { Opens, OpensFor } from './dialect-resolver.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from './engine.ts'
 import { EngineCache } from './engine-cache.ts'
 import { ClosedError, DrizzleCeleryError } from './errors.ts'
 import { PromiseCache } from './promise-cache.ts'
-import type { PreparedModels, PrepareTarget } from './schema/prepare-models.ts'
+import type { MigrationsOptions } from './schema/migrate.ts'
+import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-models.ts'
+import type { PreparedModels } from './schema/report.ts'
 import { Session, type SessionOptions } from './session.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
@@ -19,7 +21,12 @@ export interface ResultModelsByDialect extends ModelsByDialect {
 type EngineOf<Opened> = Opened extends Opens<infer D, infer Db> ? Engine<D, Db> : never
 
 type SessionOf<Opened, Models extends ModelsByDialect> =
-  Opened extends Opens<infer D, infer Db> ? Session<D, Db, Models[D]> : never
+  Opened extends Opens<infer D, infer Db> ? Session<D, HandleOf<Db, Models, D>, Models[D]> : never
+
+/** Celery's tables have no relations: their handle stays Drizzle's own. */
+type HandleOf<Db, Models extends ModelsByDialect, D extends Dialect> = ResultModelsByDialect extends Models
+  ? Db
+  : WithModels<Db, NonNullable<Models[D]>>
 
 /** The engine of a dburi: exact for a literal, a union that `switch (engine.dialect)` narrows for a `string`. */
 export type EngineFor<Text extends string> = EngineOf<OpensFor<Text>>
@@ -39,6 +46,26 @@ export type Work<Text extends string, Models extends ModelsByDialect, Result> = 
 export interface SessionManagerOptions<Models extends ModelsByDialect> {
   /** The tables to look after. @default Celery's result tables */
   models?: Models
+  /**
+   * What is done to a database before its first session: create what is missing, add to it, check it, run migrations,
+   * or nothing.
+   * @default 'create'
+   */
+  prepare?: PrepareMode
+  /**
+   * What becomes of a difference between a database and the models that `prepare` leaves: it is in the report of
+   * `prepareModels`, and may be a warning of the process or an error.
+   * @default 'ignore'
+   */
+  onDifference?: 'ignore' | 'warn' | 'error'
+  /** The drizzle-kit migrations of each dialect, for `prepare: 'migrate'`. */
+  migrations?: { readonly [D in Dialect]?: MigrationsOptions }
+  /**
+   * The `casing` of drizzle-orm 0.45: how columns without a name of their own are called in the database, by handles and
+   * by `prepareModels`.
+   * @default as their keys
+   */
+  casing?: 'snake_case' | 'camelCase'
   /**
    * Keep connections open between sessions. `false` opens one for each use, as Celery does outside a forked worker.
    * @default true
@@ -86,7 +113,11 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
       open: async (dburi, engineOptions) => {
         const { pooled = true } = this.#options
         const { openEngine } = await import('./open-engine.ts')
-        const engine = await openEngine(dburi, { pooled, ...this.#options.engineOptions, ...engineOptions })
+        const engine = await openEngine(
+          dburi,
+          { pooled, ...this.#options.engineOptions, ...engineOptions },
+          this.#options,
+        )
         return this.#called(engine)
       },
       maxEngines: options.maxEngines ?? Number.POSITIVE_INFINITY,
@@ -125,18 +156,23 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   }
 
   /**
-   * Creates what is missing of the models in a database; it never alters or drops. Done once for each engine: concurrent
-   * callers share the work, and a failure is forgotten. Celery's `prepare_models`.
-   * @throws SchemaError, ConnectError
+   * Brings a database up to the models, as the manager's `prepare` says; it never alters or drops what is there. Done
+   * once for each engine: concurrent callers share the work, and a failure is forgotten. With options of its own it
+   * looks again, whatever was done before. Celery's `prepare_models`.
+   * @throws SchemaError, ConnectError, OptionError
    */
-  async prepareModels(engine: Engine): Promise<PreparedModels> {
+  async prepareModels(engine: Engine, options?: PrepareOptions): Promise<PreparedModels> {
     const models = await this.#modelsOf(engine)
-    return this.#prepared.get(engine, async () => {
+    const prepare = async () => {
       const { prepareModels } = await import('./schema/prepare-models.ts')
-      const report = await prepareModels(asTarget(engine), models)
+      const report = await prepareModels(asTarget(engine), models, {
+        ...this.#prepareOptions(engine),
+        ...options,
+      })
       this.#ready.set(engine, models)
       return report
-    })
+    }
+    return options === undefined ? this.#prepared.get(engine, prepare) : prepare()
   }
 
   /** A session on a database whose models are prepared. Celery's `session_factory`. */
@@ -210,6 +246,11 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
       }
       return new Session(engine, models, sessionOptions)
     })
+  }
+
+  #prepareOptions({ dialect }: Engine): PrepareOptions {
+    const { prepare, onDifference, migrations, casing } = this.#options
+    return { prepare, onDifference, casing, migrations: migrations?.[dialect] }
   }
 
   async #called(engine: Engine): Promise<Engine> {

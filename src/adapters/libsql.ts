@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import type { Adapter, AdapterOptions, Database } from '../adapter.ts'
 import type { LibsqlHandle } from '../dialect.ts'
+import { drizzleConfig } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
 import { LibsqlClient } from './libsql/client.ts'
 import { clientConfig, openClient } from './libsql/connect.ts'
@@ -17,12 +18,12 @@ export const adapter: Adapter<'sqlite', LibsqlHandle> = {
     const plan = libsqlPlan(dburi, options)
     const { createClient } = await importDriver('@libsql/client', () => import('@libsql/client'))
     const { drizzle } = await import('drizzle-orm/libsql')
-    const { logger } = options
+    const config = drizzleConfig(options)
     return open(plan, options, {
       // `Client` is the part of libSQL's client that we use; its results are given other rows by `SafeText`.
       client: (authToken) => createClient(clientConfig(plan, authToken)) as unknown as Client,
       // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
-      handle: (client) => drizzle({ client: client as never, ...(logger && { logger }) }) as LibsqlHandle,
+      handle: (client) => drizzle({ client: client as never, ...config }) as LibsqlHandle,
     })
   },
 }

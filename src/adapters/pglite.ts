@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Adapter } from '../adapter.ts'
 import type { PgliteHandle } from '../dialect.ts'
+import { drizzleConfig } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
 import { pathUnder } from '../sqlite-root.ts'
 import { pgliteClient } from './pglite/client.ts'
@@ -15,7 +16,8 @@ export const adapter: Adapter<'postgresql', PgliteHandle> = {
 
   async open(dburi, options) {
     const { path, relaxedDurability } = pgliteOptions(dburi)
-    const { logger, sqliteRoot, statementCacheSize, exposeParameters } = options
+    const { sqliteRoot, statementCacheSize, exposeParameters } = options
+    const config = drizzleConfig(options)
     // Resolved at once: the working directory may change before the first connection.
     const directory =
       path === null ? null : sqliteRoot === undefined ? resolve(path) : pathUnder(sqliteRoot, path)
@@ -35,8 +37,7 @@ export const adapter: Adapter<'postgresql', PgliteHandle> = {
         return new PgliteConnection(instance, { statementCacheSize, exposeParameters })
       },
       // Drizzle's type wants all of PGlite; `PgliteClient` is all it uses.
-      handle: (executor) =>
-        drizzle({ client: pgliteClient(executor) as never, ...(logger && { logger }) }) as PgliteHandle,
+      handle: (executor) => drizzle({ client: pgliteClient(executor) as never, ...config }) as PgliteHandle,
       release: () => instance.close(),
     }
   },

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Adapter, AdapterOptions } from '../adapter.ts'
 import type { PostgresJsHandle } from '../dialect.ts'
+import { drizzleConfig } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
 import { addArrayParsers } from './postgres-js/array-parsers.ts'
 import { postgresJsClient } from './postgres-js/client.ts'
@@ -17,7 +18,8 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
     const { default: postgres } = await importDriver('postgres', () => import('postgres'))
     const { drizzle } = await import('drizzle-orm/postgres-js')
     const tls = plan.tls.mode === 'disable' ? null : await loadTls(plan.tls)
-    const { logger, statementCacheSize, exposeParameters } = options
+    const { statementCacheSize, exposeParameters } = options
+    const config = drizzleConfig(options)
 
     return {
       pooling: 'queue',
@@ -28,10 +30,7 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
         ),
       // Drizzle's type wants all of postgres.js; `PostgresJsClient` is all it uses.
       handle: (executor) =>
-        drizzle({
-          client: postgresJsClient(executor) as never,
-          ...(logger && { logger }),
-        }) as PostgresJsHandle,
+        drizzle({ client: postgresJsClient(executor) as never, ...config }) as PostgresJsHandle,
     }
 
     function client({ socket, password }: { socket: () => Socket; password: string | null }) {

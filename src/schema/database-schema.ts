@@ -1,15 +1,51 @@
+import type { SQL } from 'drizzle-orm'
 import type { SchemaError } from '../errors.ts'
 import type { Definition } from './definition.ts'
+import type { Difference } from './report.ts'
+
+/** Where a table that is there falls short of its model. */
+export interface Gap {
+  readonly difference: Difference
+  /** The statement that adds what is missing; undefined where adding is not enough. */
+  readonly addition: string | undefined
+}
+
+/** What a look at the catalogue told. */
+export interface Findings {
+  readonly missing: readonly Definition[]
+  readonly gaps: readonly Gap[]
+}
+
+/** What can be asked of a database. */
+export interface SchemaReader {
+  /** What is missing, by one catalogue query. */
+  look(): Promise<Findings>
+  rows(query: SQL): Promise<object[]>
+}
+
+/** One transaction that holds the lock of `prepareModels`. */
+export interface LockedSchema extends SchemaReader {
+  /** Runs statements in order. */
+  run(statements: readonly string[]): Promise<void>
+}
+
+export interface LockedOptions {
+  /** SQLite: lets tables be rebuilt whose rows others refer to. @default false */
+  readonly withoutForeignKeys?: boolean
+}
 
 /** What the models find, and may make, in one database. One implementation a dialect, for one call. */
-export interface DatabaseSchema {
+export interface DatabaseSchema extends SchemaReader {
   readonly definitions: readonly Definition[]
 
-  /** What is missing, by one catalogue query outside any transaction and without a lock. */
-  missing(): Promise<readonly Definition[]>
+  /** Works in a transaction that nobody else prepares in: all or nothing. */
+  locked<Result>(work: (schema: LockedSchema) => Promise<Result>, options?: LockedOptions): Promise<Result>
 
-  /** Locks, looks again, and creates what is still missing, all or nothing; returns what it created. */
-  createMissing(): Promise<readonly Definition[]>
+  /** What creates `missing` where it belongs, as found by the last look. */
+  statements(missing: readonly Definition[]): string[]
+
+  /** Whether a query failed since its table is not there. */
+  isMissingTable(error: unknown): boolean
 
   /** Whether somebody else was at the same thing at the same time, so that looking again helps. */
   isRace(error: unknown): boolean

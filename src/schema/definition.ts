@@ -1,4 +1,4 @@
-import { is, SQL, StringChunk, Table, View } from 'drizzle-orm'
+import { is, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
 
 /** The stages in which parts of a schema are made: a part may rest on those of the stages before its own. */
@@ -26,6 +26,8 @@ export interface Definition {
   readonly name: string
   /** The schema its model names; undefined leaves the choice to the database. */
   readonly schema: string | undefined
+  /** The table of a policy. */
+  readonly table?: string
   /** What reports and errors call it. */
   readonly label: string
   /** What makes it, in `place` when its model names no schema; without `place` the names stay unqualified. */
@@ -38,14 +40,16 @@ export interface Definition {
 
 export interface ColumnDefinition {
   readonly name: string
-  /** The type as the catalogue of the database would write it. */
+  /** The type as the catalogue of the database would write it; that of SQLite in upper case. */
   readonly type: string
-  /** The statement that adds it to a table that has rows; undefined when it is neither nullable nor has a default. */
+  /** The statement that adds it to a table that has rows; undefined when the database would refuse that. */
   add(place: string | undefined): string | undefined
 }
 
 export interface IndexDefinition {
   readonly name: string
+  /** The columns it keeps unique, when that is all it does: on SQLite an index of another name may do the same. */
+  readonly uniqueOn?: readonly string[]
   create(place: string | undefined): string
 }
 
@@ -60,8 +64,11 @@ export function statementsOf(
   )
 }
 
-/** Reads one export: its definition, or undefined for what a dialect has no word for. */
-export type Define = (value: unknown, name: string) => Definition | undefined
+/**
+ * Reads one export: its definition, 'existing' for what others look after, undefined for what the dialect has no word
+ * for.
+ */
+export type Define = (value: unknown, name: string) => Definition | 'existing' | undefined
 
 /**
  * The definitions in what a user exports for drizzle-kit. Relations and everything that is no part of a schema are
@@ -72,14 +79,16 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
   for (const [name, value] of Object.entries(models)) {
     if (seen.has(value)) continue
     const definition = define(value, name)
+    if (definition === 'existing') continue
     if (definition !== undefined) seen.set(value, definition)
     else if (is(value, Table)) throw unsupported(name, 'it is a table of another dialect')
-    else if (is(value, View)) throw unsupported(name, 'it is a view')
+    else if (is(value, View)) throw unsupported(name, 'it is a view of another dialect')
   }
 
   const definitions = [...seen.values()]
   refuseDuplicates(definitions)
-  return definitions.sort((one, other) => stageOf(one) - stageOf(other))
+  const stages = new Map(definitions.map((definition) => [definition, stageOf(definition)]))
+  return definitions.sort((one, other) => (stages.get(one) ?? 0) - (stages.get(other) ?? 0))
 }
 
 function stageOf(definition: Definition): number {
@@ -105,9 +114,9 @@ export function unsupported(name: string, reason: string): SchemaError {
 }
 
 /** Quotes an identifier, refusing what the database would cut short or misread. */
-export function quoteIdentifier(name: string, maxBytes: number): string {
+export function quoteIdentifier(name: string, maxBytes: number, mark = '"'): string {
   refuseBadName(name, maxBytes)
-  return `"${name.replaceAll('"', '""')}"`
+  return `${mark}${name.replaceAll(mark, mark + mark)}${mark}`
 }
 
 /** Refuses a name that no statement can carry, before any statement is sent. */
@@ -123,32 +132,4 @@ function refuseBadName(name: string, maxBytes: number): void {
       `Cannot use the name "${name}": it has ${bytes} bytes and the database keeps ${maxBytes}`,
     )
   }
-}
-
-/** A column's default as SQL text; undefined when it is of a kind that cannot be written down yet. */
-export function defaultText(column: {
-  readonly default: unknown
-  mapToDriverValue(value: unknown): unknown
-}): string | undefined {
-  if (is(column.default, SQL)) return staticText(column.default)
-  const value = column.mapToDriverValue(column.default)
-  switch (typeof value) {
-    case 'number':
-    case 'bigint':
-      return String(value)
-    case 'boolean':
-      return value ? 'true' : 'false'
-    case 'string':
-      return value.includes('\0') ? undefined : `'${value.replaceAll("'", "''")}'`
-    default:
-      return undefined
-  }
-}
-
-/** SQL without parameters or references, as it was written. */
-function staticText(expression: SQL): string | undefined {
-  const { queryChunks } = expression
-  return queryChunks.every((chunk) => is(chunk, StringChunk))
-    ? queryChunks.flatMap(({ value }) => value).join('')
-    : undefined
 }

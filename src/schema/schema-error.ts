@@ -1,4 +1,5 @@
 import { SchemaError, type SchemaErrorCode } from '../errors.ts'
+import type { Findings } from './database-schema.ts'
 
 export interface Trouble {
   /** What could not be prepared, as reports call it. */
@@ -12,7 +13,7 @@ export interface Trouble {
 /** The one error of a failed preparation: what, why, and the SQL that somebody with the right to could run. */
 export function schemaError(code: SchemaErrorCode, reason: string, trouble: Trouble): SchemaError {
   const { labels, statements, grant, cause } = trouble
-  const parts = [`Cannot prepare ${labels.join(', ')}: ${reason}. Nothing was created.`]
+  const parts = [`Cannot prepare ${labels.join(', ')}: ${reason}. Nothing was changed.`]
   if (statements.length > 0) parts.push(`What is missing:\n${statements.join(';\n')};`)
   if (grant !== undefined) parts.push(`What would let this role do it:\n${grant};`)
 
@@ -21,4 +22,10 @@ export function schemaError(code: SchemaErrorCode, reason: string, trouble: Trou
     ...(grant !== undefined && { grant }),
     ...(cause !== undefined && { cause }),
   })
+}
+
+/** Everything that is missing, and every table that lacks something. */
+export function labelsOf({ missing, gaps }: Findings): string[] {
+  const tables = gaps.flatMap(({ difference }) => ('table' in difference ? difference.table : []))
+  return [...missing.map(({ label }) => label), ...new Set(tables)]
 }

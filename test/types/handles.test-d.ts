@@ -2,8 +2,9 @@ import type { Engine, EngineFor, Session, SessionFor } from 'drizzle-celery'
 import { SessionManager } from 'drizzle-celery'
 import type { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
 import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
-import { sql } from 'drizzle-orm'
+import { relations, sql } from 'drizzle-orm'
 import type { LibSQLDatabase, drizzle as libsql } from 'drizzle-orm/libsql'
+import { integer, pgTable, serial, text } from 'drizzle-orm/pg-core'
 import type { drizzle as pglite } from 'drizzle-orm/pglite'
 import type { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
 
@@ -86,4 +87,28 @@ export async function ownModels(): Promise<void> {
   const manager = new SessionManager({ models: { sqlite: { jobs: task } } })
   const session = await manager.sessionFactory('file:x.db')
   assertType<Same<typeof session.models, { jobs: typeof task }>>()
+}
+
+// Relational queries know a manager's own models.
+export async function relationalQueries(): Promise<void> {
+  const author = pgTable('author', { id: serial().primaryKey(), name: text().notNull() })
+  const book = pgTable('book', { id: serial().primaryKey(), authorId: integer().references(() => author.id) })
+  const authorRelations = relations(author, ({ many }) => ({ books: many(book) }))
+  const bookRelations = relations(book, ({ one }) => ({
+    author: one(author, { fields: [book.authorId], references: [author.id] }),
+  }))
+  const models = { author, book, authorRelations, bookRelations }
+  const manager = new SessionManager({ models: { postgresql: models } })
+
+  const postgresJsSession = await manager.sessionFactory('postgresql://h/db')
+  assertType<Same<typeof postgresJsSession.models, typeof models>>()
+  const authors = await postgresJsSession.db.query.author.findMany({ with: { books: true } })
+  assertType<Same<(typeof authors)[number]['books'][number]['authorId'], number | null>>()
+  // @ts-expect-error: there is no such table
+  postgresJsSession.db.query.unknown
+
+  const pgliteSession = await manager.sessionFactory('pglite:')
+  const first = await pgliteSession.db.query.book.findFirst({ with: { author: true } })
+  assertType<Same<NonNullable<NonNullable<typeof first>['author']>['name'], string>>()
+  await pgliteSession.db.transaction(async (tx) => tx.query.author.findMany())
 }

@@ -1,0 +1,34 @@
+import type { AdapterOptions } from './adapter.ts'
+
+/** What Drizzle's factories take beside the client. 0.45 takes the schema for relational queries, 1.0 the relations. */
+export interface DrizzleConfig {
+  readonly logger?: NonNullable<AdapterOptions['logger']>
+  readonly casing?: NonNullable<AdapterOptions['casing']>
+  readonly schema?: Record<string, unknown>
+  readonly relations?: Record<string, never>
+}
+
+/** The part of an adapter's options that is Drizzle's own. */
+export function drizzleConfig({ logger, casing, models }: AdapterOptions): DrizzleConfig {
+  const relations = models && Object.values(models).find(isRelations)
+  return {
+    ...(logger && { logger }),
+    ...(casing && { casing }),
+    ...(models && { schema: models }),
+    ...(relations && { relations }),
+  }
+}
+
+/** What `defineRelations` of Drizzle 1.0 returns: plain objects, with nothing to tell them by but their keys. */
+function isRelations(value: unknown): value is Record<string, never> {
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    return false
+  const tables: unknown[] = Object.values(value)
+  return tables.length > 0 && tables.every(isTableRelations)
+}
+
+function isTableRelations(value: unknown): boolean {
+  return (
+    typeof value === 'object' && value !== null && 'table' in value && 'name' in value && 'relations' in value
+  )
+}

@@ -1,0 +1,27 @@
+import { type Column, SQL } from 'drizzle-orm'
+import { type Casing, columnName } from './casing.ts'
+
+export interface ExpressionOptions {
+  /** What the values in it are written as; throws for a value that has no literal. */
+  literal(value: unknown): string
+  quote(name: string): string
+  readonly casing?: Casing | undefined
+  /** Columns without the name of their table, as indexes and generated columns want them. */
+  readonly isUnqualified?: boolean
+}
+
+/** An expression as a DDL statement can hold it: its values written down where a query would have parameters. */
+export function expressionText(expression: SQL, options: ExpressionOptions): string {
+  const { literal, quote, casing, isUnqualified = false } = options
+  // Without its own flag for inlining, which a view's query has: Drizzle's literals know no bigint and no bytes.
+  return new SQL(expression.queryChunks).toQuery({
+    escapeName: quote,
+    escapeParam: (_, value) => literal(value),
+    escapeString: literal,
+    // All that Drizzle 0.45 uses of its cache; 1.0 has none, so that the class cannot be imported.
+    casing: { getColumnCasing: (column: Column) => columnName(column, casing) } as QueryConfig['casing'],
+    invokeSource: isUnqualified ? 'indexes' : undefined,
+  }).sql
+}
+
+type QueryConfig = Parameters<SQL['toQuery']>[0]

@@ -1,0 +1,53 @@
+import { is, SQL } from 'drizzle-orm'
+import { type Index, IndexedColumn } from 'drizzle-orm/pg-core'
+import { columnName } from '../casing.ts'
+import { type IndexDefinition, unsupported } from '../definition.ts'
+import { ddlText } from './literal.ts'
+import { qualified, quote, shortened } from './names.ts'
+import { storageParameters } from './storage-parameters.ts'
+import type { TableModel } from './table.ts'
+
+/** An index; `concurrently` is passed over, for everything is made in one transaction. */
+export function indexDefinition(model: TableModel, { config }: Index): IndexDefinition {
+  const { name: table, schema } = model.config
+  const { unique, where, only, method = 'btree', with: parameters } = config
+  const name = config.name ?? shortened(defaultName(model, config.columns))
+  const place = { owner: table, casing: model.casing, isUnqualified: true }
+
+  const columns = config.columns.map((column) => {
+    if (is(column, SQL)) return ddlText(column, { ...place, what: `its index "${name}"` })
+    return columnText(model, name, column)
+  })
+  // Drizzle says "only" of every index with a method: it is meant where none was given.
+  const on = only && method === 'btree' ? 'ON ONLY' : 'ON'
+  let tail = ` USING ${method} (${columns.join(', ')})`
+  if (parameters !== undefined) tail += storageParameters(table, parameters)
+  if (where !== undefined) tail += ` WHERE ${ddlText(where, { ...place, what: `its index "${name}"` })}`
+
+  const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ${on}`
+  return { name, create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}` }
+}
+
+type IndexColumn = Index['config']['columns'][number]
+
+/** drizzle-kit's. */
+function defaultName({ config, casing }: TableModel, columns: readonly IndexColumn[]): string {
+  const names = columns.map((column) => {
+    if (is(column, IndexedColumn) && column.name !== undefined)
+      return columnName({ ...column, name: column.name }, casing)
+    throw unsupported(config.name, 'it has an index over an expression that bears no name')
+  })
+  return `${config.name}_${names.join('_')}_index`
+}
+
+function columnText({ config, casing }: TableModel, index: string, column: IndexColumn): string {
+  if (!is(column, IndexedColumn) || column.name === undefined) {
+    throw unsupported(config.name, `its index "${index}" is over something that is neither a column nor SQL`)
+  }
+  const { order = 'asc', nulls, opClass } = column.indexConfig ?? {}
+  let text = quote(columnName({ keyAsName: column.keyAsName, name: column.name }, casing))
+  if (opClass !== undefined) text += ` ${opClass}`
+  if (order === 'desc') text += ` DESC NULLS ${(nulls ?? 'first').toUpperCase()}`
+  else if (nulls === 'first') text += ' NULLS FIRST'
+  return text
+}

@@ -1,0 +1,16 @@
+/**
+ * A type as `pragma table_info` gives it, in upper case: SQLite gives back `INTEGER` for `integer` but `numeric` as it was
+ * written, and to it case makes no difference, so the catalogue's is to be compared in upper case too.
+ */
+export function declaredType(type: string): string {
+  return type.replace(CONSTRAINTS, '').trim().toUpperCase()
+}
+
+/** Whether a custom type brings a constraint along, as `text not null` does; a collation is none. */
+export function hasConstraints(type: string): boolean {
+  const constraints = CONSTRAINTS.exec(type)
+  return constraints !== null && !/^\s*collate\s+\S+\s*$/i.test(constraints[0])
+}
+
+const CONSTRAINTS =
+  /(?:^|\s+)(?:constraint|default|null|not|primary|unique|check|references|collate|generated|as)\b.*$/is

@@ -1,0 +1,73 @@
+import { is, SQL } from 'drizzle-orm'
+import type { Index, SQLiteColumn } from 'drizzle-orm/sqlite-core'
+import { SchemaError } from '../../errors.ts'
+import { columnName } from '../casing.ts'
+import type { IndexDefinition } from '../definition.ts'
+import { columnList, type TableModel } from './table-model.ts'
+import { quote, sqlText } from './text.ts'
+
+/**
+ * The indexes of a table. Uniques are among them, as with drizzle-kit: the index of a UNIQUE constraint has a name of
+ * SQLite's making, and no such constraint can be added later.
+ */
+export function indexesOf(table: TableModel): IndexDefinition[] {
+  const texts = new Map<string, NamedText>()
+  for (const named of [...columnUniques(table), ...ownIndexes(table), ...uniques(table)]) {
+    const { name, text } = named
+    // A column's unique and an index that says the same are one, as in drizzle-kit.
+    if ((texts.get(name)?.text ?? text) !== text) throw taken(table.name, name)
+    texts.set(name, named)
+  }
+  return [...texts.values()].map(({ text, ...index }) => ({ ...index, create: () => text }))
+}
+
+interface NamedText {
+  readonly name: string
+  readonly text: string
+  readonly uniqueOn?: readonly string[]
+}
+
+function columnUniques(table: TableModel): NamedText[] {
+  return table.columns
+    .filter(({ isUnique }) => isUnique)
+    .map((column) => uniqueText(table, column.uniqueName ?? `${table.name}_${column.name}_unique`, [column]))
+}
+
+/** Drizzle names a unique by the keys of its columns, whatever the casing. */
+function uniques(table: TableModel): NamedText[] {
+  return table.uniqueConstraints.map(({ name, columns }) => {
+    const names = columns.map((column) => column.name)
+    return uniqueText(table, name ?? `${table.name}_${names.join('_')}_unique`, columns)
+  })
+}
+
+function uniqueText(table: TableModel, name: string, columns: readonly SQLiteColumn[]): NamedText {
+  const text = indexText(table, name, columnList(columns, table.casing), true)
+  return { name, text, uniqueOn: columns.map((column) => columnName(column, table.casing)) }
+}
+
+function ownIndexes(table: TableModel): NamedText[] {
+  return table.indexes.map(({ config }) => ({ name: config.name, text: ownIndexText(table, config) }))
+}
+
+function ownIndexText(table: TableModel, { name, columns, unique, where }: Index['config']): string {
+  const place = { owner: table.name, what: `its index "${name}"`, casing: table.casing }
+  const list = columns.map((column) =>
+    is(column, SQL)
+      ? sqlText(column, { ...place, columns: 'unqualified' })
+      : columnList([column], table.casing),
+  )
+  const text = indexText(table, name, list.join(','), unique)
+  return where === undefined ? text : `${text} WHERE ${sqlText(where, place)}`
+}
+
+function indexText({ name: table }: TableModel, name: string, list: string, isUnique: boolean): string {
+  return `CREATE ${isUnique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ON ${quote(table)} (${list})`
+}
+
+function taken(table: string, name: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_NAME_TAKEN',
+    `Cannot prepare "${table}": two of its indexes are called "${name}"`,
+  )
+}

@@ -1,0 +1,637 @@
+import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
+import { and, eq, gt, inArray, type SQL, sql } from 'drizzle-orm'
+import * as pg from 'drizzle-orm/pg-core'
+import { customType } from 'drizzle-orm/pg-core'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import fc from 'fast-check'
+import postgres from 'postgres'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Casing } from '../../src/schema/casing.ts'
+import { statementsOf } from '../../src/schema/definition.ts'
+import { postgresqlDefinitions } from '../../src/schema/postgresql/definitions.ts'
+import { prepareModels } from '../../src/schema/prepare-models.ts'
+import { readPostgresqlCatalogue } from '../fixtures/catalogue.ts'
+import { loops } from '../fixtures/loops.ts'
+import * as wide from '../fixtures/schemas/postgresql.ts'
+import * as app from '../fixtures/schemas/postgresql-app.ts'
+import * as cased from '../fixtures/schemas/postgresql-cased.ts'
+import { description, modelsOf } from '../fixtures/schemas/postgresql-generated.ts'
+import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+
+type Models = Record<string, unknown>
+
+/** Roles belong to the whole server: these are of this process. */
+const OWN_ROLES = `^dc.schema.${process.pid}.`
+const ownRole = (name: string) => `dc_schema_${process.pid}_${name}`
+
+describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
+  const database = freshPostgres()
+  let client: postgres.Sql
+  beforeAll(() => {
+    client = postgres(database.dburi, { max: 1, onnotice: () => {} })
+  })
+  afterAll(() => client.end())
+  const ask = (text: string) => client.unsafe(text)
+
+  async function empty(): Promise<void> {
+    const schemas = await ask(
+      `select quote_ident(nspname) as name from pg_namespace where nspname !~ '^(pg_|information_schema$)'`,
+    )
+    for (const { name } of schemas) await ask(`drop schema ${name} cascade`)
+    await ask('create schema public')
+    const roles = await ask(
+      `select quote_ident(rolname) as name from pg_roles where rolname ~ '${OWN_ROLES}'`,
+    )
+    for (const { name } of roles) await ask(`drop owned by ${name}; drop role ${name}`)
+  }
+  beforeEach(empty)
+  afterAll(empty)
+
+  async function run(statements: readonly string[]): Promise<void> {
+    for (const statement of statements) {
+      await ask(statement).catch((error: unknown) => {
+        throw new Error(`Refused: ${statement}`, { cause: error })
+      })
+    }
+  }
+
+  async function catalogues(): Promise<Record<string, unknown>> {
+    const found: Record<string, unknown> = {}
+    const schemas = await ask(
+      `select nspname as name from pg_namespace where nspname !~ '^(pg_|information_schema$)' order by 1`,
+    )
+    for (const { name } of schemas) found[name] = await readPostgresqlCatalogue(ask, name)
+    found['roles'] = [
+      ...(await ask(`select rolname, rolcreatedb, rolcreaterole, rolinherit from pg_roles
+        where rolname ~ '${OWN_ROLES}' order by 1`)),
+    ]
+    return found
+  }
+
+  const ours = (models: Models, casing?: Casing) =>
+    statementsOf(postgresqlDefinitions(models, casing), () => undefined)
+
+  async function kits(models: Models, casing?: Casing): Promise<string[]> {
+    const json = (of: Models) => generateDrizzleJson(of, undefined, undefined, casing)
+    return await generateMigration(json({}), json(models))
+  }
+
+  async function expectSame(models: Models, casing?: Casing): Promise<void> {
+    await run(await kits(models, casing))
+    const expected = await catalogues()
+    await empty()
+    await run(ours(models, casing))
+    expect(await catalogues()).toEqual(expected)
+    await expectTypes(models, casing)
+  }
+
+  it('makes of generated schemas what drizzle-kit makes of them', { timeout: 900_000 }, async () => {
+    let compared = 0
+    const same = fc.asyncProperty(description, async (given) => {
+      const models = modelsOf(given)
+      await empty()
+      const expected = await made(() => kits(models, given.casing))
+      await empty()
+      // Extras take names as they are read: the second reading needs models of its own.
+      const again = modelsOf(given)
+      expect(await made(async () => ours(again, given.casing))).toEqual(expected)
+      if (!('refused' in expected)) compared += 1
+      await expectTypes(again, given.casing)
+    })
+    const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
+    console.log(`generated PostgreSQL schemas: SEED=${seed}`)
+
+    await fc.assert(same, { seed, numRuns: loops(220, 2000) })
+
+    expect(compared).toBeGreaterThanOrEqual(200)
+  })
+
+  /** What the statements make, or the state of the one that the server refuses. */
+  async function made(statements: () => Promise<string[]>): Promise<Record<string, unknown>> {
+    for (const statement of await statements()) {
+      const refused = await ask(statement).then(
+        () => undefined,
+        (error: { code: string }) => ({ refused: error.code }),
+      )
+      if (refused !== undefined) return refused
+    }
+    return await catalogues()
+  }
+
+  /** That each column's type is the one the catalogue knows. */
+  async function expectTypes(models: Models, casing?: Casing): Promise<void> {
+    for (const { kind, name, schema = 'public', columns } of postgresqlDefinitions(models, casing)) {
+      if (kind !== 'table') continue
+      const found = await client`select attname as name, format_type(atttypid, atttypmod) as type
+        from pg_attribute a join pg_class c on c.oid = attrelid
+        where relname = ${name} and relnamespace = quote_ident(${schema})::regnamespace and attnum > 0 order by attnum`
+      if (found.length > 0) expect(columns.map(({ name, type }) => ({ name, type }))).toEqual([...found])
+    }
+  }
+
+  it('makes of a wide schema what drizzle-kit makes of it', async () => {
+    await expectSame(wide)
+  })
+
+  it('makes of an application’s schema what drizzle-kit makes of it', async () => {
+    await expectSame(app)
+  })
+
+  it.each(['snake_case', 'camelCase', undefined] as const)(
+    'cases names as drizzle-kit does: %s',
+    async (casing) => {
+      await expectSame(cased, casing)
+    },
+  )
+
+  describe('where drizzle-kit’s own script is wrong', () => {
+    /** What ours make, and that the server refuses drizzle-kit's. */
+    async function oursAlone(models: Models, casing?: Casing): Promise<void> {
+      const kit = await kits(models, casing).then(
+        (script) => made(async () => script),
+        (error: unknown) => ({ refused: String(error) }),
+      )
+      expect(kit).toHaveProperty('refused')
+      await empty()
+      await run(ours(models, casing))
+    }
+    const defaults = async () =>
+      Object.fromEntries(
+        (
+          await ask(`select attname, pg_get_expr(adbin, adrelid) as value from pg_attrdef
+            join pg_attribute on attrelid = adrelid and attnum = adnum order by attnum`)
+        ).map(({ attname, value }) => [attname, value]),
+      )
+
+    it('quotes the quotes in names', async () => {
+      const models: Models = {}
+      const schema = pg.pgSchema('s"chema')
+      const feel = schema.enum('fe"el', ['o"k', "o'k"])
+      const table = schema.table(
+        't"able',
+        {
+          id: pg.integer('i"d').primaryKey().generatedAlwaysAsIdentity(),
+          feel: feel('fe"el').default("o'k"),
+          to: pg
+            .integer('t"o')
+            .unique('uni"que')
+            .references((): pg.AnyPgColumn => table.id),
+        },
+        (t) => [
+          pg.index('in"dex').on(t.to).where(sql`${t.to} > 0`),
+          pg.check('che"ck', sql`${t.to} > 1`),
+          pg.pgPolicy('pol"icy', { using: sql`${t.id} > 2` }),
+        ],
+      )
+      const view = schema.view('vi"ew').as((qb) => qb.select().from(table))
+      Object.assign(models, { schema, feel, table, view, sequence: schema.sequence('se"quence') })
+
+      await oursAlone(models)
+
+      const found = await catalogues()
+      const inSchema = found['s"chema'] as Record<string, Record<string, unknown>[]>
+      expect(inSchema['relations']?.map(({ relname }) => relname)).toEqual([
+        'se"quence',
+        't"able',
+        't"able_i"d_seq',
+        'vi"ew',
+      ])
+      // PostgreSQL 18 has a constraint, with a name, for each NOT NULL.
+      const constraints = inSchema['constraints']?.filter(({ contype }) => contype !== 'n')
+      expect(constraints?.map(({ conname }) => conname)).toEqual([
+        'che"ck',
+        't"able_pkey',
+        't"able_t"o_t"able_i"d_fk',
+        'uni"que',
+      ])
+      expect(inSchema['policies']).toMatchObject([{ policyname: 'pol"icy', qual: '("i""d" > 2)' }])
+      expect(inSchema['enums']).toEqual([{ typname: 'fe"el', values: ['o"k', "o'k"] }])
+      await expectTypes(models)
+    })
+
+    it('writes defaults of every kind', async () => {
+      const bytes = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+      const upper = customType<{ data: string }>({
+        dataType: () => 'text',
+        toDriver: (value) => value.toUpperCase(),
+      })
+      const values = pg.pgTable('values', {
+        json: pg.json('json').default("it's"),
+        jsonb: pg.jsonb('jsonb').default({ "it's": ['"', '\\'] }),
+        bigint: pg.bigint('bigint', { mode: 'bigint' }).default(-9_223_372_036_854_775_808n),
+        numeric: pg.numeric('numeric', { mode: 'bigint' }).default(12_345_678_901_234_567_890n),
+        real: pg.real('real').default(Number.NEGATIVE_INFINITY),
+        double: pg.doublePrecision('double').default(Number.NaN),
+        point: pg.point('point').default([1, -2]),
+        xy: pg.point('xy', { mode: 'xy' }).default({ x: 1.5, y: 2 }),
+        line: pg.line('line', { mode: 'abc' }).default({ a: 1, b: 2, c: 3 }),
+        bytes: bytes('bytes').default(Buffer.from([0, 1, 255, 92])),
+        upper: upper('upper').default('loud'),
+        texts: pg.text('texts').array().default(['"', "'", '\\', '{}', ',', 'NULL', '']),
+        nested: pg
+          .text('nested')
+          .array()
+          .array()
+          .default([['a"'], ["b'"]]),
+        jsons: pg
+          .jsonb('jsons')
+          .array()
+          .default([{ a: "it's" }, [1, 2], 'text']),
+        points: pg
+          .point('points')
+          .array()
+          .default([
+            [1, 2],
+            [3, 4],
+          ]),
+        bytesArray: bytes('bytes_array')
+          .array()
+          .default([Buffer.from([0, 255])]),
+        expression: pg.text('expression').default(sql`${"it's"} || ${5}::text || ${true}::text`),
+        list: pg.boolean('list').default(sql`(5 in ${[1, 2]})`),
+        later: pg
+          .timestamp('later')
+          .default(sql`${new Date('2026-01-02T03:04:05.678Z')}::timestamp + interval '1 day'`),
+      })
+
+      await oursAlone({ values })
+
+      await ask('insert into "values" (json) values (default)')
+      // Drizzle changes how its client reads: not the one that reads catalogues.
+      const own = postgres(database.dburi, { max: 1 })
+      const [row] = await drizzle({ client: own }).select().from(values)
+      await own.end()
+      expect(row).toEqual({
+        json: "it's",
+        jsonb: { "it's": ['"', '\\'] },
+        bigint: -9_223_372_036_854_775_808n,
+        numeric: 12_345_678_901_234_567_890n,
+        real: Number.NEGATIVE_INFINITY,
+        double: Number.NaN,
+        point: [1, -2],
+        xy: { x: 1.5, y: 2 },
+        line: { a: 1, b: 2, c: 3 },
+        bytes: Buffer.from([0, 1, 255, 92]),
+        upper: 'LOUD',
+        texts: ['"', "'", '\\', '{}', ',', 'NULL', ''],
+        nested: [['a"'], ["b'"]],
+        jsons: [{ a: "it's" }, [1, 2], 'text'],
+        points: [
+          [1, 2],
+          [3, 4],
+        ],
+        bytesArray: [Buffer.from([0, 255])],
+        expression: "it's5true",
+        list: false,
+        later: new Date('2026-01-03T03:04:05.678Z'),
+      })
+    })
+
+    it('writes down the values in expressions', async () => {
+      const table = pg.pgTable(
+        'table',
+        {
+          id: pg.integer('id'),
+          name: pg.text('name'),
+          at: pg.timestamp('at'),
+          made: pg.integer('made').generatedAlwaysAs((): SQL => sql`${table.id} - ${-1}`),
+        },
+        (t) => [
+          pg.check('check', sql`${t.name} <> ${"it's"} and ${t.id} > ${10n}`),
+          pg
+            .index('index')
+            .on(sql`(${t.id} + ${1})`)
+            .where(and(gt(t.at, new Date(0)), eq(t.name, 'x')) as SQL),
+          pg.pgPolicy('policy', { using: inArray(t.id, [1, 2]), withCheck: eq(t.name, "it's") }),
+        ],
+      )
+
+      await oursAlone({ table })
+
+      const { constraints, indexes, policies, columns } = await readPostgresqlCatalogue(ask, 'public')
+      expect(constraints).toMatchObject([{ definition: `CHECK (((name <> 'it''s'::text) AND (id > 10)))` }])
+      expect(indexes).toMatchObject([
+        {
+          definition:
+            `CREATE INDEX index ON public."table" USING btree (((id + 1))) WHERE ((at > ` +
+            `'1970-01-01 00:00:00'::timestamp without time zone) AND (name = 'x'::text))`,
+        },
+      ])
+      expect(policies).toMatchObject([
+        { qual: '(id = ANY (ARRAY[1, 2]))', with_check: `(name = 'it''s'::text)` },
+      ])
+      expect(columns).toContainEqual(
+        expect.objectContaining({ attname: 'made', default: `(id - '-1'::integer)` }),
+      )
+    })
+
+    it('knows the schema of every enum, also of one that is called like a type of PostgreSQL', async () => {
+      const schema = pg.pgSchema('types')
+      const timed = schema.enum('time of day', ['early'])
+      const sized = schema.enum('Sized', { Big: 'big' })
+      const table = pg.pgTable('table', {
+        timed: timed('timed').array(),
+        sized: sized('sized').default('big'),
+      })
+
+      await oursAlone({ schema, timed, sized, table })
+      await expectTypes({ table })
+      expect(await defaults()).toEqual({ sized: `'big'::types."Sized"` })
+    })
+
+    it('cases the columns that a view reads', async () => {
+      const people = pg.pgTable('people', {
+        personId: pg.integer(),
+        firstName: pg.text(),
+        HTMLPage: pg.text(),
+      })
+      const view = pg.pgView('view').as((qb) =>
+        qb
+          .select({ id: people.personId, page: sql`upper(${people.HTMLPage})`.as('pageName') })
+          .from(people)
+          .where(eq(people.firstName, "it's")),
+      )
+
+      await oursAlone({ people, view }, 'snake_case')
+
+      expect((await readPostgresqlCatalogue(ask, 'public'))['columns']).toEqual(
+        expect.arrayContaining([
+          expect.objectContaining({ relname: 'view', attname: 'person_id' }),
+          expect.objectContaining({ relname: 'view', attname: 'pageName' }),
+        ]),
+      )
+    })
+
+    it('makes views after those that they read, whatever their order among the models', async () => {
+      const table = pg.pgTable('table', { id: pg.integer('id'), first: pg.integer('first') })
+      const first = pg.pgView('first').as((qb) => qb.select({ id: table.id, first: table.first }).from(table))
+      const second = pg.pgMaterializedView('second').as((qb) => qb.select().from(first))
+      const third = pg
+        .pgView('third', { id: pg.integer('id') })
+        .as(sql`select s.id from table_less, "second" s`)
+      const fourth = pg.pgView('table_less', {}).as(sql`select 1 from public.first join ${second} on true`)
+
+      await oursAlone({ third, fourth, second, first, table })
+
+      expect((await readPostgresqlCatalogue(ask, 'public'))['views']).toHaveLength(4)
+    })
+  })
+
+  it('keeps the order of an index column that has an operator class, which drizzle-kit forgets', async () => {
+    const table = pg.pgTable('table', { text: pg.text('text') }, (t) => [
+      pg.index('index').on(t.text.desc().nullsLast().op('text_pattern_ops')),
+    ])
+
+    await run(ours({ table }))
+
+    expect((await readPostgresqlCatalogue(ask, 'public'))['indexes']).toMatchObject([
+      {
+        definition:
+          'CREATE INDEX index ON public."table" USING btree (text text_pattern_ops DESC NULLS LAST)',
+      },
+    ])
+  })
+
+  it('cuts a name that nobody chose where PostgreSQL would, and refuses one that somebody did', async () => {
+    const long = 'ü'.repeat(31)
+    const table = pg.pgTable(
+      long,
+      { id: pg.integer('id').primaryKey().generatedAlwaysAsIdentity(), to: pg.integer('to').unique() },
+      (t) => [
+        pg.foreignKey({ columns: [t.to], foreignColumns: [t.id] }),
+        pg.index().on(t.to),
+        pg.unique().on(t.to, t.id).nullsNotDistinct(),
+      ],
+    )
+    const tooLong = `${long}xx`
+    const chosen = [
+      pg.pgTable('t', { id: pg.integer('id').unique(tooLong) }),
+      pg.pgTable('t', { id: pg.integer('id') }, (t) => [pg.index(tooLong).on(t.id)]),
+      pg.pgTable('t', { id: pg.integer('id') }, (t) => [pg.check(tooLong, sql`${t.id} > 0`)]),
+      pg.pgTable('t', { id: pg.integer('id') }, (t) => [pg.primaryKey({ name: tooLong, columns: [t.id] })]),
+      pg.pgTable('t', { id: pg.integer('id').primaryKey(), to: pg.integer('to') }, (t) => [
+        pg.foreignKey({ name: tooLong, columns: [t.to], foreignColumns: [t.id] }),
+      ]),
+      pg.pgTable('t', { id: pg.integer('id').generatedAlwaysAsIdentity({ name: tooLong }) }),
+      pg.pgEnum(tooLong, ['a']),
+      pg.pgRole(tooLong),
+      pg.pgSchema(tooLong),
+      pg.pgView(tooLong, {}).as(sql`select 1`),
+    ]
+
+    // Two of the names are the same when they are cut, and the server says so to both.
+    expect(await made(() => kits({ table }))).toMatchObject({ refused: '42P07' })
+    await empty()
+    expect(await made(async () => ours({ table }))).toMatchObject({ refused: '42P07' })
+    for (const model of chosen) expect(() => ours({ model })).toThrow(/63/)
+  })
+
+  describe('prepareModels', () => {
+    const prepare = async (models: Models, searchPath = 'public') => {
+      const statements: string[] = []
+      const own = postgres(database.dburi, {
+        max: 1,
+        onnotice: () => {},
+        connection: { search_path: searchPath },
+        debug: (_, text) => statements.push(text),
+        fetch_types: false,
+      })
+      try {
+        const report = await prepareModels({ dialect: 'postgresql', db: drizzle({ client: own }) }, models)
+        return { ...report, statements }
+      } finally {
+        await own.end()
+      }
+    }
+
+    it.each([
+      ['the wide schema', wide],
+      ['an application’s schema', app],
+    ])('creates all of %s, and asks one question when all is there', async (_, models) => {
+      await run(await kits(models))
+      const expected = await catalogues()
+      await empty()
+
+      const cold = await prepare(models)
+      const warm = await prepare(models)
+
+      expect(await catalogues()).toEqual(expected)
+      expect(cold.present).toEqual([])
+      expect(cold.created).toEqual(postgresqlDefinitions(models).map(({ label }) => label))
+      expect(warm).toMatchObject({ created: [], present: cold.created })
+      expect(warm.statements).toHaveLength(1)
+    })
+
+    it('creates each kind of thing when it alone is missing', async () => {
+      const role = pg.pgRole(ownRole('alone'))
+      const schema = pg.pgSchema('app')
+      const mood = schema.enum('mood', ['glad'])
+      const table = pg.pgTable('table', { id: pg.integer('id') })
+      const policy = pg.pgPolicy('policy', { to: role }).link(table)
+      const view = schema.view('view').as((qb) => qb.select().from(table))
+      const models = { role, schema, mood, table, policy, view, sequence: pg.pgSequence('sequence') }
+      await prepare(models)
+
+      for (const [taken, label] of [
+        ['drop view app.view', 'app.view'],
+        ['drop type app.mood', 'app.mood'],
+        ['drop sequence sequence', 'sequence'],
+        ['drop policy policy on "table"', 'policy policy on table'],
+        [`drop owned by ${role.name}; drop role ${role.name}`, `role ${role.name}`],
+      ] as const) {
+        await ask(taken)
+        const { created } = await prepare(models)
+        // The policy of a role goes with the role.
+        expect(created).toContain(label)
+      }
+      await ask('drop schema app cascade')
+      expect((await prepare(models)).created).toEqual(['schema app', 'app.mood', 'app.view'])
+    })
+
+    it('creates what names no schema in the first of the search_path, and finds what it rests on behind it', async () => {
+      const mood = pg.pgEnum('mood', ['glad'])
+      const parent = pg.pgTable('parent', { id: pg.serial('id').primaryKey(), mood: mood('mood') })
+      const child = pg.pgTable(
+        'child',
+        {
+          id: pg.integer('id').generatedAlwaysAsIdentity().primaryKey(),
+          to: pg.integer('to').references(() => parent.id),
+          mood: mood('mood').array(),
+        },
+        (t) => [pg.index().on(t.to), pg.pgPolicy('own', { using: sql`${t.id} > 0` })],
+      )
+      const view = pg
+        .pgView('both')
+        .as((qb) => qb.select({ id: child.id }).from(child).innerJoin(parent, sql`true`))
+      await ask('create schema app')
+      await prepare({ mood, parent })
+
+      const { created, present } = await prepare({ mood, parent, child, view }, 'app,public')
+
+      expect({ created, present }).toEqual({ created: ['child', 'both'], present: ['mood', 'parent'] })
+      const { relations, constraints, policies } = await readPostgresqlCatalogue(ask, 'app')
+      expect(relations).toMatchObject([
+        { relname: 'both' },
+        { relname: 'child' },
+        { relname: 'child_id_seq' },
+      ])
+      expect(constraints).toContainEqual(
+        expect.objectContaining({ definition: 'FOREIGN KEY ("to") REFERENCES parent(id)' }),
+      )
+      expect(policies).toHaveLength(1)
+    })
+
+    it('says that the name of an enum is taken by another type', async () => {
+      await ask('create table mood (id int)')
+
+      await expect(prepare({ mood: pg.pgEnum('mood', ['glad']) })).rejects.toThrow(
+        'Cannot create the enum mood: something else there has that name',
+      )
+    })
+
+    it('says what would let a role make a schema', async () => {
+      const role = ownRole('weak')
+      await ask(`create role ${role}`)
+      const models = {
+        schema: pg.pgSchema('app'),
+        table: pg.pgSchema('app').table('t', { id: pg.integer('id') }),
+      }
+      const own = postgres(database.dburi, { max: 1, connection: { role } })
+
+      const refused = await prepareModels(
+        { dialect: 'postgresql', db: drizzle({ client: own }) },
+        models,
+      ).catch((error: unknown) => error)
+      await own.end()
+
+      expect(refused).toMatchObject({
+        code: 'SCHEMA_PERMISSION',
+        grant: `GRANT CREATE ON DATABASE "${database.name}" TO "${role}"`,
+        statements: ['CREATE SCHEMA "app"', expect.stringContaining('CREATE TABLE "app"."t"')],
+      })
+    })
+  })
+
+  it('adds columns with all that is theirs alone, and indexes, to a table that has rows', async () => {
+    const mood = pg.pgEnum('mood', ['glad', 'sad'])
+    const other = pg.pgTable('other', { id: pg.integer('id').primaryKey() })
+    const columns = {
+      plain: pg.varchar('plain', { length: 5 }),
+      defaulted: pg.text('defaulted').notNull().default("it's"),
+      mood: mood('mood').array().default(['sad']),
+      identity: pg.integer('identity').generatedAlwaysAsIdentity({ startWith: 5 }),
+      serial: pg.serial('serial'),
+      generated: pg.text('generated').generatedAlwaysAs(sql`'x' || 'y'`).notNull(),
+      unique: pg.text('unique').unique('once', { nulls: 'not distinct' }),
+      other: pg.integer('other').references(() => other.id, { onDelete: 'cascade' }),
+      to: pg.integer('to').unique(),
+    }
+    const full = pg.pgTable('growing', { id: pg.integer('id').primaryKey(), ...columns }, (t) => [
+      pg.foreignKey({ columns: [t.to], foreignColumns: [t.id] }).onUpdate('restrict'),
+      pg.index().on(t.plain.desc()).where(sql`${t.to} > ${5}`),
+    ])
+    const never = pg.pgTable(
+      'never',
+      {
+        id: pg.integer('id').primaryKey(),
+        a: pg.integer('a'),
+        b: pg.text('b').notNull(),
+        c: pg.text('c').notNull().default(sql`'c'`),
+      },
+      (t) => [pg.primaryKey({ columns: [t.a, t.c] })],
+    )
+    await run(ours({ mood, other, full }))
+    const expected = await catalogues()
+    await empty()
+    const small = pg.pgTable('growing', { id: pg.integer('id').primaryKey() })
+    await run(ours({ mood, other, small }))
+    await ask('insert into growing values (1)')
+
+    const grown = postgresqlDefinitions({ full })[0]
+    await run(grown?.columns.flatMap((column) => column.add('public') ?? []) ?? [])
+    await run(grown?.indexes.map((index) => index.create('public')) ?? [])
+
+    expect(await catalogues()).toEqual(expected)
+    expect(postgresqlDefinitions({ never })[0]?.columns.map((column) => column.add(undefined))).toEqual(
+      Array.from({ length: 4 }),
+    )
+  })
+
+  it('renders types of extensions, which no server here has', () => {
+    const table = pg.pgTable(
+      'table',
+      {
+        vector: pg.vector('vector', { dimensions: 3 }).default([1, 2, 3]),
+        half: pg.halfvec('half', { dimensions: 3 }),
+        sparse: pg.sparsevec('sparse', { dimensions: 5 }).default('{1:1,3:2}/5'),
+        geometry: pg.geometry('geometry', { type: 'point', mode: 'xy', srid: 4326 }).default({ x: 1, y: 2 }),
+        geography: customType<{ data: string }>({ dataType: () => 'Geography(Point, 4326)' })(
+          'geography',
+        ).array(),
+      },
+      (t) => [
+        pg.index('near').using('hnsw', t.vector.op('vector_l2_ops')).with({ m: 16, ef_construction: 64 }),
+        pg.index('around').using('gist', t.geometry),
+      ],
+    )
+
+    expect(ours({ table })).toEqual([
+      `CREATE TABLE "table" (
+  "vector" vector(3) DEFAULT '[1,2,3]',
+  "half" halfvec(3),
+  "sparse" sparsevec(5) DEFAULT '{1:1,3:2}/5',
+  "geometry" geometry(point) DEFAULT 'point(1 2)',
+  "geography" Geography(Point, 4326)[]
+)`,
+      'CREATE INDEX "near" ON "table" USING hnsw ("vector" vector_l2_ops) WITH (m = 16, ef_construction = 64)',
+      'CREATE INDEX "around" ON "table" USING gist ("geometry")',
+    ])
+    expect(postgresqlDefinitions({ table })[0]?.columns.map(({ type }) => type)).toEqual([
+      'vector(3)',
+      'halfvec(3)',
+      'sparsevec(5)',
+      'geometry(point)',
+      'geography(point, 4326)[]',
+    ])
+  })
+})

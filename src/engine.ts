@@ -1,30 +1,52 @@
 import type { AdapterOptions, Connection, Database, Executor, TransactionOptions } from './adapter.ts'
 import type { Dialect } from './dialect.ts'
 import { type Limits, runWithin } from './limits.ts'
-import { type CheckoutOptions, type Lease, Pool, type PoolRules, type PoolStats } from './pool.ts'
+import {
+  type CheckoutOptions,
+  type HolderOptions,
+  type Lease,
+  Pool,
+  type PoolRules,
+  type PoolStats,
+} from './pool.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { hideParams, isOwnError } from './statement.ts'
+import { hideParams, isOwnError, type Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
+import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
-/** How an engine is opened. What the dburi says as well (`?pool_size=20`) is overruled by what stands here. */
-export interface EngineOptions extends Partial<PoolOptions>, Partial<AdapterOptions> {
+/**
+ * How an engine is opened: the pool's options, the adapter's, and these. What the dburi says as well (`?pool_size=20`)
+ * is overruled by what stands here. A wrong value is an `OptionError` when the engine is opened.
+ */
+export interface EngineOptions
+  extends Partial<PoolOptions>,
+    Partial<Omit<AdapterOptions, 'casing' | 'models'>> {
   /**
-   * `false` opens a connection for each use and closes it afterwards (SQLAlchemy's `NullPool`).
+   * Keep up to `poolSize` connections open for the next use. `false` opens one for each use and closes it afterwards,
+   * without a limit (SQLAlchemy's `NullPool`). A database in memory, a PGlite or a replica has one connection always.
    * @default true
    */
   pooled?: boolean
-  /** Seconds any statement may take before its connection is thrown away. @default none */
+  /**
+   * Seconds any statement may take. One that takes longer rejects with a `StatementTimeoutError`, whether it took effect
+   * is unknown, and its connection is thrown away: statements of `engine.db` that run on the same one are lost with it.
+   * Sessions may say otherwise.
+   * @default none
+   */
   statementTimeout?: number
 }
 
 /** How an engine is closed. */
 export interface DisposeOptions {
-  /** Seconds that work under way is given to finish. @default 5 */
+  /** Seconds that work under way is given to finish; then its connections are broken. `0` breaks them now. @default 5 */
   grace?: number
 }
 
+/** What an engine is and the counters of its pool, at one moment; safe to print and to serialise. */
 export interface EngineStats extends PoolStats {
+  /** The dburi without its password and other secrets. */
   readonly dburi: string
+  /** The dialect its Drizzle handles speak. */
   readonly dialect: Dialect
 }
 
@@ -43,6 +65,7 @@ const GRACE = 5
 
 /** An open database: its dialect, its pool, and the Drizzle handle over both. */
 export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncDisposable {
+  /** The dialect of `db`, which tells the members of a union of engines apart. */
   readonly dialect: D
   /**
    * The shared Drizzle handle. Each statement autocommits; many run side by side on the connections that no session
@@ -52,6 +75,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   readonly #database: Database<Db>
   readonly #pool: Pool<Connection>
   readonly #name: string
+  readonly #shared: Executor
   /** What statements of this engine are held to. @internal */
   readonly limits: Limits
   #sessions = 0
@@ -63,28 +87,36 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     this.#name = name
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
     this.#pool = new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
-    this.db = this.handle(this.#sharedExecutor())
+    this.#shared = this.#sharedExecutor()
+    this.db = this.handle(this.#shared)
   }
 
   /**
-   * Checks out one connection, with a Drizzle handle bound to it whose statements autocommit. Close it to give it back.
+   * Checks out one connection, with a Drizzle handle bound to it whose statements autocommit. Close it to give it back;
+   * one that is garbage-collected unclosed is given back with a warning that says where it was checked out.
    * @throws PoolTimeoutError, ConnectError, AbortedError, ClosedError
    */
   async connect(options: CheckoutOptions = {}): Promise<EngineConnection<Db>> {
+    const place = placeOf(this.connect)
     const lease = await this.checkout(options)
     const scope = Scope.autocommit(lease.connection, this.limits)
     scope.onEnd = () => lease.release()
-    return new EngineConnection(this.handle(scope), scope)
+    return new EngineConnection(this, scope, place)
   }
 
   /** @internal */
-  checkout(options: CheckoutOptions): Promise<Lease<Connection>> {
+  checkout(options: HolderOptions): Promise<Lease<Connection>> {
     return this.#pool.checkout(options)
   }
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
   handle(executor: Executor): Db {
     return this.#database.handle(hidingParams(executor))
+  }
+
+  /** Runs a statement where those of `db` run, without Drizzle: rows have the driver's own shape. @internal */
+  run(statement: Statement): Promise<unknown> {
+    return this.#shared.run(statement)
   }
 
   /** The counters of its pool at this moment, and the dburi without its secrets. */
@@ -105,6 +137,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     }
   }
 
+  /** Whether `dispose()` was called: nothing new is begun. */
   get isDisposed(): boolean {
     return this.#disposed !== null
   }
@@ -159,22 +192,34 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
 /** One connection checked out of an engine, and the Drizzle handle bound to it. */
 export class EngineConnection<Db> implements AsyncDisposable {
+  /** The Drizzle handle of this connection: its statements autocommit, its `transaction()` begins one. */
   readonly db: Db
   readonly #scope: Scope
 
-  constructor(db: Db, scope: Scope) {
-    this.db = db
+  constructor(engine: Pick<Engine<Dialect, Db>, 'handle'>, scope: Scope, place: Place) {
     this.#scope = scope
+    // Whoever has the handle has the connection, so that it is not collected under a handle in use.
+    this.db = engine.handle({
+      run: (statement) => this.#scope.run(statement),
+      begin: (options) => this.#scope.begin(options),
+    })
+    watch(this, traceOf(scope, place))
   }
 
   /** Rolls back a transaction that is still open, and gives the connection back. Safe to call twice. */
   close(): Promise<void> {
+    unwatch(this)
     return this.#scope.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** Made here, where nothing leads to the connection that is watched: closures keep what their neighbours use. */
+function traceOf(scope: Scope, place: Place): Trace {
+  return { what: 'connection', place, letGo: () => void scope.close() }
 }
 
 /**

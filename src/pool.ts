@@ -30,9 +30,9 @@ export interface PoolRules {
 
 /** The counters of a pool at one moment. */
 export interface PoolStats {
-  /** Connections that are open, being opened or being closed. */
+  /** Connections that are open, being opened or being closed: what the server may count as ours. */
   open: number
-  /** Open connections that nobody holds. */
+  /** Open connections that nobody holds; single statements may be running on them. */
   idle: number
   /** Connections held by a session or a transaction. */
   checkedOut: number
@@ -49,10 +49,25 @@ export interface Lease<C> {
   release(): void
 }
 
+/** How a connection is checked out. */
 export interface CheckoutOptions {
+  /**
+   * Stops the waiting for a connection, with an `AbortedError`. It is not heeded once there is one.
+   * @default the wait ends after `poolTimeout`
+   */
   signal?: AbortSignal | undefined
-  /** A connection nobody had before, which is closed when it is released. */
+  /**
+   * A connection nobody had before, which is closed when it is released instead of being kept. It counts for the limit
+   * of the pool: an idle one is closed for it where need be.
+   * @default false
+   */
   ownConnection?: boolean | undefined
+}
+
+/** What else this library says about a checkout. */
+export interface HolderOptions extends CheckoutOptions {
+  /** Called if the checkout has to wait, with a function that ends the waiting; once it is over that does nothing. */
+  onWait?: (leave: (reason: Error) => void) => void
 }
 
 type Demand = 'lease' | 'ownConnection' | 'share'
@@ -101,6 +116,8 @@ export class Pool<C extends Poolable> {
   #opening = 0
   #closing = 0
   #checking = 0
+  /** The last connect, if it failed. */
+  #failedConnect: { readonly error: Error; readonly at: number } | null = null
   #disposed: Promise<void> | null = null
   #onEmpty: (() => void) | null = null
 
@@ -115,8 +132,9 @@ export class Pool<C extends Poolable> {
    * Hands out a connection to hold.
    * @throws PoolTimeoutError, AbortedError, ClosedError, ConnectError
    */
-  async checkout({ signal, ownConnection }: CheckoutOptions = {}): Promise<Lease<C>> {
-    const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', signal)
+  async checkout(options: HolderOptions = {}): Promise<Lease<C>> {
+    const { ownConnection } = options
+    const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', options)
     if (ownConnection) member.isDoomed = true
     let isReleased = false
     return {
@@ -187,7 +205,7 @@ export class Pool<C extends Poolable> {
     clearTimeout(timer)
   }
 
-  #acquire(demand: Demand, signal?: AbortSignal): Promise<Member<C>> {
+  #acquire(demand: Demand, { signal, onWait }: HolderOptions = {}): Promise<Member<C>> {
     if (this.#disposed !== null) return Promise.reject(new ClosedError('engine'))
     if (signal?.aborted) return Promise.reject(aborted(signal))
     const member = this.#waiters.length === 0 ? this.#available(demand) : null
@@ -198,7 +216,8 @@ export class Pool<C extends Poolable> {
 
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout
-      const longestConnect = performance.now() + (this.#rules.timeout + LONGEST_CONNECT) * 1_000
+      const cameAt = performance.now()
+      const longestConnect = cameAt + (this.#rules.timeout + LONGEST_CONNECT) * 1_000
       const settle = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
@@ -216,7 +235,9 @@ export class Pool<C extends Poolable> {
         },
       }
       const leave = (error: Error) => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        const place = this.#waiters.indexOf(waiter)
+        if (place === -1) return
+        this.#waiters.splice(place, 1)
         waiter.fail(error)
         this.#serve()
       }
@@ -225,7 +246,7 @@ export class Pool<C extends Poolable> {
         // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
         const isConnecting = this.#waiters.indexOf(waiter) < this.#opening
         if (isConnecting && performance.now() < longestConnect) startTimer()
-        else leave(this.#timedOut())
+        else leave(this.#timedOut(cameAt))
       }
       const startTimer = () => {
         timer = setTimeout(onTimeout, this.#rules.timeout * 1_000)
@@ -233,6 +254,7 @@ export class Pool<C extends Poolable> {
       startTimer()
       signal?.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
+      onWait?.(leave)
       this.#serve()
     })
   }
@@ -363,10 +385,12 @@ export class Pool<C extends Poolable> {
     this.#connect(this.#abortOpening.signal).then(
       (connection) => {
         this.#opening--
+        this.#failedConnect = null
         this.#add(connection)
       },
       (error: Error) => {
         this.#opening--
+        this.#failedConnect = { error, at: performance.now() }
         this.#waiters.shift()?.fail(error)
         this.#changed()
       },
@@ -451,13 +475,22 @@ export class Pool<C extends Poolable> {
     if (this.#disposed === null && this.#waiters.length > 0) this.#serve()
   }
 
-  #timedOut(): PoolTimeoutError {
+  /** @param cameAt what failed before is not why this waiter got nothing */
+  #timedOut(cameAt: number): PoolTimeoutError {
     const { timeout, limit } = this.#rules
     const { open, checkedOut, waiting } = this.stats()
+    const opening = this.#opening
+    const numbers =
+      `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ${opening} are ` +
+      `being opened, ${open - checkedOut - opening} more are open, ${waiting - 1} others wait.`
+    const failed = this.#failedConnect
+    if (failed !== null && failed.at >= cameAt) {
+      return new PoolTimeoutError(`${numbers} The last attempt to connect failed: see the cause.`, {
+        cause: failed.error,
+      })
+    }
     return new PoolTimeoutError(
-      `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ` +
-        `${open - checkedOut} more are open, ${waiting} others wait. Raise poolSize, maxOverflow or ` +
-        'poolTimeout, or look for sessions that are not closed.',
+      `${numbers} Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.`,
     )
   }
 }

@@ -7,16 +7,34 @@ import type { Lease } from './pool.ts'
 import { checkSeconds } from './pool-options.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
+import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
 /** How a session is opened. */
 export interface SessionOptions {
-  /** Let each statement commit by itself, on one connection kept until `close()`. @default false */
+  /**
+   * Let each statement commit by itself, on one connection that is kept from the first statement until `close()`.
+   * `begin()` still begins a transaction.
+   * @default false
+   */
   autocommit?: boolean
-  /** A connection of its own, opened at the first statement and closed with the session. @default false */
+  /**
+   * A connection of its own, opened at the first statement, kept between transactions and closed with the session, for
+   * what is not to be left on a shared one. It counts for the limit of the pool.
+   * @default false
+   */
   shortLivedSessions?: boolean
-  /** Seconds a statement may take before the connection is thrown away. @default the engine's */
+  /**
+   * Seconds a statement may take, above 0. One that takes longer rejects with a `StatementTimeoutError`, whether it took
+   * effect is unknown, and the connection is thrown away: the session then wants a `rollback()` or `close()`. A wrong
+   * value is an `OptionError` when the session is made.
+   * @default the engine's
+   */
   statementTimeout?: number
-  /** Stops waiting for a connection, and whatever statement is under way. */
+  /**
+   * Stops the waiting for a connection, or the statement under way by throwing the connection away; either rejects with
+   * an `AbortedError`. What comes after it is refused, except `rollback()` and `close()`.
+   * @default none
+   */
   signal?: AbortSignal
 }
 
@@ -34,17 +52,22 @@ interface Hold {
  * are those of SQLAlchemy's `Session`.
  */
 export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown> implements AsyncDisposable {
+  /** The engine its connection comes from. */
   readonly engine: Engine<D, Db>
+  /** The dialect of `db`, which tells the members of a union of sessions apart. */
   readonly dialect: D
+  /** The tables its database was prepared for. */
   readonly models: Models
   readonly #options: SessionOptions
   readonly #limits: Limits
   /** What is known of the session when it is garbage-collected. */
-  readonly #trace: Trace
-  #isTraced = false
+  readonly #trace: SessionTrace
+  #isWatched = false
   #db: Db | undefined
   #hold: Hold | null = null
   #opening: Promise<Hold> | null = null
+  /** Ends the waiting for a connection. */
+  #stopWaiting: ((reason: Error) => void) | null = null
   /** Why the transaction is gone, until `rollback()`. */
   #broken: Error | null = null
   #closed: Promise<void> | null = null
@@ -60,8 +83,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       turnTimeout: engine.limits.turnTimeout,
     }
     if (options.statementTimeout !== undefined) checkSeconds('statementTimeout', options.statementTimeout)
-    this.#trace = { hold: null, sessionClosed: engine.sessionOpened() }
-    Error.captureStackTrace(this.#trace, Session)
+    this.#trace = new SessionTrace(placeOf(Session), engine.sessionOpened())
   }
 
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
@@ -70,6 +92,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return this.#db
   }
 
+  /** Whether `close()` was called. */
   get isClosed(): boolean {
     return this.#closed !== null
   }
@@ -124,7 +147,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     await this.#rollback()
   }
 
-  /** Rolls back what was not committed and gives the connection back. Safe to call twice. */
+  /**
+   * Rolls back what was not committed and gives the connection back. Who still waits for a connection is told `CLOSED`
+   * at once. Safe to call twice.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -175,6 +201,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #open(options: TransactionOptions, isExplicit = false): Promise<Hold> {
     this.#opening ??= this.#checkoutAndBegin(options, isExplicit).finally(() => {
       this.#opening = null
+      this.#stopWaiting = null
     })
     return this.#opening
   }
@@ -192,20 +219,20 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #checkout(): Promise<Hold> {
-    if (!this.#isTraced) forgotten.register(this, this.#trace, this)
-    this.#isTraced = true
+    if (!this.#isWatched) watch(this, this.#trace)
+    this.#isWatched = true
     const lease = await this.engine.checkout({
       signal: this.#options.signal,
       ownConnection: this.#options.shortLivedSessions,
+      onWait: (leave) => {
+        this.#stopWaiting = leave
+      },
     })
     if (this.#closed !== null) {
       lease.release()
       throw new ClosedError('session')
     }
-    const autocommit = Scope.autocommit(lease.connection, this.#limits)
-    autocommit.onEnd = () => lease.release()
-    const hold = { lease, autocommit, scope: autocommit }
-    return hold
+    return holdOf(lease, this.#limits)
   }
 
   /** What is held, once it is no longer being opened. */
@@ -223,12 +250,13 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #close(): Promise<void> {
+    this.#stopWaiting?.(new ClosedError('session'))
     try {
       await this.#rollback()
       if (this.#hold !== null) await this.#letGo(this.#hold)
     } finally {
-      forgotten.unregister(this)
-      this.#trace.sessionClosed()
+      unwatch(this)
+      this.#trace.closed()
     }
   }
 
@@ -261,20 +289,32 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 }
 
-interface Trace {
-  hold: Hold | null
-  readonly sessionClosed: () => void
-  /** Where it was made. */
-  stack?: string
+/** Made here, where nothing leads to the session that is watched: closures keep what their neighbours use. */
+function holdOf(lease: Lease<Connection>, limits: Limits): Hold {
+  const autocommit = Scope.autocommit(lease.connection, limits)
+  autocommit.onEnd = () => lease.release()
+  return { lease, autocommit, scope: autocommit }
 }
 
-/** Sessions that were garbage-collected unclosed: a warning says where they were made, and the connection comes back. */
-const forgotten = new FinalizationRegistry<Trace>(({ hold, stack, sessionClosed }) => {
-  process.emitWarning(
-    'A session was garbage-collected without close(); what it had not committed is rolled back. ' +
-      `Use \`await using\` or call close(). It was created${stack?.replace(/^Error/, '') ?? ' somewhere'}`,
-    { code: 'DRIZZLE_CELERY_UNCLOSED_SESSION' },
-  )
-  const closed = hold === null ? Promise.resolve() : hold.autocommit.close()
-  void closed.then(sessionClosed)
-})
+/** What a session leaves when it is garbage-collected unclosed. */
+class SessionTrace implements Trace {
+  readonly what = 'session'
+  readonly place: Place
+  hold: Hold | null = null
+  readonly #sessionClosed: () => void
+
+  constructor(place: Place, sessionClosed: () => void) {
+    this.place = place
+    this.#sessionClosed = sessionClosed
+  }
+
+  /** The session is closed. */
+  closed(): void {
+    this.#sessionClosed()
+  }
+
+  letGo(): void {
+    const closed = this.hold === null ? Promise.resolve() : this.hold.autocommit.close()
+    void closed.then(() => this.closed())
+  }
+}

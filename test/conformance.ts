@@ -404,8 +404,9 @@ export function conformance(name: string, subject: Subject): void {
           }),
         ),
       )
-      const { db, models } = await open({ autocommit: true })
-      const [row] = await db.select().from(models.task).where(eq(models.task.taskId, 'counter'))
+      await using reader = await open({ autocommit: true })
+      const { task } = reader.models
+      const [row] = await reader.db.select().from(task).where(eq(task.taskId, 'counter'))
 
       expect(row?.retries).toBe(20)
     })
@@ -556,6 +557,22 @@ export function conformance(name: string, subject: Subject): void {
       expect(holder.engine.stats().waiting).toBe(0)
       await holder.commit()
       await Promise.all([holder.close(), waiter.close()])
+      expect(await ids(options)).toEqual(['a'])
+    })
+
+    it('stops waiting for a connection when its session is closed', async () => {
+      const options = { poolSize: 1, maxOverflow: 0 }
+      const holder = await open(options)
+      await insert(holder, 'a')
+      const waiter = await open(options)
+      const waiting = causeOf(insert(waiter, 'b'))
+      await eventually(() => expect(holder.engine.stats().waiting).toBe(1))
+      await waiter.close()
+
+      expect(await waiting).toBeInstanceOf(ClosedError)
+      expect(holder.engine.stats()).toMatchObject({ waiting: 0, checkedOut: 1 })
+      await holder.commit()
+      await holder.close()
       expect(await ids(options)).toEqual(['a'])
     })
 

@@ -144,6 +144,38 @@ describe('a queue pool', () => {
     }
   })
 
+  it('tells a waiter that gets nothing of the connect that failed meanwhile', async () => {
+    const refused = new Error('refused')
+    const { pool } = makePool({ limit: 1, keep: 1, timeout: 0.1 }, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      throw refused
+    })
+    const results = await Promise.allSettled(Array.from({ length: 5 }, () => pool.checkout()))
+    const errors = results.map((result) => (result.status === 'rejected' ? result.reason : undefined))
+    const late = errors.filter((error) => error !== refused)
+
+    expect(late.length).toBeGreaterThan(0)
+    for (const error of late) {
+      expect(error).toBeInstanceOf(PoolTimeoutError)
+      expect(error).toMatchObject({ cause: refused, message: expect.stringMatching(/failed: see the cause/) })
+    }
+  })
+
+  it('blames no connect that failed before, or was followed by a good one', async () => {
+    let isRefusing = true
+    const { pool } = makePool({ limit: 1, keep: 1, timeout: 0.02 }, async (make) => {
+      if (isRefusing) throw new Error('refused')
+      return make()
+    })
+    await expect(pool.checkout()).rejects.toThrow('refused')
+    isRefusing = false
+    await pool.checkout()
+
+    const error = await pool.checkout().catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(PoolTimeoutError)
+    expect(error).not.toHaveProperty('cause')
+  })
+
   it('lets a waiter go whose signal is aborted, and never starts for one aborted before', async () => {
     const { pool, made } = makePool({ limit: 1, keep: 1 })
     const held = await pool.checkout()
@@ -156,6 +188,27 @@ describe('a queue pool', () => {
     held.release()
     expect(pool.stats()).toMatchObject({ waiting: 0, checkedOut: 0 })
     expect(made).toHaveLength(1)
+  })
+
+  it('lets a waiter go who is told to, and nobody else when it is told late', async () => {
+    const { pool } = makePool({ limit: 1, keep: 1 })
+    const leaves: ((reason: Error) => void)[] = []
+    const onWait = (leave: (reason: Error) => void) => void leaves.push(leave)
+    ;(await pool.checkout()).release()
+    const held = await pool.checkout({ onWait })
+    expect(leaves).toEqual([])
+
+    const leaving = pool.checkout({ onWait })
+    const staying = pool.checkout({ onWait })
+    leaves[0]?.(new Error('enough'))
+    leaves[0]?.(new Error('again'))
+    await expect(leaving).rejects.toThrow('enough')
+    expect(pool.stats().waiting).toBe(1)
+    held.release()
+    leaves[1]?.(new Error('late'))
+
+    await expect(staying).resolves.toBeDefined()
+    expect(pool.stats()).toMatchObject({ waiting: 0, checkedOut: 1 })
   })
 
   it('gives a place back when a connect fails, and tells the one who asked', async () => {

@@ -134,20 +134,26 @@ describeNeeding('postgresql', 'the end', () => {
     expect(await observer.sql`select to_regclass('terminated') is not null as kept`).toEqual([{ kept: true }])
   })
 
-  it('a session that is forgotten warns once where it was made, and its connection comes back', async () => {
-    const result = await run('faults-forgotten', [database.dburi], { nodeFlags: ['--expose-gc'] })
+  it.each([
+    { what: 'session', code: 'DRIZZLE_CELERY_UNCLOSED_SESSION', rows: 0 },
+    { what: 'connection', code: 'DRIZZLE_CELERY_UNCLOSED_CONNECTION', rows: 1 },
+  ])(
+    'a $what that is forgotten warns once where it was made, and its connection comes back',
+    async ({ what, code, rows }) => {
+      const result = await run('faults-forgotten', [database.dburi, what], { nodeFlags: ['--expose-gc'] })
 
-    expect(result).toMatchObject({ exitCode: 0, stdout: '' })
-    const [found] = result.emitted as [Collection]
-    console.log(`forgotten: its connection was back after ${found.after} ms`)
-    expect(found).toMatchObject({ held: 1, rows: 0, isIdle: true, stats: { checkedOut: 0, waiting: 0 } })
-    expect(found.after).toBeLessThan(1_000 * slack)
-    expect(found.warnings).toEqual([
-      { code: 'DRIZZLE_CELERY_UNCLOSED_SESSION', message: expect.stringContaining('forgetOne') },
-    ])
-    // T75: what was bound is nobody's business.
-    expect(result.stderr).not.toContain('canary-f0rg0tten')
-  })
+      expect(result).toMatchObject({ exitCode: 0, stdout: '' })
+      const [found] = result.emitted as [Collection]
+      console.log(`forgotten: the ${what}'s connection was back after ${found.after} ms`)
+      expect(found).toMatchObject({ held: 1, rows, isIdle: true, stats: { checkedOut: 0, waiting: 0 } })
+      expect(found.after).toBeLessThan(1_000 * slack)
+      expect(found.warnings).toEqual([{ code, message: expect.stringContaining('forgetOne') }])
+      // Whoever has the handle has what it belongs to.
+      expect(found.answers).toEqual([1, 2])
+      // T75: what was bound is nobody's business.
+      expect(result.stderr).not.toContain('canary-f0rg0tten')
+    },
+  )
 })
 
 interface Disposal {
@@ -158,4 +164,5 @@ interface Disposal {
 interface Collection {
   readonly after: number
   readonly warnings: { readonly message: string }[]
+  readonly answers: unknown[]
 }

@@ -1,5 +1,6 @@
 import type { Executor, Transaction, TransactionOptions } from '../../adapter.ts'
 import type { Statement } from '../../statement.ts'
+import { withinTransaction } from '../../within-transaction.ts'
 
 /** What libSQL's clients take as a statement. */
 export type InStatement =
@@ -46,16 +47,9 @@ export class LibsqlClient {
   }
 
   /** Runs statements in a transaction of their own. */
-  async batch(statements: readonly InStatement[], mode?: string): Promise<unknown[]> {
-    const transaction = await this.#executor.begin(optionsFor(mode))
-    try {
-      const results = await runAll(transaction, statements)
-      await transaction.commit()
-      return results
-    } catch (error) {
-      await transaction.rollback()
-      throw error
-    }
+  batch(statements: readonly InStatement[], mode?: string): Promise<unknown[]> {
+    const runThem = (transaction: Transaction) => runAll(transaction, statements)
+    return withinTransaction(this.#executor, runThem, optionsFor(mode))
   }
 
   async transaction(mode?: string): Promise<LibsqlTransaction> {

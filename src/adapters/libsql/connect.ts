@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { textOf } from '../../causes.ts'
 import { AbortedError, ConnectError, type ConnectTarget } from '../../errors.ts'
-import type { Client } from './connection.ts'
+import type { Client } from './driver.ts'
 import type { LibsqlPlace, LibsqlPlan } from './options.ts'
 
 /** What we give `createClient` of `@libsql/client`. */

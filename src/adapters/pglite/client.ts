@@ -1,4 +1,5 @@
 import type { Executor } from '../../adapter.ts'
+import { withinTransaction } from '../../within-transaction.ts'
 import { isRows, type Rows } from './rows.ts'
 
 type Work = (client: PgliteClient) => unknown
@@ -21,18 +22,6 @@ export function pgliteClient(executor: Executor): PgliteClient {
       // Our connection answers with nothing else.
       return isRows(answer) ? [answer] : (answer as Rows[])
     },
-    transaction: (work) => within(executor, work),
-  }
-}
-
-async function within(executor: Executor, work: Work): Promise<unknown> {
-  const transaction = await executor.begin()
-  try {
-    const result = await work(pgliteClient(transaction))
-    await transaction.commit()
-    return result
-  } catch (error) {
-    await transaction.rollback()
-    throw error
+    transaction: (work) => withinTransaction(executor, (transaction) => work(pgliteClient(transaction))),
   }
 }

@@ -1,4 +1,5 @@
-import type { Executor, Transaction } from '../../adapter.ts'
+import type { Executor } from '../../adapter.ts'
+import { withinTransaction } from '../../within-transaction.ts'
 
 /** Rows on their way: as objects when awaited, as arrays through `values()`. */
 class PendingRows implements PromiseLike<unknown> {
@@ -39,25 +40,14 @@ export interface PostgresJsClient {
 
 /** The client Drizzle's postgres.js handle runs on: its statements go to `executor`. */
 export function postgresJsClient(executor: Executor): PostgresJsClient {
-  const nest = (work: Work) => within(executor, work)
+  const nest = (work: Work) =>
+    withinTransaction(executor, (transaction) => work(postgresJsClient(transaction)))
   return {
     options: { parsers: {}, serializers: {} },
     unsafe: (sql, params = []) => new PendingRows(executor, sql, params),
     begin: (optionsOrWork: string | Work, work?: Work) =>
       nest(typeof optionsOrWork === 'function' ? optionsOrWork : (work ?? noWork)),
     savepoint: nest,
-  }
-}
-
-async function within(executor: Executor, work: Work): Promise<unknown> {
-  const transaction: Transaction = await executor.begin()
-  try {
-    const result = await work(postgresJsClient(transaction))
-    await transaction.commit()
-    return result
-  } catch (error) {
-    await transaction.rollback()
-    throw error
   }
 }
 

@@ -8,18 +8,15 @@ export interface JudgedOptions {
   readonly given: GivenOptions
   /** For the server, in its startup message. */
   readonly startup: Readonly<Record<string, string>>
-  /** Understood, and without effect here. */
-  readonly ignored: readonly string[]
 }
 
 /**
  * Sorts the arguments into the driver's, the server's and those without effect, and refuses the others.
  * @throws OptionError
  */
-export function judgeOptions(dburi: Dburi, options: Dburi['options']): JudgedOptions {
+export function judgeOptions(dburi: Dburi): JudgedOptions {
   const given = new GivenOptions()
   const startup = new Map<string, string>()
-  const ignored: string[] = []
   const addToStartup = (name: string, text: string) => {
     const [parameter, value] = toStartupParameter(name, text)
     if (startup.has(parameter)) throw invalid(name, 'given once')
@@ -27,7 +24,7 @@ export function judgeOptions(dburi: Dburi, options: Dburi['options']): JudgedOpt
   }
 
   let fallbackName: string | null = null
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of Object.entries(dburi.options)) {
     const agrees = IDENTITY.get(name)
     if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
     if (agrees !== undefined) continue
@@ -35,11 +32,10 @@ export function judgeOptions(dburi: Dburi, options: Dburi['options']): JudgedOpt
     refuse(name)
     if (typeof value !== 'string') throw invalid(name, 'given once')
     const text = printable(name, value)
+    if (hasNoEffect(name, text)) continue
     const driverOption = DRIVER_OPTIONS.find((option) => option === name)
     if (driverOption !== undefined) given.add(driverOption, text)
-    else if (IGNORED.has(name)) ignored.push(name)
     else if (name === 'fallback_application_name') fallbackName = text
-    else if (name === 'schema' && text === 'public') ignored.push(name)
     else if (name === 'schema') addToStartup('search_path', `"${text.replaceAll('"', '""')}"`)
     else if (name === 'options') {
       const { parameters, routing } = splitOptions(text)
@@ -54,12 +50,17 @@ export function judgeOptions(dburi: Dburi, options: Dburi['options']): JudgedOpt
 
   if (fallbackName !== null && !startup.has('application_name')) startup.set('application_name', fallbackName)
   checkWithoutUse(given)
-  return { given, startup: Object.fromEntries(startup), ignored }
+  return { given, startup: Object.fromEntries(startup) }
 }
 
 function refuse(name: string): void {
   const reason = REFUSED.get(name.toLowerCase())
   if (reason !== undefined) throw refused(name, reason)
+}
+
+/** Servers look into the schema "public" anyway. */
+function hasNoEffect(name: string, text: string): boolean {
+  return IGNORED.has(name) || (name === 'schema' && text === 'public')
 }
 
 /** Options whose only acceptable values are those that ask for what is so anyway. */

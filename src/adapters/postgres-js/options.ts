@@ -4,8 +4,6 @@ import type { Dburi } from '../../dburi.ts'
 import type { ServerTarget } from '../../errors.ts'
 import { OptionError } from '../../errors.ts'
 import { invalid, toNumber } from '../../option-text.ts'
-import type { PoolOptions } from '../../pool-options.ts'
-import { takePoolOptions } from '../../pool-options.ts'
 import type { GivenOptions } from './judge-options.ts'
 import { judgeOptions, printable } from './judge-options.ts'
 import type { TlsPlan } from './tls-plan.ts'
@@ -46,9 +44,6 @@ export interface PostgresPlan {
   readonly startup: Readonly<Record<string, string>>
   /** Whether statements may be prepared by name: not behind a pooler that changes servers between transactions. */
   readonly prepare: boolean
-  readonly pool: Readonly<Partial<PoolOptions>>
-  /** Options that were understood and have no effect here. */
-  readonly ignored: readonly string[]
   /** A function, so that inspecting, logging or serialising the plan shows no password. */
   password(): string | null
 }
@@ -72,8 +67,7 @@ export interface PostgresPlan {
  *   knows, `INVALID_OPTION` for a wrong value
  */
 export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process.env): PostgresPlan {
-  const { pool, rest } = takePoolOptions(dburi.options)
-  const { given, startup, ignored } = judgeOptions(dburi, rest)
+  const { given, startup } = judgeOptions(dburi)
   const endpoints = endpointsOf(dburi, env)
   const user = dburi.user || env.PGUSER || operatingSystemUser(env)
   const password = dburi.password || env.PGPASSWORD || null
@@ -89,8 +83,6 @@ export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process
       given.boolean('keepalives') === false ? null : (given.seconds('keepalives_idle') ?? 60) * 1_000,
     startup: { application_name: 'drizzle-celery', ...startup },
     prepare: mayPrepare(given, endpoints),
-    pool,
-    ignored,
     password: () => password,
   }
 }

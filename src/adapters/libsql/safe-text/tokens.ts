@@ -49,3 +49,30 @@ export function tokensOf(sql: string): Token[] | null {
   }
   return tokens
 }
+
+/** A statement and its tokens. */
+export interface Text {
+  readonly sql: string
+  readonly tokens: readonly Token[]
+  /** Without what stands before the first and after the last token: comments, semicolons. */
+  readonly body: string
+}
+
+/** What stands between the commas of a list. */
+export function splitItems(tokens: readonly Token[]): Token[][] {
+  const items: Token[][] = [[]]
+  for (const token of tokens) {
+    if (token.text === ',' && token.depth === 0) items.push([])
+    else items.at(-1)?.push(token)
+  }
+  return items
+}
+
+/** `name`, `table.name` or `schema.table.name`, without another name for it. */
+export function isColumn(item: readonly Token[]): boolean {
+  return (
+    item.length % 2 === 1 &&
+    item.length <= 5 &&
+    item.every((token, at) => (at % 2 === 0 ? token.isName : token.text === '.'))
+  )
+}

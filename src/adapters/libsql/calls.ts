@@ -1,0 +1,93 @@
+import { setMaxListeners } from 'node:events'
+import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
+import { isContention } from './driver-error.ts'
+
+/** What is to be known of the client that is called. */
+export interface CallsOptions {
+  /** Its calls are synchronous: they are over when they return. */
+  readonly isLocal: boolean
+  /** A call met a lock. No other call is made before this returns. */
+  onContention(error: unknown): void
+}
+
+/** The calls to one client: one at a time, and none once the connection is lost. */
+export class Calls {
+  readonly #options: CallsOptions
+  readonly #stop = new AbortController()
+  /** Calls that wait for the one under way. */
+  readonly #queue: (() => void)[] = []
+  #isCalling = false
+  #lost: Error | null = null
+
+  constructor(options: CallsOptions) {
+    this.#options = options
+    // Any number of statements may wait for their turn.
+    setMaxListeners(0, this.#stop.signal)
+  }
+
+  /** Why no call can be made any more; `null` while it can. */
+  get lost(): Error | null {
+    return this.#lost
+  }
+
+  /** Aborted when the connection is lost. */
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** Loses the connection: what waits or is under way is rejected. */
+  stop(reason: Error): void {
+    this.#lost = reason
+    this.#stop.abort(reason)
+    for (const go of this.#queue.splice(0)) go()
+  }
+
+  /** What to throw where the connection is lost. */
+  lostError(): Error {
+    const reason = this.#lost
+    if (reason instanceof DrizzleCeleryError) return reason
+    return new ConnectionLostError(
+      'The connection to the libSQL database was lost. A statement that was under way may or may not have taken effect.',
+      { cause: reason },
+    )
+  }
+
+  /** One call at a time, so that no other one comes between a lock that was met and the new SQLite connection. */
+  alone<Result>(call: () => Promise<Result>): Promise<Result> {
+    if (!this.#isCalling) return this.#callNow(call)
+    return new Promise<void>((go) => this.#queue.push(go)).then(() => this.#callNow(call))
+  }
+
+  /** What a server is asked may never be answered; a local call is over at once. */
+  unlessStopped<Result>(answer: Promise<Result>): Promise<Result> {
+    if (this.#options.isLocal) return answer
+    return new Promise((resolve, reject) => {
+      const { signal } = this.#stop
+      const onAbort = () => reject(this.lostError())
+      signal.addEventListener('abort', onAbort)
+      answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    })
+  }
+
+  #callNow<Result>(call: () => Promise<Result>): Promise<Result> {
+    if (this.#lost !== null) return Promise.reject(this.lostError())
+    this.#isCalling = true
+    return this.unlessStopped(call()).then(
+      (result) => {
+        this.#called()
+        return result
+      },
+      (error: unknown) => {
+        if (isContention(error)) this.#options.onContention(error)
+        this.#called()
+        throw error
+      },
+    )
+  }
+
+  #called(): void {
+    const next = this.#queue.shift()
+    if (next === undefined) this.#isCalling = false
+    else next()
+  }
+}

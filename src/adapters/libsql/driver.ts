@@ -1,0 +1,30 @@
+import type { InArgs, ResultSet } from './client.ts'
+
+/** What we use of a client of `@libsql/client`. */
+export interface Client {
+  execute(statement: SentStatement): Promise<ResultSet>
+  transaction(mode: 'write' | 'read' | 'deferred'): Promise<ClientTransaction>
+  migrate(statements: SentStatement[]): Promise<ResultSet[]>
+  executeMultiple(sql: string): Promise<void>
+  sync(): Promise<unknown>
+  reconnect(): unknown
+  close(): void
+}
+
+/** What we use of its transactions. */
+export interface ClientTransaction {
+  execute(statement: SentStatement): Promise<ResultSet>
+  executeMultiple(sql: string): Promise<void>
+  commit(): Promise<void>
+  rollback(): Promise<void>
+  close(): void
+}
+
+/** A statement as the driver is given it. */
+export interface SentStatement {
+  readonly sql: string
+  readonly args: InArgs
+}
+
+/** Reads a row of a table that always exists. */
+export const LOOK: SentStatement = { sql: 'select 1 from sqlite_schema limit 1', args: [] }

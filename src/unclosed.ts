@@ -1,0 +1,44 @@
+/** What is known of something that wants to be closed, in case it is garbage-collected before. */
+export interface Trace {
+  readonly what: 'session' | 'connection'
+  readonly place: Place
+  /** Gives back what the thing holds. Nothing of a trace may lead to the thing, or it would never be collected. */
+  letGo(): void
+}
+
+/** Where something was made. */
+export interface Place {
+  /** The stack, from the one who called `maker`; it is put into words when it is first read. */
+  readonly stack?: string
+}
+
+/** Where `maker` was called, from within it. */
+export function placeOf(maker: object): Place {
+  const place: Place = {}
+  Error.captureStackTrace(place, maker as () => unknown)
+  return place
+}
+
+/** From now on, should the thing be garbage-collected, a warning says where it was made, and its trace lets go. */
+export function watch(thing: object, trace: Trace): void {
+  // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
+  void trace.place.stack
+  unclosed.register(thing, trace, thing)
+}
+
+/** It was closed. */
+export function unwatch(thing: object): void {
+  unclosed.unregister(thing)
+}
+
+const unclosed = new FinalizationRegistry<Trace>((trace) => {
+  const { what, place } = trace
+  // The first line names an error, which this is not.
+  const frames = place.stack?.replace(/^.*/, '') || ' somewhere'
+  process.emitWarning(
+    `A ${what} was garbage-collected without close(); what it had not committed is rolled back. ` +
+      `Use \`await using\` or call close(). It was created${frames}`,
+    { code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}` },
+  )
+  trace.letGo()
+})

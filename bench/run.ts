@@ -10,9 +10,10 @@ import { engines } from './engines.ts'
 import { imports } from './imports.ts'
 import { libsql } from './libsql.ts'
 import { manager } from './manager.ts'
+import { pickle } from './pickle.ts'
 import { postgresql } from './postgresql.ts'
 
-const benches = { manager, imports, libsql, postgresql, engines }
+const benches = { manager, imports, pickle, libsql, postgresql, engines }
 const chosen = process.argv.slice(2)
 
 for (const [name, bench] of Object.entries(benches)) {

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 const rooms = [
   'errors',
   'pickle/*',
+  'pickle',
   'causes',
   'dialect',
   'dburi/*',

@@ -1,0 +1,52 @@
+import { OptionError } from '../errors.ts'
+import { Encoder } from './encoder.ts'
+import { checkLimit } from './limits.ts'
+
+export interface EncodeOptions {
+  /** The pickle protocol, 0 to 5. Python 2 reads up to 2, Python 3.4 up to 4. @default 5 */
+  readonly protocol?: number | undefined
+  /** Containers within containers. Far beyond the default the call stack may not suffice. @default 1_000 */
+  readonly maxDepth?: number | undefined
+}
+
+/**
+ * Writes a value as a Python pickle.
+ *
+ * | here | Python |
+ * |---|---|
+ * | `null`, boolean, string | `None`, `bool`, `str`; lone surrogates are kept |
+ * | `undefined` | left out as a property, like JSON; anywhere else `None` |
+ * | number | `int` when it is a safe integer, else `float`; also `-0` is a `float` |
+ * | bigint | `int` |
+ * | Uint8Array, Buffer | `bytes` |
+ * | Array; PyTuple | `list`; `tuple` |
+ * | Set | `set`; within a key or another Set `frozenset` |
+ * | Map, plain object | `dict` |
+ * | Date | `datetime` in UTC |
+ * | the Py classes | what they stand for |
+ *
+ * A whole float is therefore written as an `int`: `1.0` that was read becomes `1`, which is equal in Python. A `bytearray`
+ * that was read is written as `bytes`, a subclass of `dict` as `dict`, a UUID as its text.
+ *
+ * Arrays, objects and all else with an identity are written once and referred to from then on, cycles included; strings
+ * too, by their text. For `None`, `bool`, `int`, `float`, `str`, `bytes`, `list`, `tuple` and `dict` the bytes are those
+ * of CPython's `pickle.dumps`, provided that it shares equal strings too, as it does with literals.
+ *
+ * @throws PickleError `PICKLE_UNENCODABLE` with the path to a function, a symbol, an instance of an unknown class, an
+ * invalid Date or a key that Python cannot hash; `PICKLE_LIMIT` beyond `maxDepth`
+ * @throws OptionError for a protocol that there is not
+ */
+export function encode(value: unknown, options: EncodeOptions = {}): Uint8Array {
+  const { protocol = 5, maxDepth = 1_000, ...others } = options
+  for (const name of Object.keys(others)) {
+    throw new OptionError('UNKNOWN_OPTION', name, `Unknown option "${name}" of encode`)
+  }
+  if (!Number.isInteger(protocol) || protocol < 0 || protocol > 5) {
+    throw new OptionError(
+      'INVALID_OPTION',
+      'protocol',
+      'The option "protocol" must be a whole number from 0 to 5',
+    )
+  }
+  return new Encoder(protocol, checkLimit('maxDepth', maxDepth)).encode(value)
+}

@@ -1,0 +1,59 @@
+import { OptionError } from '../errors.ts'
+
+/** What a pickle may cost. Each limit is a whole number; going past one is a PickleError with `PICKLE_LIMIT`. */
+export interface DecodeOptions {
+  /** Bytes of the pickle. @default 67_108_864 (64 MiB) */
+  readonly maxBytes?: number | undefined
+  /**
+   * Containers within containers in the result; a PyObject counts as two, itself and its arguments. CPython with its
+   * usual recursion limit writes no deeper pickle than the default. @default 1_000
+   */
+  readonly maxDepth?: number | undefined
+  /** Entries of the memo. @default 4_000_000 */
+  readonly maxMemo?: number | undefined
+  /** Lists, tuples, sets, dicts and objects made while reading. @default 1_000_000 */
+  readonly maxObjects?: number | undefined
+  /** Opcodes, and so also values of any kind. @default 10_000_000 */
+  readonly maxOpcodes?: number | undefined
+  /** Bytes of one integer, or those that the digits of a number in text make: beyond, even printing it is slow. @default 4_096 */
+  readonly maxNumberBytes?: number | undefined
+  /**
+   * Size of the result when everything that is shared in it is written out in each place, as JSON does: 1 for a value and
+   * for each key, and 1 more for 64 characters or for one byte. Asked only of results in which something is shared.
+   * @default eight times the bytes of the pickle, but at least 250_000 and at most 10_000_000
+   */
+  readonly maxExpansion?: number | undefined
+}
+
+export type Limits = { readonly [Name in keyof DecodeOptions]-?: number }
+
+export function limitsOf(options: DecodeOptions, byteLength: number): Limits {
+  const defaults: Limits = {
+    maxBytes: 67_108_864,
+    maxDepth: 1_000,
+    maxMemo: 4_000_000,
+    maxObjects: 1_000_000,
+    maxOpcodes: 10_000_000,
+    maxNumberBytes: 4_096,
+    maxExpansion: Math.min(Math.max(250_000, byteLength * 8), 10_000_000),
+  }
+  const limits: Record<keyof Limits, number> = { ...defaults }
+  for (const [name, value] of Object.entries(options)) {
+    if (!isLimit(name, defaults)) {
+      throw new OptionError('UNKNOWN_OPTION', name, `Unknown option "${name}" of decode`)
+    }
+    if (value === undefined) continue
+    limits[name] = checkLimit(name, value)
+  }
+  return limits
+}
+
+function isLimit(name: string, limits: Limits): name is keyof Limits {
+  return Object.hasOwn(limits, name)
+}
+
+/** @throws OptionError */
+export function checkLimit(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value
+  throw new OptionError('INVALID_OPTION', name, `The option "${name}" must be a whole number, 0 or more`)
+}

@@ -1,0 +1,111 @@
+import { PickleError } from '../errors.ts'
+import { childrenOf } from './children.ts'
+import { isPlainObject } from './dicts.ts'
+import type { Limits } from './limits.ts'
+import { PyDecimal, PyException, PyObject } from './values.ts'
+
+/** A container that is being measured. */
+interface Frame {
+  readonly container: object
+  readonly children: readonly unknown[]
+  next: number
+  size: number
+  /** Containers within containers below it. */
+  height: number
+}
+
+/**
+ * Checks how deep a value is, and how large it becomes when what is shared is written out in each place. Each container
+ * is visited once, and nothing recurses.
+ * @param isShared whether anything may stand in two places; a value without is measured faster
+ * @throws PickleError `PICKLE_LIMIT`
+ */
+export function measure(root: unknown, isShared: boolean, { maxDepth, maxExpansion }: Limits): void {
+  const measured = new Map<object, Pick<Frame, 'size' | 'height'>>()
+  const path: Frame[] = []
+  enter(root)
+
+  for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
+    const { children } = frame
+    let child: unknown
+    while (frame.next < children.length && !isContainer(child)) {
+      child = children[frame.next++]
+      if (!isContainer(child)) frame.size += sizeOf(child)
+    }
+    if (isContainer(child)) add(frame, child)
+    else leave(frame)
+  }
+
+  function add(frame: Frame, child: object): void {
+    const known = measured.get(child)
+    if (known === undefined) {
+      enter(child)
+    } else {
+      frame.size += known.size
+      frame.height = Math.max(frame.height, known.height + 1)
+    }
+  }
+
+  function enter(value: unknown): void {
+    if (!isContainer(value)) return
+    if (path.length >= maxDepth) throw tooDeep(maxDepth)
+    // Until it is left: a value that holds itself is written out once.
+    if (isShared) measured.set(value, { size: 1, height: 0 })
+    path.push({ container: value, children: childrenOf(value), next: 0, size: ownSizeOf(value), height: 1 })
+  }
+
+  function leave(frame: Frame): void {
+    path.pop()
+    const { container, size, height } = frame
+    if (isShared && size > maxExpansion) throw tooLarge(maxExpansion)
+    if (path.length + height > maxDepth) throw tooDeep(maxDepth)
+    if (isShared) measured.set(container, { size, height })
+    const parent = path.at(-1)
+    if (parent === undefined) return
+    parent.size += size
+    parent.height = Math.max(parent.height, height + 1)
+  }
+}
+
+function isContainer(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !(value instanceof Uint8Array)
+}
+
+function sizeOf(leaf: unknown): number {
+  if (typeof leaf === 'string') return sizeOfText(leaf)
+  if (leaf instanceof Uint8Array) return 1 + Math.floor(leaf.length / 8)
+  return typeof leaf === 'bigint' ? 64 : 1
+}
+
+export function sizeOfText(text: string): number {
+  return 1 + Math.floor(text.length / 64)
+}
+
+/** Of what is written beside the children: keys and names. */
+function ownSizeOf(container: object): number {
+  if (isPlainObject(container)) {
+    return Object.keys(container).reduce((size, key) => size + sizeOfText(key), 1)
+  }
+  if (container instanceof PyObject) return sizeOfText(container.module) + sizeOfText(container.name)
+  if (container instanceof PyException) return sizeOfText(container.module) + sizeOfText(container.type)
+  return container instanceof PyDecimal ? sizeOfText(container.text) : 1
+}
+
+function tooDeep(maxDepth: number): PickleError {
+  return new PickleError(
+    'PICKLE_LIMIT',
+    `Cannot decode the pickle: it is deeper than maxDepth, ${maxDepth}`,
+    {
+      limit: 'maxDepth',
+    },
+  )
+}
+
+export function tooLarge(maxExpansion: number): PickleError {
+  return new PickleError(
+    'PICKLE_LIMIT',
+    'Cannot decode the pickle: with what it shares written out in each place it is larger than maxExpansion, ' +
+      `${maxExpansion}`,
+    { limit: 'maxExpansion' },
+  )
+}

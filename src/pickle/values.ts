@@ -1,0 +1,118 @@
+/**
+ * What stands for Python values that JavaScript has no equal of. All are plain data without accessors or functions of
+ * their own: JSON, `util.inspect` and `structuredClone` see their properties.
+ */
+
+/**
+ * A Python tuple: an array that is written as a tuple again. Make one with `PyTuple.of(…)` or `PyTuple.from(…)`:
+ * `new PyTuple(3)` has, as with any array, three holes.
+ */
+export class PyTuple<Item = unknown> extends Array<Item> {
+  /** Items of several types, unlike `Array.of`. */
+  static override of<Items extends unknown[]>(...items: Items): PyTuple<Items[number]> {
+    const tuple = new PyTuple<Items[number]>()
+    for (const item of items) tuple.push(item)
+    return tuple
+  }
+}
+
+/** How a PyObject came to be: named, called, or made without its constructor being run (`cls.__new__`). */
+export type PyObjectKind = 'global' | 'call' | 'new'
+
+export interface PyObjectFields {
+  readonly kind: PyObjectKind
+  readonly module: string
+  readonly name: string
+  readonly callee?: PyObject | null
+  readonly args?: PyTuple
+  readonly kwargs?: unknown
+}
+
+/**
+ * A Python class, function or instance that is none of the known ones. It is only described: nothing was imported,
+ * called or restored.
+ */
+export class PyObject {
+  /** Where the class or function lives, in Python 3's spelling: `builtins`, also if Python 2 wrote `__builtin__`. */
+  readonly module: string
+  /** Its name there; dots when it is nested. */
+  readonly name: string
+  readonly kind: PyObjectKind
+  /** What was called, when that was itself the result of a call; `module` and `name` are those of it. */
+  readonly callee: PyObject | null
+  /** What it was called with; empty for a class or function that is only named. */
+  readonly args: PyTuple
+  /** Keyword arguments, a dict, or `null`. */
+  readonly kwargs: unknown
+  /** What `__setstate__` would be given, mostly a dict of attributes; `null` if nothing. */
+  state: unknown = null
+  /** The items of a subclass of `list`, `deque` and the like; `null` if none were added. */
+  listItems: unknown[] | null = null
+  /** The items of a subclass of `dict` and the like; `null` if none were added. */
+  dictItems: Map<unknown, unknown> | null = null
+
+  constructor({ kind, module, name, callee = null, args = new PyTuple(), kwargs = null }: PyObjectFields) {
+    this.module = module
+    this.name = name
+    this.kind = kind
+    this.callee = callee
+    this.args = args
+    this.kwargs = kwargs
+  }
+}
+
+/** A Python exception. Never thrown by itself. */
+export class PyException {
+  /** The module of its class: `builtins`, `celery.exceptions`, … */
+  readonly module: string
+  /** The qualified name of its class: `ValueError`, `Outer.Inner`. */
+  readonly type: string
+  readonly args: PyTuple
+  /** Its instance attributes, a dict; `null` if it has none. */
+  state: unknown
+
+  constructor(module: string, type: string, args: Iterable<unknown> = [], state: unknown = null) {
+    this.module = module
+    this.type = type
+    this.args = args instanceof PyTuple ? args : PyTuple.from(args)
+    this.state = state
+  }
+
+  /** `ValueError: bad`, as the last line of a traceback has it, as far as the arguments are texts and numbers. */
+  toString(): string {
+    const args = this.args.map((arg) => (typeof arg === 'object' && arg !== null ? '…' : String(arg)))
+    return args.length === 0 ? this.type : `${this.type}: ${args.join(', ')}`
+  }
+}
+
+/** A `decimal.Decimal`, kept as its exact text. */
+export class PyDecimal {
+  /** As Python prints it: `1.50`, `-1.2E+34`, `NaN`. */
+  readonly text: string
+
+  /** @throws RangeError if Python's `Decimal` does not read the text */
+  constructor(text: string) {
+    if (!PyDecimal.isDecimal(text)) throw new RangeError('This text is no Decimal')
+    this.text = text
+  }
+
+  static isDecimal(text: string): boolean {
+    return /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i.test(text)
+  }
+
+  toString(): string {
+    return this.text
+  }
+
+  /** A string, so that no digit is lost. */
+  toJSON(): string {
+    return this.text
+  }
+
+  /** The nearest float. */
+  toNumber(): number {
+    if (/nan/i.test(this.text)) return Number.NaN
+    if (!/inf/i.test(this.text)) return Number(this.text)
+    return this.text.startsWith('-') ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+  }
+}

@@ -1,0 +1,147 @@
+import { PyTimeDelta } from './time-delta.ts'
+import type { PyObject } from './values.ts'
+
+/** A time zone: a fixed offset (`datetime.timezone`, UTC) or one of the IANA database (`zoneinfo.ZoneInfo`). */
+export class PyTimeZone {
+  /** `Europe/Paris`, `UTC+05:30`'s own name if it was given one, or `null`. */
+  readonly name: string | null
+  /** East of UTC; `null` when it depends on the moment, so that `name` decides. */
+  readonly offset: PyTimeDelta | null
+  /** What the pickle had, when it was a zone of pytz or dateutil; it is written back as that. */
+  readonly origin: PyObject | null
+
+  /** `datetime.timezone.utc` */
+  static readonly utc = new PyTimeZone(new PyTimeDelta())
+
+  constructor(offset: PyTimeDelta | null, name: string | null = null, origin: PyObject | null = null) {
+    this.offset = offset
+    this.name = name
+    this.origin = origin
+  }
+
+  /**
+   * Microseconds east of UTC for a wall-clock time, given as if it were UTC.
+   * @returns `null` when this runtime does not know the zone
+   */
+  offsetAt(wallClock: number, fold: 0 | 1): number | null {
+    if (this.offset !== null) return this.offset.toMicroseconds()
+    const zone = zoneOf(this.name ?? '')
+    if (zone === null) return null
+    const day = Math.floor(wallClock / DAY)
+    const before = zone.offsetOn(day - 1)
+    const after = zone.offsetOn(day + 2)
+    if (before === after) return before * 1_000
+    // The clocks that may show it, the earlier moment (the larger offset) first.
+    const offsets = [before, after].filter((offset) => zone.offsetAt(wallClock - offset) === offset)
+    const [first, second] = offsets.sort((one, other) => other - one)
+    // In a gap no clock shows it: as PEP 495 has it, the offset before it for fold 0 and that after it for fold 1.
+    const inGap = fold === 0 ? before : after
+    return (
+      1_000 * (first === undefined || second === undefined ? (first ?? inGap) : fold === 0 ? first : second)
+    )
+  }
+
+  toString(): string {
+    return this.name ?? (this.offset === null ? '' : `UTC${formatOffset(this.offset.toMicroseconds())}`)
+  }
+
+  toJSON(): string {
+    return this.toString()
+  }
+}
+
+const DAY = 86_400_000
+
+/** `+05:30`, with seconds and microseconds only when there are any. */
+export function formatOffset(microseconds: number): string {
+  const magnitude = Math.abs(microseconds)
+  const seconds = Math.floor(magnitude / 1e6)
+  const digits = (value: number, length = 2) => String(value).padStart(length, '0')
+  const minutes = `${digits(Math.floor(seconds / 3_600))}:${digits(Math.floor(seconds / 60) % 60)}`
+  const fraction = magnitude % 1e6 === 0 ? '' : `.${digits(magnitude % 1e6, 6)}`
+  const rest = seconds % 60 === 0 && fraction === '' ? '' : `:${digits(seconds % 60)}${fraction}`
+  return `${microseconds < 0 ? '-' : '+'}${minutes}${rest}`
+}
+
+/** The offsets of an IANA zone, by `Intl`: a question takes it microseconds, so the answers for whole days are kept. */
+class Zone {
+  readonly #format: Intl.DateTimeFormat
+  readonly #days = new Map<number, number>()
+
+  constructor(format: Intl.DateTimeFormat) {
+    this.#format = format
+  }
+
+  /** Milliseconds east of UTC as a day begins in UTC, counted from 1970. */
+  offsetOn(day: number): number {
+    const known = this.#days.get(day)
+    if (known !== undefined) return known
+    const offset = this.offsetAt(day * DAY)
+    if (this.#days.size >= MOST_DAYS) this.#days.clear()
+    this.#days.set(day, offset)
+    return offset
+  }
+
+  offsetAt(moment: number): number {
+    return zoneOffset(this.#format, moment)
+  }
+}
+
+/** Bounds that a hostile pickle meets, and no other. */
+const MOST_ZONES = 64
+const MOST_DAYS = 20_000
+
+const zones = new Map<string, Zone | null>()
+
+function zoneOf(timeZone: string): Zone | null {
+  const known = zones.get(timeZone)
+  if (known !== undefined) return known
+  const format = makeFormat(timeZone)
+  const zone = format === null ? null : new Zone(format)
+  if (zones.size >= MOST_ZONES) zones.clear()
+  zones.set(timeZone, zone)
+  return zone
+}
+
+function makeFormat(timeZone: string): Intl.DateTimeFormat | null {
+  // Intl also reads offsets like "+01:00"; those are no keys of ZoneInfo.
+  if (!/^[A-Za-z][\w+\-/]{0,63}$/.test(timeZone)) return null
+  try {
+    return new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      calendar: 'iso8601',
+      hourCycle: 'h23',
+      era: 'short',
+      ...{ year: 'numeric', month: 'numeric', day: 'numeric' },
+      ...{ hour: 'numeric', minute: 'numeric', second: 'numeric' },
+    })
+  } catch {
+    // A zone this runtime does not have: the caller says so by leaving the offset out.
+    return null
+  }
+}
+
+/** Milliseconds east of UTC at a moment. */
+function zoneOffset(format: Intl.DateTimeFormat, moment: number): number {
+  const fields: Record<string, number> = {}
+  let isBeforeChrist = false
+  for (const { type, value } of format.formatToParts(moment)) {
+    if (type === 'era') isBeforeChrist = value.startsWith('B')
+    else fields[type] = Number(value)
+  }
+  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = fields
+  const wallClock = utcMilliseconds(isBeforeChrist ? 1 - year : year, month, day, hour, minute, second)
+  return wallClock - Math.floor(moment / 1_000) * 1_000
+}
+
+/** `Date.UTC` takes the years 0 to 99 for those of the last century. */
+export function utcMilliseconds(
+  year: number,
+  month: number,
+  day: number,
+  hour = 0,
+  minute = 0,
+  second = 0,
+): number {
+  return new Date(0).setUTCFullYear(year, month - 1, day) + ((hour * 60 + minute) * 60 + second) * 1_000
+}

@@ -27,7 +27,7 @@ const SAVEPOINT = /^(?:savepoint|release|rollback\s+(?:(?:work|transaction)\s+)?
 
 const TAINTS = new RegExp(
   [
-    String.raw`^(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|load|prepare|attach|pragma|declare\b[^;]*\bwith\s+hold)\b`,
+    String.raw`^(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|load|prepare|attach|pragma|do|call|declare\b[^;]*\bwith\s+hold)\b`,
     String.raw`^create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b`,
     String.raw`\binto\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
     String.raw`\bset_config\s*\((?![^()]*,\s*true\s*\))`,
@@ -35,6 +35,12 @@ const TAINTS = new RegExp(
   ].join('|'),
   'is',
 )
+
+/** Whether a text holds more than one statement. One that makes a trigger holds others and is one all the same. */
+export function isSeveral(sql: string): boolean {
+  const parts = splitStatements(sql)
+  return parts.length > 1 && !OPENS_BODY.test(parts[0] ?? '')
+}
 
 const READS = /^(?:select|values|explain|show|table)\b/i
 const WRITES =

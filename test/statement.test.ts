@@ -39,6 +39,8 @@ describe('traitsOf', () => {
     'listen x',
     'select 1; reset all',
     'pragma foreign_keys = off',
+    'do $$ begin set search_path to x; end $$',
+    'call a_procedure()',
   ])('sees that %j leaves something behind', (sql) => {
     expect(traitsOf(sql).taints).toBe(true)
   })

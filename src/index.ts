@@ -19,7 +19,7 @@ export type {
 } from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
 export type { PoolOptions } from './pool-options.ts'
-export type { PrepareMode } from './schema/prepare-models.ts'
+export type { PrepareMode, PrepareOptions } from './schema/prepare-options.ts'
 export type { Difference, PreparedModels } from './schema/report.ts'
 
 // Dburis

@@ -5,7 +5,7 @@ import { EngineCache } from './engine-cache.ts'
 import { ClosedError, DrizzleCeleryError } from './errors.ts'
 import { PromiseCache } from './promise-cache.ts'
 import type { MigrationsOptions } from './schema/migrate.ts'
-import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-models.ts'
+import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-options.ts'
 import type { PreparedModels } from './schema/report.ts'
 import { Session, type SessionOptions } from './session.ts'
 
@@ -163,16 +163,15 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    */
   async prepareModels(engine: Engine, options?: PrepareOptions): Promise<PreparedModels> {
     const models = await this.#modelsOf(engine)
-    const prepare = async () => {
-      const { prepareModels } = await import('./schema/prepare-models.ts')
-      const report = await prepareModels(asTarget(engine), models, {
-        ...this.#prepareOptions(engine),
-        ...options,
-      })
+    const { prepareModels } = await import('./schema/prepare-models.ts')
+    const own = this.#prepareOptions(engine)
+    // Whatever is looked at besides, a session waits for what the manager itself is to prepare.
+    if (options !== undefined) return prepareModels(asTarget(engine), models, { ...own, ...given(options) })
+    return this.#prepared.get(engine, async () => {
+      const report = await prepareModels(asTarget(engine), models, own)
       this.#ready.set(engine, models)
       return report
-    }
-    return options === undefined ? this.#prepared.get(engine, prepare) : prepare()
+    })
   }
 
   /** A session on a database whose models are prepared. Celery's `session_factory`. */
@@ -307,6 +306,11 @@ function resultModels(dialect: Dialect): Promise<LoadedModels> {
 /** An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many. */
 function asTarget(engine: Engine): PrepareTarget {
   return engine as Engine & PrepareTarget
+}
+
+/** An option that is undefined says nothing. */
+function given(options: PrepareOptions): PrepareOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 interface SplitOptions {

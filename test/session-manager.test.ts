@@ -244,6 +244,27 @@ describe('invalidate', () => {
   })
 })
 
+describe('prepareModels with options', () => {
+  it('looks again, and leaves to sessions what the manager itself is to prepare', async () => {
+    const engine = await manager.getEngine(dburi)
+
+    const checked = await manager.prepareModels(engine, { prepare: 'check' })
+    const count = await manager.session(dburi, async (db, { models }) => db.$count(models.task))
+
+    expect(checked).toMatchObject({ created: [], missing: ['celery_taskmeta', 'celery_tasksetmeta'] })
+    expect(count).toBe(0)
+  })
+
+  it("keeps to the manager's options where it is given none", async () => {
+    await using idle = new SessionManager({ prepare: 'none' })
+    const engine = await idle.getEngine(dburi)
+
+    const report = await idle.prepareModels(engine, { prepare: undefined, onDifference: 'error' })
+
+    expect(report).toMatchObject({ created: [], missing: [], present: [] })
+  })
+})
+
 describe('maxEngines', () => {
   it('disposes of the least recently used engine that nobody uses', async () => {
     await using few = new SessionManager({ maxEngines: 2 })

@@ -1,19 +1,25 @@
 import type { SQL } from 'drizzle-orm'
 import type { SchemaError } from '../errors.ts'
-import type { Definition } from './definition.ts'
+import type { Definition, SchemaStatement } from './definition.ts'
 import type { Difference } from './report.ts'
 
 /** Where a table that is there falls short of its model. */
 export interface Gap {
   readonly difference: Difference
-  /** The statement that adds what is missing; undefined where adding is not enough. */
-  readonly addition: string | undefined
+  /** What adds what is missing; undefined where adding is not enough. */
+  readonly addition: readonly SchemaStatement[] | undefined
 }
 
 /** What a look at the catalogue told. */
 export interface Findings {
   readonly missing: readonly Definition[]
   readonly gaps: readonly Gap[]
+}
+
+/** What is to be done. */
+export interface Changes {
+  readonly missing: readonly Definition[]
+  readonly additions: readonly Gap[]
 }
 
 /** What can be asked of a database. */
@@ -30,6 +36,10 @@ export interface LockedSchema extends SchemaReader {
 }
 
 export interface LockedOptions {
+  /** What the lock is for, when it is not for the models. */
+  readonly lock?: string
+  /** Waits for as long as others need it. @default no longer than 5 s */
+  readonly patient?: boolean
   /** SQLite: lets tables be rebuilt whose rows others refer to. @default false */
   readonly withoutForeignKeys?: boolean
 }
@@ -41,8 +51,8 @@ export interface DatabaseSchema extends SchemaReader {
   /** Works in a transaction that nobody else prepares in: all or nothing. */
   locked<Result>(work: (schema: LockedSchema) => Promise<Result>, options?: LockedOptions): Promise<Result>
 
-  /** What creates `missing` where it belongs, as found by the last look. */
-  statements(missing: readonly Definition[]): string[]
+  /** What makes the changes, everything where it belongs as found by the last look, and when it may run. */
+  statements(changes: Changes): string[]
 
   /** Whether a query failed since its table is not there. */
   isMissingTable(error: unknown): boolean

@@ -1,5 +1,6 @@
 import { is, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
+import type { Casing } from './casing.ts'
 
 /** The stages in which parts of a schema are made: a part may rest on those of the stages before its own. */
 const STAGES = [
@@ -8,6 +9,8 @@ const STAGES = [
   'type',
   'sequence',
   'table',
+  'column',
+  'generated column',
   'index',
   'foreign key',
   'view',
@@ -36,18 +39,25 @@ export interface Definition {
   readonly columns: readonly ColumnDefinition[]
   /** The indexes of a table or a materialized view. */
   readonly indexes: readonly IndexDefinition[]
+  /** On PostgreSQL, what else it calls by a name that no table of its schema can have then: indexes and sequences. */
+  readonly relations?: readonly string[]
 }
 
 export interface ColumnDefinition {
   readonly name: string
-  /** The type as the catalogue of the database would write it; that of SQLite in upper case. */
-  readonly type: string
-  /** The statement that adds it to a table that has rows; undefined when the database would refuse that. */
-  add(place: string | undefined): string | undefined
+  /** The type as the catalogue of the database would write it, that of SQLite in upper case; undefined if we cannot tell. */
+  readonly type: string | undefined
+  /**
+   * What adds it to a table that has rows, with every constraint that is its own; undefined when the database would
+   * refuse that, or when a constraint that it shares with other columns would be missing afterwards.
+   */
+  add(place: string | undefined): readonly SchemaStatement[] | undefined
 }
 
 export interface IndexDefinition {
   readonly name: string
+  /** The names of the columns it cannot be without, also those in its expressions as far as they are Drizzle's columns. */
+  readonly columns: readonly string[]
   /** The columns it keeps unique, when that is all it does: on SQLite an index of another name may do the same. */
   readonly uniqueOn?: readonly string[]
   create(place: string | undefined): string
@@ -58,7 +68,11 @@ export function statementsOf(
   definitions: readonly Definition[],
   placeOf: (definition: Definition) => string | undefined,
 ): string[] {
-  const statements = definitions.flatMap((definition) => definition.statements(placeOf(definition)))
+  return inStages(definitions.flatMap((definition) => definition.statements(placeOf(definition))))
+}
+
+/** The texts of statements in an order in which they can run. */
+export function inStages(statements: readonly SchemaStatement[]): string[] {
   return STAGES.flatMap((wanted) =>
     statements.filter(({ stage }) => stage === wanted).map(({ text }) => text),
   )
@@ -91,17 +105,72 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
   return definitions.sort((one, other) => (stages.get(one) ?? 0) - (stages.get(other) ?? 0))
 }
 
+/**
+ * Reads models once for as long as they are the same: a program prepares many databases with the same ones, and to read
+ * two hundred tables takes longer than to ask a database for them.
+ */
+export function remembering<Read>(
+  read: (models: Models, casing: Casing | undefined) => Read,
+): (models: Models, casing: Casing | undefined) => Read {
+  const known = new WeakMap<Models, { values: unknown[]; casing: Casing | undefined; result: Read }>()
+  return (models, casing) => {
+    const values = Object.values(models)
+    const last = known.get(models)
+    const isSame =
+      last?.casing === casing &&
+      last?.values.length === values.length &&
+      last.values.every((value, index) => value === values[index])
+    if (isSame) return last.result
+
+    const result = read(models, casing)
+    known.set(models, { values, casing, result })
+    return result
+  }
+}
+
+type Models = Readonly<Record<string, unknown>>
+
 function stageOf(definition: Definition): number {
   const stages = definition.statements(undefined).map(({ stage }) => STAGES.indexOf(stage))
   return Math.min(...stages)
 }
 
 function refuseDuplicates(definitions: readonly Definition[]): void {
-  const labels = new Set<string>()
-  for (const { label } of definitions) {
-    if (labels.has(label)) throw new SchemaError('SCHEMA_NAME_TAKEN', `Two models are called "${label}"`)
-    labels.add(label)
+  const taken = new Map<string, Definition>()
+  for (const definition of definitions) {
+    const { kind, schema, table, name, relations = [] } = definition
+    const own = FAMILIES[kind].map((family) => [family, name] as const)
+    for (const [family, each] of [...own, ...relations.map((each) => ['relation', each] as const)]) {
+      // Labels will not do: a table `a.b` may stand beside the table b of the schema a.
+      const key = JSON.stringify([family, schema, table, each])
+      const first = taken.get(key)
+      if (first !== undefined) throw nameTaken(first, definition, each)
+      taken.set(key, definition)
+    }
   }
+}
+
+function nameTaken(first: Definition, second: Definition, name: string): SchemaError {
+  const { label } = second
+  const clash =
+    first === second
+      ? `Cannot prepare "${label}": two things of it are called "${name}"`
+      : first.label === label
+        ? `Two models are called "${label}"`
+        : `Cannot prepare "${first.label}" and "${label}": both have something that is called "${name}"`
+  return new SchemaError('SCHEMA_NAME_TAKEN', clash)
+}
+
+/** What shares its names with whom: PostgreSQL has a type for the rows of every table and view. */
+const FAMILIES: Record<Definition['kind'], readonly string[]> = {
+  role: ['role'],
+  schema: ['schema'],
+  enum: ['type'],
+  sequence: ['relation'],
+  table: ['relation', 'type'],
+  view: ['relation', 'type'],
+  'materialized view': ['relation', 'type'],
+  policy: ['policy'],
 }
 
 /** Says that a model is beyond what is created at run time. */

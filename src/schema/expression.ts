@@ -1,4 +1,4 @@
-import { type Column, SQL } from 'drizzle-orm'
+import { Column, is, Param, SQL } from 'drizzle-orm'
 import { type Casing, columnName } from './casing.ts'
 
 export interface ExpressionOptions {
@@ -25,3 +25,19 @@ export function expressionText(expression: SQL, options: ExpressionOptions): str
 }
 
 type QueryConfig = Parameters<SQL['toQuery']>[0]
+
+/** Drizzle's columns in an expression, however deep. */
+export function columnsIn(chunk: unknown): Column[] {
+  if (is(chunk, Column)) return [chunk]
+  if (Array.isArray(chunk)) return chunk.flatMap(columnsIn)
+  if (is(chunk, SQL)) return chunk.queryChunks.flatMap(columnsIn)
+  if (is(chunk, SQL.Aliased)) return columnsIn(chunk.sql)
+  return is(chunk, Param) ? columnsIn(chunk.value) : []
+}
+
+/** Whether SQL text may speak of a name: in quotes or not, in either case. */
+export function mentions(text: string, name: string): boolean {
+  const pattern = name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+  const word = String.raw`[\w$\u0080-\uffff]`
+  return new RegExp(`(?<!${word})${pattern}(?!${word})`, 'i').test(text.replaceAll('""', '"'))
+}

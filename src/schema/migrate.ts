@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../causes.ts'
-import { SchemaError } from '../errors.ts'
+import { DrizzleCeleryError, SchemaError } from '../errors.ts'
 import type { DatabaseSchema, LockedSchema, SchemaReader } from './database-schema.ts'
 import { type Migration, readMigrations } from './migrations.ts'
 import type { Difference } from './report.ts'
@@ -10,7 +10,8 @@ export interface MigrationsOptions {
   /** The folder that `drizzle-kit generate` writes ("out"), of drizzle-kit 0.x or 1.0. */
   readonly folder: string
   /**
-   * The table that notes them. Not Drizzle's own, in which another program's migrations would hide yours.
+   * The table that notes them, one for each program whose migrations may have the same names. Not Drizzle's own, in which
+   * another program's migrations would hide yours.
    * @default 'drizzle_celery_migrations'
    */
   readonly table?: string
@@ -29,46 +30,75 @@ export interface Migrated {
 
 /** Runs the migrations that were not run yet, all or nothing, in one transaction that others wait for. */
 export async function migrate(schema: DatabaseSchema, options: MigrationsOptions): Promise<Migrated> {
+  const table = options.table ?? 'drizzle_celery_migrations'
   const migrations = await readMigrations(options.folder)
-  const journal = new Journal(schema, options.table ?? 'drizzle_celery_migrations')
+  const journal = new Journal(schema, table)
   const noted = await journal.read(schema)
-  if (noted !== undefined && migrations.every(({ name }) => noted.has(name))) {
+  const first = planOf(migrations, noted, options)
+  if (noted !== undefined && first.unnoted.length === 0) {
     return { migrated: [], differences: edited(migrations, noted) }
   }
 
   return await schema.locked(
     async (locked) => {
-      if (noted === undefined) await locked.rows(journal.create)
+      if (noted === undefined) await journal.create(locked)
       const before = (await journal.read(locked)) ?? new Map<string, string>()
-      const pending = migrations.filter(({ name }) => !before.has(name))
-      const already = before.size === 0 ? upToBaseline(migrations, options) : []
-      for (const migration of pending) {
-        if (!already.includes(migration)) await run(migration, locked)
-        await locked.rows(journal.note(migration))
-      }
-      return {
-        migrated: pending.filter((migration) => !already.includes(migration)).map(({ name }) => name),
-        differences: edited(migrations, before),
-      }
+      const { unnoted, pending } = planOf(migrations, before, options)
+      // Noted first: a migration may turn the search_path elsewhere.
+      for (const migration of unnoted) await journal.note(migration, locked)
+      for (const migration of pending) await run(migration, locked)
+      return { migrated: pending.map(({ name }) => name), differences: edited(migrations, before) }
     },
-    { withoutForeignKeys: migrations.some(rebuildsTables) },
+    { lock: table, patient: true, withoutForeignKeys: first.pending.some(rebuildsTables) },
   )
 }
 
+interface Plan {
+  /** Those that the journal does not have. */
+  readonly unnoted: readonly Migration[]
+  /** Those of them that are to be run. */
+  readonly pending: readonly Migration[]
+}
+
+function planOf(
+  migrations: readonly Migration[],
+  noted: ReadonlyMap<string, string> = new Map(),
+  options: MigrationsOptions,
+): Plan {
+  // drizzle-kit 1.0 renames what 0.x wrote.
+  const hashes = new Set(noted.values())
+  const unnoted = migrations.filter(({ name, hash }) => !noted.has(name) && !hashes.has(hash))
+  const done = upToBaseline(migrations, options)
+  return { unnoted, pending: noted.size === 0 ? unnoted.filter((each) => !done.includes(each)) : unnoted }
+}
+
 async function run(migration: Migration, locked: LockedSchema): Promise<void> {
+  const statements = migration.statements.filter((statement) => !FOREIGN_KEYS.test(statement))
   try {
-    await locked.run(migration.statements.filter((statement) => !FOREIGN_KEYS.test(statement)))
+    await locked.run(statements)
   } catch (cause) {
-    const reason = causes(cause)
-      .map((link) => textOf(link, 'message'))
-      .at(-1)
-    throw new SchemaError(
-      'SCHEMA_MIGRATIONS',
-      `Cannot run the migration ${migration.name}: ${reason}. Nothing was changed by it or by those that ran with it. ` +
-        'If its work is in the database already, name it as the baseline.',
-      { statements: migration.statements, cause },
-    )
+    const isThere = /already exists/.test(reasonOf(cause))
+    const advice = isThere ? ' If its work is in the database already, name it as the baseline.' : ''
+    const what = `run the migration ${migration.name}`
+    throw failed(what, cause, `Nothing was changed by it or by those that ran with it.${advice}`, statements)
   }
+}
+
+function failed(what: string, cause: unknown, then: string, statements: readonly string[]): SchemaError {
+  const mayNot = causes(cause).some((link) => textOf(link, 'code') === '42501')
+  return new SchemaError(
+    mayNot ? 'SCHEMA_PERMISSION' : 'SCHEMA_MIGRATIONS',
+    `Cannot ${what}: ${reasonOf(cause)}. ${then}`,
+    { statements, cause },
+  )
+}
+
+function reasonOf(error: unknown): string {
+  return (
+    causes(error)
+      .flatMap((link) => textOf(link, 'message') ?? [])
+      .at(-1) ?? 'a statement failed'
+  )
 }
 
 /** drizzle-kit turns SQLite's foreign keys off around a table that it rebuilds, which a transaction does not heed. */
@@ -101,11 +131,13 @@ function edited(migrations: readonly Migration[], noted: ReadonlyMap<string, str
 /** The table of what ran. */
 class Journal {
   readonly #schema: DatabaseSchema
+  readonly #name: string
   readonly #table: SQL
 
-  constructor(schema: DatabaseSchema, table: string) {
+  constructor(schema: DatabaseSchema, name: string) {
     this.#schema = schema
-    this.#table = sql`${sql.identifier(table)}`
+    this.#name = name
+    this.#table = sql`${sql.identifier(name)}`
   }
 
   /** The hashes of the migrations that ran, by their names; undefined when nothing was noted in this database yet. */
@@ -115,16 +147,31 @@ class Journal {
       return new Map(rows.map((row) => [textOf(row, 'name') ?? '', textOf(row, 'hash') ?? '']))
     } catch (error) {
       if (this.#schema.isMissingTable(error)) return undefined
-      throw error
+      throw this.#failed('read', error)
     }
   }
 
-  get create(): SQL {
-    return sql`create table if not exists ${this.#table} (name varchar(255) primary key, hash varchar(64) not null,
-      applied_at timestamp default current_timestamp not null)`
+  async create(locked: LockedSchema): Promise<void> {
+    try {
+      await locked.rows(sql`create table if not exists ${this.#table} (name varchar(255) primary key,
+        hash varchar(64) not null, applied_at timestamp default current_timestamp not null)`)
+    } catch (error) {
+      throw this.#failed('create', error)
+    }
   }
 
-  note({ name, hash }: Migration): SQL {
-    return sql`insert into ${this.#table} (name, hash) values (${name}, ${hash})`
+  async note({ name, hash }: Migration, locked: LockedSchema): Promise<void> {
+    try {
+      await locked.rows(sql`insert into ${this.#table} (name, hash) values (${name}, ${hash})`)
+    } catch (error) {
+      throw this.#failed('write to', error)
+    }
+  }
+
+  /** What the connection itself throws is passed on: the server may answer the next time. */
+  #failed(what: string, error: unknown): unknown {
+    const isOurs = causes(error).some((cause) => cause instanceof DrizzleCeleryError)
+    if (isOurs || this.#schema.isRace(error)) return error
+    return failed(`${what} the table of migrations "${this.#name}"`, error, 'Nothing was changed.', [])
   }
 }

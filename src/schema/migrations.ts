@@ -8,7 +8,7 @@ import { SchemaError } from '../errors.ts'
 export interface Migration {
   /** drizzle-kit's tag, such as `0000_first`. */
   readonly name: string
-  /** SHA-256 of its file, in hex. */
+  /** SHA-256 of its file in hex, whatever the ends of its lines. */
   readonly hash: string
   readonly statements: readonly string[]
 }
@@ -58,18 +58,22 @@ function parse(journal: string, folder: string): unknown {
 }
 
 async function readMigration(name: string, file: string, folder: string): Promise<Migration> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+  const read = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw unreadable(folder, `${file} cannot be read`, cause)
   })
+  const text = read.replaceAll('\r\n', '\n')
   return {
     name,
     hash: createHash('sha256').update(text).digest('hex'),
     statements: text
       .split('--> statement-breakpoint')
       .map((statement) => statement.trim())
-      .filter((statement) => statement !== ''),
+      .filter((statement) => statement.replace(COMMENTS, '') !== ''),
   }
 }
+
+/** What `drizzle-kit generate --custom` leaves for somebody to fill in. */
+const COMMENTS = /--[^\n]*|\/\*[\s\S]*?\*\/|[\s;]+/g
 
 /** The text of a file; undefined when there is none. */
 async function readOptional(file: string): Promise<string | undefined> {

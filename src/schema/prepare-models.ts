@@ -1,50 +1,10 @@
-import { causes } from '../causes.ts'
-import { DrizzleCeleryError, OptionError, SchemaError } from '../errors.ts'
+import { causes, textOf } from '../causes.ts'
+import { DrizzleCeleryError, SchemaError } from '../errors.ts'
 import { retry } from '../retry.ts'
-import type { Casing } from './casing.ts'
-import type { DatabaseSchema, Findings, Gap } from './database-schema.ts'
-import type { Definition } from './definition.ts'
+import type { Changes, DatabaseSchema, Findings } from './database-schema.ts'
 import { type MigrationsOptions, migrate } from './migrate.ts'
-import type { PostgresqlHandle } from './postgresql/database.ts'
+import { checkPrepareOptions, type PrepareOptions, type PrepareTarget } from './prepare-options.ts'
 import { type Difference, inWords, type PreparedModels } from './report.ts'
-import type { SqliteHandle } from './sqlite/database.ts'
-
-/** The database to prepare: an `Engine`, or any Drizzle handle with its dialect. */
-export type PrepareTarget =
-  | { readonly dialect: 'postgresql'; readonly db: PostgresqlHandle }
-  | {
-      readonly dialect: 'sqlite'
-      readonly db: SqliteHandle
-      /** One connection, which migrations want that rebuild tables: `Engine` has it. */
-      connect?(): Promise<AsyncDisposable & { readonly db: SqliteHandle }>
-    }
-
-/**
- * - `'create'`: creates what is missing, and never touches what is there.
- * - `'upgrade'`: also adds missing columns that are nullable or have a default, and missing indexes.
- * - `'check'`: creates nothing and reports.
- * - `'migrate'`: runs a drizzle-kit migrations folder.
- * - `'none'`: does not even look.
- */
-export type PrepareMode = 'create' | 'upgrade' | 'check' | 'migrate' | 'none'
-
-export interface PrepareOptions {
-  /** @default 'create' */
-  readonly prepare?: PrepareMode | undefined
-  /**
-   * What becomes of a difference between a table that is there and its model, and of what `'check'` finds missing:
-   * nothing but the report, a warning of the process, or a `SchemaError` with code `SCHEMA_DIFFERENCE`, before anything
-   * is created.
-   * @default 'ignore'
-   */
-  readonly onDifference?: 'ignore' | 'warn' | 'error' | undefined
-  /** The migrations of `'migrate'`. */
-  readonly migrations?: MigrationsOptions | undefined
-  /** The `casing` your handles are made with (Drizzle 0.45). */
-  readonly casing?: Casing | undefined
-  /** Ends the waiting between two attempts; a transaction under way is not interrupted. */
-  readonly signal?: AbortSignal | undefined
-}
 
 type Outcome = Omit<PreparedModels, 'milliseconds'>
 
@@ -64,7 +24,7 @@ export async function prepareModels(
   options: PrepareOptions = {},
 ): Promise<PreparedModels> {
   const started = performance.now()
-  refuseOptions(options)
+  checkPrepareOptions(target, models, options)
   const outcome = options.prepare === 'none' ? NOTHING : await prepare(target, models, options)
   return { ...outcome, milliseconds: performance.now() - started }
 }
@@ -76,16 +36,25 @@ async function prepare(
   models: Readonly<Record<string, unknown>>,
   options: PrepareOptions,
 ): Promise<Outcome> {
-  const schema = await schemaOf(target, models, options.casing)
+  const schema = await schemaFor(target, models, options)
+  let last: string | undefined
   try {
-    return await retry(() => attempt(schema, options), {
+    const outcome = await retry(() => attempt(schema, options), {
       retries: 10,
       base: 10,
       max: 1000,
-      // What has been judged is no race, whatever caused it.
-      retryable: (error) => !(error instanceof SchemaError) && schema.isRace(error),
+      retryable(error) {
+        // What has been judged is no race, whatever caused it.
+        if (error instanceof SchemaError || !schema.isRace(error)) return false
+        // What is already there and still not found after another look has its name from something else.
+        const isHeld = last !== undefined && alreadyThere(error) === last
+        last = alreadyThere(error)
+        return !isHeld
+      },
       signal: options.signal,
     })
+    warn(outcome, options)
+    return outcome
   } catch (error) {
     // Drizzle calls whatever a connection throws a failed query.
     const own = causes(error).find((cause) => cause instanceof DrizzleCeleryError)
@@ -93,22 +62,48 @@ async function prepare(
   }
 }
 
-/** Loads the part of Drizzle that the dialect's tables are made of. */
+/** Each loads the part of Drizzle that its tables are made of. Loaders of TypeScript make an `import()` slow, each time. */
+let postgresql: Promise<typeof import('./postgresql/database.ts')> | undefined
+let sqlite: Promise<typeof import('./sqlite/database.ts')> | undefined
+
+async function schemaFor(
+  target: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  options: PrepareOptions,
+): Promise<DatabaseSchema> {
+  try {
+    return await schemaOf(target, models, options)
+  } catch (error) {
+    // What cannot be created from its model can be migrated all the same; it is only not compared.
+    if (options.prepare === 'migrate' && error instanceof SchemaError)
+      return await schemaOf(target, {}, options)
+    throw error
+  }
+}
+
 async function schemaOf(
   target: PrepareTarget,
   models: Readonly<Record<string, unknown>>,
-  casing: Casing | undefined,
+  { casing }: PrepareOptions,
 ): Promise<DatabaseSchema> {
   switch (target.dialect) {
     case 'postgresql': {
-      const { PostgresqlSchema } = await import('./postgresql/database.ts')
-      return new PostgresqlSchema(target.db, models, casing)
+      postgresql ??= import('./postgresql/database.ts')
+      const { PostgresqlSchema } = await postgresql
+      return new PostgresqlSchema(target, models, casing)
     }
     case 'sqlite': {
-      const { SqliteSchema } = await import('./sqlite/database.ts')
+      sqlite ??= import('./sqlite/database.ts')
+      const { SqliteSchema } = await sqlite
       return new SqliteSchema(target, models, casing)
     }
   }
+}
+
+function alreadyThere(error: unknown): string | undefined {
+  return causes(error)
+    .map((cause) => textOf(cause, 'message'))
+    .findLast((message) => message !== undefined && /already exists$/.test(message))
 }
 
 async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise<Outcome> {
@@ -119,29 +114,23 @@ async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise
 
   const findings = await schema.look()
   const changes = changesFor(findings, options)
-  judge(findings, changes, options)
-  if (changes.missing.length + changes.additions.length === 0) return outcomeOf(schema, findings, changes)
+  const outcome = outcomeOf(schema, findings, changes)
+  refuse(outcome, options)
+  if (changes.missing.length + changes.additions.length === 0) return outcome
 
   // Refuses what has no place before anybody is made to wait.
-  schema.statements(changes.missing)
+  schema.statements(changes)
   return await schema.locked(async (locked) => {
     const again = await locked.look()
     const wanted = changesFor(again, options)
-    judge(again, wanted, options)
-    await locked.run([
-      ...schema.statements(wanted.missing),
-      ...wanted.additions.flatMap(({ addition }) => addition ?? []),
-    ])
-    return outcomeOf(schema, again, wanted)
+    const outcome = outcomeOf(schema, again, wanted)
+    refuse(outcome, options)
+    await locked.run(schema.statements(wanted))
+    return outcome
   })
 }
 
 /** What a mode makes of what was found. */
-interface Changes {
-  readonly missing: readonly Definition[]
-  readonly additions: readonly Gap[]
-}
-
 function changesFor({ missing, gaps }: Findings, { prepare = 'create' }: PrepareOptions): Changes {
   return {
     missing: prepare === 'check' ? [] : missing,
@@ -176,76 +165,52 @@ async function migrated(
   migrations: MigrationsOptions,
   options: PrepareOptions,
 ): Promise<Outcome> {
-  const before = schema.definitions.length === 0 ? NOTHING_FOUND : await schema.look()
+  const isCompared = schema.definitions.length > 0
+  const before = isCompared ? await schema.look().catch(unlessJudged) : NOTHING_FOUND
   const { migrated, differences } = await migrate(schema, migrations)
-  const after = migrated.length === 0 || schema.definitions.length === 0 ? before : await schema.look()
-  complain(after.missing, [...differences, ...after.gaps.map(({ difference }) => difference)], options)
-
-  const outcome = outcomeOf(schema, after, { missing: [], additions: [] })
+  const after = isCompared && migrated.length > 0 ? await schema.look() : before
+  const found = outcomeOf(schema, after, { missing: [], additions: [] })
   const created = before.missing.filter((definition) => !after.missing.includes(definition))
-  return {
-    ...outcome,
+  const outcome = {
+    ...found,
     created: created.map(({ label }) => label),
-    present: outcome.present.filter((label) => !created.some((definition) => definition.label === label)),
-    differences: [...differences, ...outcome.differences],
+    present: found.present.filter((label) => !created.some((definition) => definition.label === label)),
+    differences: [...differences, ...found.differences],
     migrated,
   }
+  refuse(outcome, options)
+  return outcome
 }
 
 const NOTHING_FOUND: Findings = { missing: [], gaps: [] }
 
-/** Differences that stay, told before anything is done. */
-function judge(findings: Findings, changes: Changes, options: PrepareOptions): void {
-  complain(
-    findings.missing.filter((definition) => !changes.missing.includes(definition)),
-    findings.gaps.filter((gap) => !changes.additions.includes(gap)).map(({ difference }) => difference),
-    options,
-  )
+/** What is in the way now may be gone when the migrations have run. */
+function unlessJudged(error: unknown): Findings {
+  if (error instanceof SchemaError) return NOTHING_FOUND
+  throw error
 }
 
-function complain(
-  missing: readonly Definition[],
-  differences: readonly Difference[],
-  { onDifference = 'ignore' }: PrepareOptions,
-): void {
-  const complaints = [
-    ...missing.map(({ kind, label }) => `there is no ${kind} ${label}`),
-    ...differences.map(inWords),
-  ]
-  if (onDifference === 'ignore' || complaints.length === 0) return
-  const message = `The database differs from its models: ${complaints.join('; ')}.`
-  if (onDifference === 'warn') {
-    process.emitWarning(message, { code: 'DRIZZLE_CELERY_SCHEMA_DIFFERENCE' })
-    return
-  }
+/** Refuses differences that stay, before anything is done; only migrations tell afterwards what they leave. */
+function refuse(outcome: Outcome, { onDifference }: PrepareOptions): void {
+  const complaint = complaintOf(outcome)
+  if (onDifference !== 'error' || complaint === undefined) return
+  const done = outcome.migrated.length === 0 ? 'Nothing was changed' : 'The migrations ran'
   throw new SchemaError(
     'SCHEMA_DIFFERENCE',
-    `${message} Nothing was changed. prepare: 'upgrade' adds missing columns and indexes; the rest wants migrations.`,
+    `${complaint} ${done}. prepare: 'upgrade' adds missing columns and indexes; the rest wants migrations.`,
   )
 }
 
-const MODES: readonly unknown[] = ['create', 'upgrade', 'check', 'migrate', 'none'] satisfies PrepareMode[]
+/** Once a call, however often it had to look. */
+function warn(outcome: Outcome, { onDifference }: PrepareOptions): void {
+  const complaint = complaintOf(outcome)
+  if (onDifference !== 'warn' || complaint === undefined) return
+  process.emitWarning(complaint, { code: 'DRIZZLE_CELERY_SCHEMA_DIFFERENCE' })
+}
 
-function refuseOptions({ prepare = 'create', onDifference = 'ignore', migrations }: PrepareOptions): void {
-  if (!MODES.includes(prepare)) {
-    throw new OptionError(
-      'INVALID_OPTION',
-      'prepare',
-      `The option prepare must be one of ${MODES.join(', ')}`,
-    )
-  }
-  if (!['ignore', 'warn', 'error'].includes(onDifference)) {
-    throw new OptionError(
-      'INVALID_OPTION',
-      'onDifference',
-      'The option onDifference must be ignore, warn or error',
-    )
-  }
-  if (prepare === 'migrate' && migrations === undefined) {
-    throw new OptionError(
-      'INVALID_OPTION',
-      'migrations',
-      "prepare: 'migrate' wants to know the folder of the migrations: migrations: { folder: './drizzle' }",
-    )
-  }
+function complaintOf({ missing, differences }: Outcome): string | undefined {
+  const complaints = [...missing.map((label) => `there is no ${label}`), ...differences.map(inWords)]
+  return complaints.length === 0
+    ? undefined
+    : `The database differs from its models: ${complaints.join('; ')}.`
 }

@@ -4,8 +4,8 @@ export type Difference =
       readonly kind: 'missing column'
       readonly table: string
       readonly column: string
-      /** The type the model wants. */
-      readonly expected: string
+      /** The type the model wants; undefined when it is no type that PostgreSQL or SQLite is born with. */
+      readonly expected: string | undefined
     }
   | {
       readonly kind: 'other type'
@@ -39,7 +39,7 @@ export interface PreparedModels {
 export function inWords(difference: Difference): string {
   switch (difference.kind) {
     case 'missing column':
-      return `${difference.table} has no column "${difference.column}" (${difference.expected})`
+      return `${difference.table} has no column "${difference.column}"`
     case 'other type':
       return `${difference.table}.${difference.column} is ${difference.found}, its model says ${difference.expected}`
     case 'missing index':

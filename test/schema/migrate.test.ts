@@ -3,11 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createClient } from '@libsql/client'
 import { SchemaError, SessionManager, type SessionManagerOptions } from 'drizzle-celery'
 import { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
 import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
+import { prepareModels } from 'drizzle-celery/schema'
 import { sql } from 'drizzle-orm'
-import { integer, pgTable, text } from 'drizzle-orm/pg-core'
+import { drizzle } from 'drizzle-orm/libsql'
+import { index, integer, pgTable, text } from 'drizzle-orm/pg-core'
 import * as sqlite from 'drizzle-orm/sqlite-core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { askPostgres, postgresqlCatalogue } from '../fixtures/catalogue.ts'
@@ -209,6 +212,85 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(await ask(`select relname from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([])
   })
 
+  it('takes a migration that drizzle-kit renamed, or whose lines end otherwise, for the one that ran', async () => {
+    await migrate(journalled({ '0000_first': FIRST, '0001_second': SECOND }))
+    const renamed = foldered({
+      '20260101000000_first': FIRST.replaceAll('\n', '\r\n'),
+      '20260102000000_second': SECOND,
+    })
+
+    expect(await migrate(renamed)).toMatchObject({ migrated: [], differences: [] })
+  })
+
+  it('passes over what is only a comment, and runs what turns the search_path elsewhere', async () => {
+    const folder = journalled({
+      '0000_custom': '-- Custom SQL migration file, put your code below! --',
+      '0001_first': `select pg_catalog.set_config('search_path', '', false);\n--> statement-breakpoint
+        ${FIRST.replaceAll('"note"', 'public.note')}`,
+      '0002_second': SECOND.replace('"note"', 'public.note'),
+    })
+
+    expect((await migrate(folder)).migrated).toEqual(['0000_custom', '0001_first', '0002_second'])
+  })
+
+  it('waits for a migration that takes its time, whatever models it is run for', {
+    timeout: 30_000,
+  }, async () => {
+    const folder = journalled({ '0000_slow': `SELECT pg_sleep(6);\n--> statement-breakpoint\n${FIRST}` })
+    const other = pgTable('other', { id: integer() })
+    await using manager = new SessionManager({
+      models: { postgresql: { note, other } },
+      prepare: 'migrate',
+      migrations: { postgresql: { folder } },
+    })
+    const engine = await manager.getEngine(database.dburi)
+
+    const reports = await Promise.all([migrate(folder), manager.prepareModels(engine)])
+
+    expect(reports.flatMap(({ migrated }) => migrated)).toEqual(['0000_slow'])
+  })
+
+  it('runs migrations for models that it could not create itself', async () => {
+    const odd = pgTable('odd', { id: integer() }, ({ id }) => [index().on(sql`abs(${id})`)])
+    await using manager = new SessionManager({
+      models: { postgresql: { odd } },
+      prepare: 'migrate',
+      migrations: { postgresql: { folder: journalled({ '0000_odd': 'CREATE TABLE "odd" ("id" integer)' }) } },
+    })
+
+    const report = await manager.prepareModels(await manager.getEngine(database.dburi))
+
+    expect(report.migrated).toEqual(['0000_odd'])
+  })
+
+  it('says what is to be run when this role may not', async () => {
+    await ask('drop role if exists dc_migrator; create role dc_migrator login')
+    await ask('revoke create on schema public from public; grant usage on schema public to dc_migrator')
+    const dburi = new URL(database.dburi)
+    dburi.username = 'dc_migrator'
+    await using manager = new SessionManager({
+      models: { postgresql: { note } },
+      prepare: 'migrate',
+      migrations: { postgresql: { folder: journalled({ '0000_first': FIRST }) } },
+    })
+
+    await expect(manager.prepareModels(await manager.getEngine(dburi.href))).rejects.toMatchObject({
+      code: 'SCHEMA_PERMISSION',
+      message: expect.stringContaining('drizzle_celery_migrations'),
+    })
+    await ask('drop owned by dc_migrator; drop role dc_migrator')
+  })
+
+  it.each([
+    [{ folder: '' }, 'migrations'],
+    [{ folder: './drizzle', table: '' }, 'migrations.table'],
+  ])('refuses %o', async (migrations, option) => {
+    await using manager = new SessionManager({ prepare: 'migrate', migrations: { postgresql: migrations } })
+    const engine = await manager.getEngine(database.dburi)
+
+    await expect(manager.prepareModels(engine)).rejects.toMatchObject({ code: 'INVALID_OPTION', option })
+  })
+
   it('wants to know the folder', async () => {
     await using manager = new SessionManager({ prepare: 'migrate' })
     const engine = await manager.getEngine(database.dburi)
@@ -288,6 +370,26 @@ describe("prepare: 'migrate' on libSQL", () => {
       code: 'SCHEMA_MIGRATIONS',
       message: expect.stringContaining('rows of child would refer to rows that are gone'),
     })
+  })
+
+  it('rebuilds no table twice: a rebuild that ran long ago needs no connection of its own', async () => {
+    const client = createClient({ url: ':memory:' })
+    const target = { dialect: 'sqlite', db: drizzle({ client }) } as const
+    const steps = { '0000_family': FAMILY, '0001_rebuild': REBUILD }
+    const options = (folder: string) =>
+      ({ prepare: 'migrate', migrations: { folder, baseline: '0001_rebuild' } }) as const
+    await prepareModels(target, {}, options(journalled(steps)))
+
+    const added = journalled({ ...steps, '0002_more': 'CREATE TABLE `more` (`id` integer)' })
+    expect((await prepareModels(target, {}, options(added))).migrated).toEqual(['0002_more'])
+
+    const two = journalled({
+      ...steps,
+      '0002_more': 'CREATE TABLE `more` (`id` integer)',
+      '0003_two': 'SELECT 1; SELECT 2',
+    })
+    await expect(prepareModels(target, {}, options(two))).rejects.toHaveProperty('code', 'SCHEMA_MIGRATIONS')
+    client.close()
   })
 
   it('makes of drizzle/sqlite what the models say', async () => {

@@ -13,7 +13,7 @@ import fc from 'fast-check'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { SchemaError } from '../../src/errors.ts'
 import { type Casing, columnName } from '../../src/schema/casing.ts'
-import { type Definition, statementsOf } from '../../src/schema/definition.ts'
+import { type Definition, inStages, statementsOf } from '../../src/schema/definition.ts'
 import { prepareModels } from '../../src/schema/prepare-models.ts'
 import { sqliteDefinitions } from '../../src/schema/sqlite/definitions.ts'
 import { sqliteCatalogue } from '../fixtures/catalogue.ts'
@@ -164,6 +164,46 @@ describe('beside drizzle-kit', () => {
         expect(columnName({ name, keyAsName: false }, casing)).toBe(name)
       }),
     )
+  })
+
+  it('an alias is a table, with indexes called as those of its table', async () => {
+    const pets = s.sqliteTable(
+      'pets',
+      {
+        id: s.integer('id').primaryKey(),
+        name: s.text('name').unique(),
+        parent: s.integer('parent').references((): s.AnySQLiteColumn => pets.id),
+      },
+      (t) => [s.index('by_parent').on(t.parent), s.check('not itself', sql`${t.parent} <> ${t.id}`)],
+    )
+    const models = { alias: s.alias(pets, 'others') }
+    const expected = await made(await scriptOfDrizzleKit(models))
+
+    const actual = await prepared(models)
+
+    expect(await sqliteCatalogue(actual)).toEqual(await sqliteCatalogue(expected))
+    expect(refusal({ pets, ...models })).toMatchObject({ code: 'SCHEMA_NAME_TAKEN' })
+  })
+
+  it('a type in quotes is what is in them', async () => {
+    const types = [
+      '"weird type"',
+      "'not null'",
+      '`ti``ck`',
+      '[text default 1]',
+      '"a""b" collate nocase',
+      'varchar ( 3 )',
+    ]
+    const columns = Object.fromEntries(
+      types.map((type) => [type, s.customType<{ data: string }>({ dataType: () => type })(`of ${type}`)]),
+    )
+    const table = s.sqliteTable('table', columns)
+    const odd = s.sqliteTable('odd', {
+      odd: s.customType<{ data: string }>({ dataType: () => 'text /* ? */' })('odd'),
+    })
+
+    await typesAgree({ table }, await prepared({ table }))
+    expect(definitionOf(odd).columns.map(({ type }) => type)).toEqual([undefined])
   })
 
   it('the names that were chosen for keys are kept, which drizzle-kit drops', () => {
@@ -457,10 +497,10 @@ describe('a column that is added', () => {
       none: s.text('none').default(sql`(NULL)`),
       unique: s.text('unique').unique(),
       collated: custom('text collate nocase')('collated'),
-      virtual: s.integer('virtual').generatedAlwaysAs(sql`id + 1`, { mode: 'virtual' }).notNull(),
       parentId: s.integer('parent_id').references(() => parent.id, { onDelete: 'cascade' }),
       otherParent: s.integer('other_parent').default(sql`null`),
       checked: s.integer('checked').default(1),
+      virtual: s.integer('virtual').generatedAlwaysAs(sql`id + 1`, { mode: 'virtual' }).notNull(),
     },
     (t) => [
       s.check('own check', sql`${t.checked} > 0`),
@@ -478,7 +518,9 @@ describe('a column that is added', () => {
     const client = await made(oldGrown)
     const { columns, indexes } = definitionOf(grown)
 
-    for (const { add } of columns.slice(2)) await client.execute(add(undefined) ?? 'refused')
+    const additions = columns.slice(2).map(({ add }) => add(undefined))
+    expect(additions).not.toContain(undefined)
+    await made(inStages(additions.flatMap((statements) => statements ?? [])), client)
     for (const { create } of indexes) await client.execute(create(undefined))
 
     const db = drizzle({ client })
@@ -506,6 +548,23 @@ describe('a column that is added', () => {
         new Set((await of.execute(ask)).rows.map((row) => JSON.stringify(row)))
       expect(await ignoringOrder(client)).toEqual(await ignoringOrder(whole))
     }
+  })
+
+  it('comes before the generated one that reads it', async () => {
+    const read = s.sqliteTable('read', {
+      id: s.integer('id').primaryKey(),
+      doubled: s.integer('doubled').generatedAlwaysAs((): SQL => sql`${read.number} * 2`),
+      number: s.integer('number').default(4),
+    })
+    const client = await made(['create table read (id integer primary key)', 'insert into read values (1)'])
+
+    const additions = definitionOf(read)
+      .columns.slice(1)
+      .flatMap(({ add }) => add(undefined) ?? [])
+    await made(inStages(additions), client)
+
+    expect(additions.map(({ stage }) => stage)).toEqual(['generated column', 'column'])
+    expect(await drizzle({ client }).select().from(read)).toEqual([{ id: 1, doubled: 8, number: 4 }])
   })
 
   const shy = s.sqliteTable('shy', {
@@ -539,6 +598,20 @@ describe('a column that is added', () => {
     },
   )
 
+  it('is impossible where every row would have the same in a unique', () => {
+    const same = () => s.text().default('same')
+    const columns = { a: same().unique(), b: same(), c: same(), d: s.text().unique(), e: same(), f: same() }
+    const table = s.sqliteTable('table', columns, (t) => [
+      s.unique().on(t.b),
+      s.uniqueIndex('own').on(t.c),
+      s.uniqueIndex('partial').on(t.e).where(sql`a is null`),
+      s.unique().on(t.e, t.f),
+    ])
+
+    const refused = definitionOf(table).columns.filter(({ add }) => add(undefined) === undefined)
+    expect(refused.map(({ name }) => name)).toEqual(['a', 'b', 'c'])
+  })
+
   it('is impossible where a constraint over several columns would be missing', () => {
     const shared = s.sqliteTable(
       'shared',
@@ -562,6 +635,22 @@ describe('a column that is added', () => {
 })
 
 describe('an index', () => {
+  it('knows its columns, also those in its expressions', () => {
+    const table = s.sqliteTable('table', { a: s.text('a').unique(), b: s.text('b'), c: s.text('c') }, (t) => [
+      s.index('plain').on(t.b, t.a),
+      s
+        .index('expressions')
+        .on(sql`lower(${t.a})`)
+        .where(inArray(t.c, ['b'])),
+    ])
+
+    expect(definitionOf(table).indexes.map(({ name, columns }) => [name, columns])).toEqual([
+      ['table_a_unique', ['a']],
+      ['plain', ['b', 'a']],
+      ['expressions', ['a', 'c']],
+    ])
+  })
+
   it('is created on a table that lacks it', async () => {
     const whole = await prepared(wide)
     const client = await prepared(wide)

@@ -1,14 +1,9 @@
-/** A type as `format_type` writes it; one that PostgreSQL is not born with stays as it is, in lower case. */
-export function catalogueType(text: string): string {
-  // What is quoted has a name of its own, whatever it looks like.
-  if (text.includes('"')) return text
-
-  const [, name = '', modifier = '', zone = '', array = ''] = SHAPE.exec(plain(text)) ?? []
-  const written = NAMES.get(name)
-  if (written === undefined) return plain(text).replace(/(?:\[\d*\])+$/, '[]')
-
-  const type = written(modifier.replaceAll(' ', ''), zone)
-  return array === '' ? type : `${type}[]`
+/** A type as `format_type` writes it; undefined for text that says more than we understand. */
+export function catalogueType(text: string): string | undefined {
+  const [, type = text] = COLLATED.exec(text) ?? []
+  const [, element = '', bounds = ''] = ARRAY.exec(type) ?? []
+  const written = spokenType(element) ?? namedType(element)
+  return written === undefined || bounds === '' ? written : `${written}[]`
 }
 
 /** The name of a type that a user made, as `format_type` writes it while its schema is not on the search_path. */
@@ -16,14 +11,63 @@ export function catalogueName(schema: string | undefined, name: string): string 
   return schema === undefined ? quoteIfNeeded(name) : `${quoteIfNeeded(schema)}.${quoteIfNeeded(name)}`
 }
 
-function plain(text: string): string {
-  return text.trim().toLowerCase().replace(/\s+/g, ' ')
+/** A type, and the collation of its column. */
+const COLLATED = /^(.*\S)\s+collate\s+(?:[\w$.]|"(?:[^"]|"")*")+\s*$/is
+
+/** A type, and the bounds of its arrays. */
+const ARRAY = /^\s*(.*?)((?:\s*\[\s*\d*\s*\])+|\s+array(?:\s*\[\s*\d+\s*\])?)?\s*$/is
+
+/** One that the grammar has words for. */
+function spokenType(text: string): string | undefined {
+  const words = lower(text)
+    .replace(/\s+/g, ' ')
+    .replace(/ ?([(),]) ?/g, '$1')
+    .replace(/\)(?=\w)/, ') ')
+  const [, name = '', modifier = '', zone = ''] = SPOKEN.exec(words) ?? []
+  const [, fields] = INTERVAL.exec(name) ?? []
+  return fields === undefined ? SPOKEN_TYPES.get(name)?.(modifier, zone) : timed(name, '')(modifier, zone)
 }
 
-/** `name (modifier) with time zone [][]` */
-const SHAPE = /^([a-z0-9_ ]+?) ?(?:\(([^)]*)\))?( with(?:out)? time zone)? ?((?:\[\d*\])*)$/
+/** `name (modifier) with time zone` */
+const SPOKEN = /^([a-z ]+?)(?:\(([-\d,]*)\))?( with(?:out)? time zone)?$/
 
-type Write = (modifier: string, zone: string) => string
+const INTERVAL =
+  /^interval((?: (?:year|month|day|hour|minute|second))?(?: to (?:month|hour|minute|second))?)$/
+
+/** One that stands in the catalogue, perhaps in a schema. */
+function namedType(text: string): string | undefined {
+  const [, path = '', spaced = ''] = NAMED.exec(text) ?? []
+  const names = path.match(IDENTIFIERS)?.map(unquoted) ?? []
+  const [name = '', schema] = names.toReversed()
+  // What begins with _ is an array, unless a user called it so.
+  if (names.length === 0 || names.length > 2 || name.startsWith('_')) return undefined
+
+  const modifier = spaced.replaceAll(/\s/g, '')
+  const isNative = schema === undefined || schema === 'pg_catalog'
+  const native = isNative ? NATIVE_TYPES.get(name) : undefined
+  if (native !== undefined) return native(modifier, '')
+
+  const type = catalogueName(isNative ? undefined : schema, name)
+  if (modifier === '') return type
+  // How a modifier is written is for its type to say: that of PostGIS has capitals.
+  return VECTORS.has(name) ? `${type}(${modifier})` : undefined
+}
+
+const IDENTIFIER = String.raw`(?:[a-z_\u0080-\uffff][\w$\u0080-\uffff]*|"(?:[^"]|"")+")`
+const IDENTIFIERS = new RegExp(IDENTIFIER, 'gi')
+/** `schema.name (modifier)` */
+const NAMED = new RegExp(String.raw`^(${IDENTIFIER}(?:\s*\.\s*${IDENTIFIER})*)\s*(?:\(([^()]*)\))?$`, 'i')
+
+function unquoted(name: string): string {
+  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : lower(name)
+}
+
+/** As PostgreSQL does it, whatever the language. */
+function lower(text: string): string {
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+}
+
+type Write = (modifier: string, zone: string) => string | undefined
 
 const named =
   (name: string): Write =>
@@ -39,7 +83,8 @@ const counted =
 const timed =
   (name: string, usualZone: string): Write =>
   (modifier, zone) =>
-    named(name)(modifier, '') + (zone || usualZone)
+    // Nothing is more exact than a microsecond.
+    named(name)(modifier && String(Math.min(Number(modifier), 6)), '') + (zone || usualZone)
 
 const decimal: Write = (modifier) => {
   if (modifier === '') return 'numeric'
@@ -51,31 +96,50 @@ const float: Write = (modifier) => (modifier !== '' && Number(modifier) < 25 ? '
 const WITHOUT = ' without time zone'
 const WITH = ' with time zone'
 
-const NAMES = new Map<string, Write>([
-  ...names('smallint', 'smallint', 'int2', 'smallserial', 'serial2'),
-  ...names('integer', 'integer', 'int', 'int4', 'serial', 'serial4'),
-  ...names('bigint', 'bigint', 'int8', 'bigserial', 'serial8'),
-  ...names('real', 'real', 'float4'),
-  ...names('double precision', 'double precision', 'float8'),
-  ...names('boolean', 'boolean', 'bool'),
-  ...names('character varying', 'character varying', 'varchar'),
-  ...names('bit varying', 'bit varying', 'varbit'),
-  ['float', float],
-  ['numeric', decimal],
-  ['decimal', decimal],
-  ['dec', decimal],
-  ['character', counted('character')],
-  ['char', counted('character')],
-  ['bit', counted('bit')],
-  ['bpchar', (modifier) => (modifier === '' ? 'bpchar' : `character(${modifier})`)],
-  ['timestamp', timed('timestamp', WITHOUT)],
-  ['timestamptz', timed('timestamp', WITH)],
-  ['time', timed('time', WITHOUT)],
-  ['timetz', timed('time', WITH)],
+const SPOKEN_TYPES = new Map<string, Write>([
+  ...names(named('smallint'), 'smallint'),
+  ...names(named('integer'), 'integer', 'int'),
+  ...names(named('bigint'), 'bigint'),
+  ...names(named('real'), 'real'),
+  ...names(named('double precision'), 'double precision'),
+  ...names(named('boolean'), 'boolean'),
+  ...names(float, 'float'),
+  ...names(decimal, 'numeric', 'decimal', 'dec'),
+  ...names(counted('character'), 'character', 'char', 'nchar', 'national character', 'national char'),
+  ...names(named('character varying'), 'varchar', 'character varying', 'char varying', 'nchar varying'),
+  ...names(named('character varying'), 'national character varying', 'national char varying'),
+  ...names(counted('bit'), 'bit'),
+  ...names(named('bit varying'), 'bit varying'),
+  ...names(timed('timestamp', WITHOUT), 'timestamp'),
+  ...names(timed('time', WITHOUT), 'time'),
 ])
 
-function names(written: string, ...aliases: string[]): [string, Write][] {
-  return aliases.map((alias) => [alias, named(written)])
+/** Those of `pg_catalog` that `format_type` calls otherwise, and what only looks like a type. */
+const NATIVE_TYPES = new Map<string, Write>([
+  ...names(named('smallint'), 'int2', 'smallserial', 'serial2'),
+  ...names(named('integer'), 'int4', 'serial', 'serial4'),
+  ...names(named('bigint'), 'int8', 'bigserial', 'serial8'),
+  ...names(named('real'), 'float4'),
+  ...names(named('double precision'), 'float8'),
+  ...names(named('boolean'), 'bool'),
+  ...names(decimal, 'numeric'),
+  ...names(named('character varying'), 'varchar'),
+  ...names((modifier) => (modifier === '' ? 'bpchar' : `character(${modifier})`), 'bpchar'),
+  ...names((modifier) => (modifier === '' ? '"bit"' : `bit(${modifier})`), 'bit'),
+  ...names(named('bit varying'), 'varbit'),
+  ...names(timed('timestamp', WITHOUT), 'timestamp'),
+  ...names(timed('timestamp', WITH), 'timestamptz'),
+  ...names(timed('time', WITHOUT), 'time'),
+  ...names(timed('time', WITH), 'timetz'),
+  // A modifier of one that is not spoken is a set of bits.
+  ...names((modifier) => (modifier === '' ? 'interval' : undefined), 'interval'),
+])
+
+/** Of pgvector: each has a number of dimensions. */
+const VECTORS = new Set(['vector', 'halfvec', 'sparsevec'])
+
+function names(write: Write, ...aliases: string[]): [string, Write][] {
+  return aliases.map((alias) => [alias, write])
 }
 
 /** As `quote_identifier` does it. */

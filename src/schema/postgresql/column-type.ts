@@ -7,8 +7,8 @@ import { qualified } from './names.ts'
 export interface ColumnType {
   /** As a statement writes it. */
   readonly text: string
-  /** As `format_type` writes it. */
-  readonly catalogue: string
+  /** As `format_type` writes it; undefined if we cannot tell. */
+  readonly catalogue: string | undefined
   /** How deep its arrays are nested; 0 when it is none. */
   readonly dimensions: number
   /** The column that describes the elements: itself, when it is no array or when Drizzle 1.0 made it. */
@@ -52,6 +52,6 @@ function enumOf(column: PgColumn): PgEnum<[string, ...string[]]> | undefined {
 }
 
 /** The catalogue does not tell the dimensions of arrays apart. */
-function asArray(type: string): string {
-  return type.endsWith('[]') ? type : `${type}[]`
+function asArray(type: string | undefined): string | undefined {
+  return type === undefined || type.endsWith('[]') ? type : `${type}[]`
 }

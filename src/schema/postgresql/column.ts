@@ -1,8 +1,8 @@
 import { is, SQL } from 'drizzle-orm'
 import { columnName } from '../casing.ts'
 import type { ColumnDefinition } from '../definition.ts'
+import { addColumn } from './add-column.ts'
 import { columnType } from './column-type.ts'
-import { foreignKeys, uniques } from './constraint.ts'
 import { defaultText } from './default.ts'
 import { ddlText } from './literal.ts'
 import { qualified, quote, shortened } from './names.ts'
@@ -12,15 +12,12 @@ import type { TableModel } from './table.ts'
 export type Column = TableModel['config']['columns'][number]
 
 export function columnDefinition(model: TableModel, column: Column): ColumnDefinition {
-  const { name: table, schema } = model.config
   return {
     name: columnName(column, model.casing),
     type: columnType(column).catalogue,
     add(place) {
-      if (!isAddable(model, column)) return undefined
-      const home = schema ?? place
-      const text = [columnText(model, column, home), ...inlineConstraints(model, column)].join(' ')
-      return `ALTER TABLE ${qualified(home, table)} ADD COLUMN ${text}`
+      const home = model.config.schema ?? place
+      return addColumn(model, column, columnText(model, column, home), home)
     },
   }
 }
@@ -47,32 +44,23 @@ function generatedText({ config, casing }: TableModel, { name, generated }: Colu
   return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'virtual' ? 'VIRTUAL' : 'STORED'}`
 }
 
-function identityText({ config, casing }: TableModel, column: Column, place: string | undefined): string {
+function identityText(model: TableModel, column: Column, place: string | undefined): string {
   const { generatedIdentity: identity } = column
-  if (identity === undefined) return ''
+  const name = identityName(model, column)
+  if (identity === undefined || name === undefined) return ''
 
-  const { type, sequenceName, sequenceOptions: options = {} } = identity
-  const name = sequenceName ?? shortened(`${config.name}_${columnName(column, casing)}_seq`)
+  const { type, sequenceOptions: options = {} } = identity
   // drizzle-kit gives every descending one the range of a smallint.
   const isDescending = Number(options.increment ?? 1) < 0
   const least = isDescending && options.minValue === undefined ? { minValue: -32768 } : {}
   const parts = [`SEQUENCE NAME ${qualified(place, name)}`]
-  parts.push(...sequenceOptions(config.name, { ...options, ...least }))
+  parts.push(...sequenceOptions(model.config.name, { ...options, ...least }))
   return ` GENERATED ${type === 'always' ? 'ALWAYS' : 'BY DEFAULT'} AS IDENTITY (${parts.join(' ')})`
 }
 
-/** Whether the rows that are there can have it; a primary key is what a table is made with. */
-function isAddable({ config }: TableModel, column: Column): boolean {
-  const keys = config.primaryKeys.flatMap(({ columns }) => columns.map(({ name }) => name))
-  if (column.primary || keys.includes(column.name)) return false
-  if (!column.notNull || column.generated !== undefined || column.generatedIdentity !== undefined) return true
-  return (column.default ?? null) !== null || /^(?:small|big)?serial/i.test(column.getSQLType())
-}
-
-/** What a column that is added brings along: the uniques and foreign keys that are over it alone. */
-function inlineConstraints(model: TableModel, column: Column): string[] {
-  const own = columnName(column, model.casing)
-  return [...uniques(model), ...foreignKeys(model)]
-    .filter(({ columns }) => columns.length === 1 && columns[0] === own)
-    .map(({ inline }) => `CONSTRAINT ${inline}`)
+/** What the sequence of an identity is called. */
+export function identityName({ config, casing }: TableModel, column: Column): string | undefined {
+  const { generatedIdentity: identity } = column
+  if (identity === undefined) return undefined
+  return identity.sequenceName ?? shortened(`${config.name}_${columnName(column, casing)}_seq`)
 }

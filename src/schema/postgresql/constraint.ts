@@ -1,5 +1,7 @@
-import { getTableConfig } from 'drizzle-orm/pg-core'
+import { getTableName } from 'drizzle-orm'
+import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core'
 import { type Casing, columnName } from '../casing.ts'
+import { mentions } from '../expression.ts'
 import type { Column } from './column.ts'
 import { derivedNames } from './derived-names.ts'
 import { ddlText } from './literal.ts'
@@ -7,33 +9,34 @@ import { list, qualified, quote, shortened } from './names.ts'
 import type { TableModel } from './table.ts'
 
 export interface Constraint {
+  readonly name: string
   /** The names of the columns it is over. */
   readonly columns: readonly string[]
   /** What stands behind CONSTRAINT in a table. */
   readonly text: string
+  /** Whether two rows without a value are refused, too. */
+  readonly isStrict?: boolean
 }
 
-/** One that can also stand behind its only column. */
-export interface ColumnConstraint extends Constraint {
-  /** What stands behind CONSTRAINT there. */
+export interface UniqueConstraint extends Constraint {
+  /** What stands behind CONSTRAINT at its only column. */
   readonly inline: string
 }
 
 export function primaryKeys({ config, casing }: TableModel): Constraint[] {
   return config.primaryKeys.map((key) => {
     const columns = namesOf(key.columns, casing)
-    const keys = key.columns.map(({ name }) => name)
-    const isDerived = !isChosen(key, key.getName(), `${config.name}_${keys.join('_')}_pk`)
-    const name = recased(
-      isDerived ? derivedNames.primaryKey(config.name, ...keys) : key.getName(),
-      key.columns,
-      casing,
+    const parts = [ownerOf(key), ...key.columns.map(({ name }) => name)] as const
+    const isDerived = !isChosen(key, key.getName(), `${parts.join('_')}_pk`)
+    const name = constraintName(
+      recased(isDerived ? derivedNames.primaryKey(...parts) : key.getName(), key.columns, casing),
+      isDerived,
     )
-    return { columns, text: `${constraintName(name, isDerived)} PRIMARY KEY (${list(columns)})` }
+    return { name, columns, text: `${quote(name)} PRIMARY KEY (${list(columns)})` }
   })
 }
 
-export function uniques({ config, casing }: TableModel): ColumnConstraint[] {
+export function uniques({ config, casing }: TableModel): UniqueConstraint[] {
   const ofColumns = config.columns
     .filter(({ isUnique }) => isUnique)
     .map((column) => {
@@ -43,45 +46,59 @@ export function uniques({ config, casing }: TableModel): ColumnConstraint[] {
     })
   const ofTable = config.uniqueConstraints.map((unique) => {
     const { columns, nullsNotDistinct: isStrict } = unique
-    const derived = `${config.name}_${columns.map(({ name }) => name).join('_')}_unique`
+    const derived = `${ownerOf(unique)}_${columns.map(({ name }) => name).join('_')}_unique`
     const name = unique.getName() ?? derived
     return { columns, name, isDerived: !isChosen(unique, name, derived), isStrict }
   })
 
-  return [...ofColumns, ...ofTable].map(({ columns, name, isDerived, isStrict }) => {
-    const inline = `${constraintName(name, isDerived)} UNIQUE${isStrict ? ' NULLS NOT DISTINCT' : ''}`
+  return [...ofColumns, ...ofTable].map(({ columns, name: full, isDerived, isStrict }) => {
+    const name = constraintName(full, isDerived)
+    const inline = `${quote(name)} UNIQUE${isStrict ? ' NULLS NOT DISTINCT' : ''}`
     const names = namesOf(columns, casing)
-    return { columns: names, inline, text: `${inline} (${list(names)})` }
+    return { name, columns: names, isStrict, inline, text: `${inline} (${list(names)})` }
   })
+}
+
+/** What the indexes of primary keys and uniques are called: of two that say the same PostgreSQL makes the first. */
+export function namesOfIndexes(model: TableModel): string[] {
+  const names = new Map<string, string>()
+  for (const { name, columns, isStrict = false } of [...primaryKeys(model), ...uniques(model)]) {
+    const key = JSON.stringify([isStrict, columns])
+    names.set(key, names.get(key) ?? name)
+  }
+  return [...names.values()]
 }
 
 export function checks({ config, casing }: TableModel): Constraint[] {
   return config.checks.map(({ name, value }) => {
     const place = { owner: config.name, what: `its check "${name}"`, casing, isUnqualified: true }
-    return { columns: [], text: `${quote(name)} CHECK (${ddlText(value, place)})` }
+    const condition = ddlText(value, place)
+    const bare = withoutLiterals(condition)
+    const columns = namesOf(config.columns, casing).filter((column) => mentions(bare, column))
+    return { name, columns, text: `${quote(name)} CHECK (${condition})` }
   })
 }
 
-export function foreignKeys({ config, casing }: TableModel): ColumnConstraint[] {
+/** Columns may have the names of values; where quotes can be escaped it is not for us to find their ends. */
+function withoutLiterals(text: string): string {
+  return /[\\$]/.test(text) ? text : text.replace(/'(?:[^']|'')*'/g, "''")
+}
+
+export function foreignKeys({ config, casing }: TableModel): Constraint[] {
   return config.foreignKeys.map((key) => {
     const { name: chosen, columns, foreignColumns, foreignTable } = key.reference()
     const target = getTableConfig(foreignTable)
-    const parts = [config.name, ...columns.map(({ name }) => name)]
+    const parts = [ownerOf(key), ...columns.map(({ name }) => name)]
     const derived = derivedNames.foreignKey(...parts, target.name, ...foreignColumns.map(({ name }) => name))
-    const name = recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing)
-
-    const head = constraintName(name, chosen === undefined)
+    const full = recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing)
+    const name = constraintName(full, chosen === undefined)
     // Without a schema it is the table that the search_path leads to: a table may be there already, and elsewhere.
     let references = `REFERENCES ${qualified(target.schema, target.name)} (${list(namesOf(foreignColumns, casing))})`
     if (key.onDelete !== undefined) references += ` ON DELETE ${key.onDelete}`
     if (key.onUpdate !== undefined) references += ` ON UPDATE ${key.onUpdate}`
 
     const names = namesOf(columns, casing)
-    return {
-      columns: names,
-      inline: `${head} ${references}`,
-      text: `${head} FOREIGN KEY (${list(names)}) ${references}`,
-    }
+    return { name, columns: names, text: `${quote(name)} FOREIGN KEY (${list(names)}) ${references}` }
   })
 }
 
@@ -90,8 +107,13 @@ function isChosen(constraint: object, name: string, derived: string): boolean {
   return Reflect.get(constraint, 'isNameExplicit') === true || name !== derived
 }
 
+/** The table as it was declared, after which things are called also in an alias of it. */
+function ownerOf({ table }: { readonly table: PgTable }): string {
+  return getTableName(table)
+}
+
 function constraintName(name: string, isDerived: boolean): string {
-  return quote(isDerived ? shortened(name) : name)
+  return isDerived ? shortened(name) : name
 }
 
 function namesOf(

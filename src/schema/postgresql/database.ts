@@ -3,9 +3,18 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
 import type { Casing } from '../casing.ts'
-import type { DatabaseSchema, Findings, Gap, LockedSchema } from '../database-schema.ts'
-import { type Definition, statementsOf } from '../definition.ts'
+import type {
+  Changes,
+  DatabaseSchema,
+  Findings,
+  Gap,
+  LockedOptions,
+  LockedSchema,
+} from '../database-schema.ts'
+import { type Definition, inStages, remembering } from '../definition.ts'
+import { gapsOf } from '../gaps.ts'
 import { labelsOf, schemaError } from '../schema-error.ts'
+import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, placesQuery } from './catalogue.ts'
 import { postgresqlDefinitions } from './definitions.ts'
 import { quote } from './names.ts'
 
@@ -16,6 +25,12 @@ export interface PostgresqlHandle {
     run: (tx: { execute(query: SQL): PromiseLike<unknown> }) => Promise<Result>,
     config: { isolationLevel: 'read committed' },
   ): Promise<Result>
+}
+
+/** A database; an `Engine` also has `connect`. */
+export interface PostgresqlTarget {
+  readonly db: PostgresqlHandle
+  readonly connect?: unknown
 }
 
 /** Where something is missing, and in what state the schema is that it belongs in. */
@@ -29,6 +44,7 @@ type Executes = Pick<PostgresqlHandle, 'execute'>
 export class PostgresqlSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
   readonly #db: PostgresqlHandle
+  readonly #isOurs: boolean
   readonly #query: SQL
   /** The last look, and where things belong: what an error is explained with. */
   #found: Findings = { missing: [], gaps: [] }
@@ -36,10 +52,16 @@ export class PostgresqlSchema implements DatabaseSchema {
   #role = ''
   #database = ''
 
-  constructor(db: PostgresqlHandle, models: Readonly<Record<string, unknown>>, casing: Casing | undefined) {
-    this.definitions = postgresqlDefinitions(models, casing)
+  constructor(
+    { db, connect }: PostgresqlTarget,
+    models: Readonly<Record<string, unknown>>,
+    casing: Casing | undefined,
+  ) {
+    const { definitions, query } = read(models, casing)
+    this.definitions = definitions
     this.#db = db
-    this.#query = catalogueQuery(this.definitions)
+    this.#isOurs = connect !== undefined
+    this.#query = query
   }
 
   async look(): Promise<Findings> {
@@ -52,30 +74,42 @@ export class PostgresqlSchema implements DatabaseSchema {
     return rowsOf(await this.#db.execute(query))
   }
 
-  async locked<Result>(work: (schema: LockedSchema) => Promise<Result>): Promise<Result> {
-    const key = lockKey(this.definitions)
+  async locked<Result>(
+    work: (schema: LockedSchema) => Promise<Result>,
+    { lock, patient = false }: LockedOptions = {},
+  ): Promise<Result> {
+    const key = lockKey(lock === undefined ? this.definitions.map(({ label }) => label) : [lock])
+    // A function in FROM has run when the one in the select list is called: the lock knows its timeout.
+    const timeout = patient ? '' : ` from pg_catalog.set_config('lock_timeout', '5000', true)`
     // Under repeatable read, which may be the database's default, the second look would see the past.
     return await this.#db.transaction(
       async (tx) => {
-        // A function in FROM has run when the one in the select list is called: the lock knows its timeout.
-        const timeout = `pg_catalog.set_config('lock_timeout', '5000', true)`
-        await tx.execute(sql.raw(`select pg_catalog.pg_advisory_xact_lock(${key}) from ${timeout}`))
+        await tx.execute(sql.raw(`select pg_catalog.pg_advisory_xact_lock(${key})${timeout}`))
         return await work({
           look: () => this.#look(tx),
           rows: async (query) => rowsOf(await tx.execute(query)),
-          async run(statements) {
-            // One behind the other without waiting: a round trip for each may take longer than the work.
-            await Promise.all(statements.map((statement) => tx.execute(sql.raw(statement))))
-          },
+          run: (statements) => this.#run(tx, statements),
         })
       },
       { isolationLevel: 'read committed' },
     )
   }
 
-  statements(missing: readonly Definition[]): string[] {
-    const [absent] = this.#absentPlaces(missing)
-    if (absent === undefined) return this.#statements(missing)
+  async #run(tx: Executes, statements: readonly string[]): Promise<void> {
+    // Of several at once our connections wait for none before the next is sent; other drivers want them one by one.
+    if (this.#isOurs) await Promise.all(statements.map((statement) => tx.execute(sql.raw(statement))))
+    else for (const statement of statements) await tx.execute(sql.raw(statement))
+  }
+
+  statements(changes: Changes): string[] {
+    const [absent] = this.#absentPlaces(changes.missing)
+    if (absent === undefined) return this.#statements(changes)
+    if (absent.schema === '') {
+      throw this.#error(
+        'SCHEMA_MISSING_SCHEMA',
+        'the search_path leads nowhere, and their models name no schema',
+      )
+    }
     throw this.#error(
       'SCHEMA_MISSING_SCHEMA',
       `there is no schema "${absent.schema}", and schemas are yours to create`,
@@ -87,23 +121,25 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 
   isRace(error: unknown): boolean {
-    return causes(error).some((cause) => {
-      const code = textOf(cause, 'code') ?? ''
-      return RACES.has(code) || (code === '23505' && isOnCatalogue(cause))
-    })
+    return causes(error).some(isRace)
   }
 
   explain(error: unknown): SchemaError | undefined {
     const { missing, gaps } = this.#found
     if (missing.length + gaps.length === 0 || error instanceof SchemaError) return undefined
-    if (this.isRace(error)) {
-      return this.#error('SCHEMA_CONFLICT', 'others kept creating the same at the same time', error)
+    const race = causes(error).find(isRace)
+    if (race !== undefined) {
+      // Also the index of another table that has the name of ours: trying again does not help there.
+      const reason = `others have it or keep creating it: ${textOf(race, 'message')}`
+      return this.#error('SCHEMA_CONFLICT', reason, error)
     }
 
     for (const cause of causes(error)) {
       const state = textOf(cause, 'code') ?? ''
       const known = EXPLAINED.get(state)
-      if (known !== undefined) return this.#error(known.code, `${known.reason} (${state})`, error)
+      if (known !== undefined) {
+        return this.#error(known.code, `${known.reason}: ${textOf(cause, 'message')} (${state})`, error)
+      }
       if (REFUSED.test(state))
         return this.#error('SCHEMA_REFUSED', `${textOf(cause, 'message')} (${state})`, error)
     }
@@ -128,7 +164,8 @@ export class PostgresqlSchema implements DatabaseSchema {
       if (row === undefined) missing.push(definition)
       else {
         refuseUnserving(definition, row)
-        gaps.push(...gapsOf(definition, row))
+        const table = foundTable(row)
+        if (table !== undefined) gaps.push(...gapsOf(definition, table))
       }
     }
     this.#found = { missing, gaps }
@@ -142,7 +179,7 @@ export class PostgresqlSchema implements DatabaseSchema {
     for (const row of rowsOf(await this.#db.execute(placesQuery(wanted)))) {
       const isUsable = textOf(row, 'usable')
       const state = isUsable === undefined ? 'absent' : isUsable === 'true' ? 'usable' : 'shut'
-      places.set(textOf(row, 'wanted'), { schema: textOf(row, 'schema') ?? 'public', state })
+      places.set(textOf(row, 'wanted'), { schema: textOf(row, 'schema') ?? '', state })
       this.#role = textOf(row, 'role') ?? ''
       this.#database = textOf(row, 'database') ?? ''
     }
@@ -158,20 +195,24 @@ export class PostgresqlSchema implements DatabaseSchema {
       .filter(({ schema, state }) => state === 'absent' && !made.has(schema))
   }
 
-  #statements(missing: readonly Definition[]): string[] {
-    return statementsOf(missing, (definition) => this.#places.get(definition.schema)?.schema)
+  #statements({ missing, additions }: Changes): string[] {
+    const place = (definition: Definition) => this.#places.get(definition.schema)?.schema || undefined
+    return inStages([
+      ...missing.flatMap((definition) => definition.statements(place(definition))),
+      ...additions.flatMap(({ addition }) => addition ?? []),
+    ])
   }
 
   #error(code: SchemaErrorCode, reason: string, cause?: unknown): SchemaError {
     const { missing, gaps } = this.#found
-    const absent = new Set(this.#absentPlaces(missing).map(({ schema }) => quote(schema)))
+    const absent = new Set(this.#absentPlaces(missing).map(({ schema }) => schema))
+    absent.delete('')
 
     return schemaError(code, reason, {
       labels: labelsOf(this.#found),
       statements: [
-        ...[...absent].map((schema) => `CREATE SCHEMA ${schema}`),
-        ...this.#statements(missing),
-        ...gaps.flatMap(({ addition }) => addition ?? []),
+        ...[...absent].map((schema) => `CREATE SCHEMA ${quote(schema)}`),
+        ...this.#statements({ missing, additions: gaps }),
       ],
       grant: code === 'SCHEMA_PERMISSION' ? this.#grant() : undefined,
       cause,
@@ -181,6 +222,8 @@ export class PostgresqlSchema implements DatabaseSchema {
   /** What would let this role make the missing; to make roles is a property of a role, which no GRANT gives. */
   #grant(): string | undefined {
     const { missing } = this.#found
+    // Columns and indexes are for the owner of their table to add, and whose that is no GRANT changes.
+    if (missing.length === 0) return undefined
     const role = quote(this.#role)
     const places = missing
       .filter(({ kind }) => FAMILIES[kind].isInSchema)
@@ -196,33 +239,22 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 }
 
-/** What can be read like a table, by its `relkind`. */
-const READABLE = ['r', 'p', 'v', 'm', 'f']
+const read = remembering((models, casing) => {
+  const definitions = postgresqlDefinitions(models, casing)
+  return { definitions, query: catalogueQuery(definitions) }
+})
 
-interface Family {
-  /** Names are unique in a family: of the schema, the table or the server that they belong to. */
-  readonly name: string
-  readonly isInSchema: boolean
-  /** The kinds of the catalogue that serve. */
-  readonly serving: readonly string[]
+function isRace(error: unknown): boolean {
+  const code = textOf(error, 'code') ?? ''
+  if (code === 'XX000') return /concurrently (?:updated|deleted)/.test(textOf(error, 'message') ?? '')
+  return RACES.has(code) || (code === '23505' && isOnCatalogue(error))
 }
 
-const FAMILIES: Record<Definition['kind'], Family> = {
-  role: { name: 'role', isInSchema: false, serving: ['role'] },
-  schema: { name: 'schema', isInSchema: false, serving: ['schema'] },
-  enum: { name: 'type', isInSchema: true, serving: ['e'] },
-  sequence: { name: 'relation', isInSchema: true, serving: ['S'] },
-  table: { name: 'relation', isInSchema: true, serving: READABLE },
-  view: { name: 'relation', isInSchema: true, serving: READABLE },
-  'materialized view': { name: 'relation', isInSchema: true, serving: READABLE },
-  policy: { name: 'policy', isInSchema: true, serving: ['policy'] },
-}
-
-/** "Already there" in all its forms, deadlock, serialisation failure, "tuple concurrently updated", our own word. */
-const RACES = new Set(['42P07', '42P06', '42710', '40P01', '40001', 'XX000', 'CONTENTION'])
+/** "Already there" in all its forms, deadlock, serialisation failure, our own word. */
+const RACES = new Set(['42P07', '42P06', '42710', '42701', '40P01', '40001', 'CONTENTION'])
 
 const EXPLAINED = new Map<string, { readonly code: SchemaErrorCode; readonly reason: string }>([
-  ['42501', { code: 'SCHEMA_PERMISSION', reason: 'this role may not create there' }],
+  ['42501', { code: 'SCHEMA_PERMISSION', reason: 'this role may not do it' }],
   ['25006', { code: 'SCHEMA_READ_ONLY', reason: 'this connection may only read' }],
   ['3F000', { code: 'SCHEMA_MISSING_SCHEMA', reason: 'the schema is not there' }],
   ['55P03', { code: 'SCHEMA_LOCK_TIMEOUT', reason: 'another session kept a lock on them for more than 5 s' }],
@@ -257,144 +289,13 @@ function refuseUnserving({ kind, label }: Definition, row: object): void {
 }
 
 /** Advisory locks are one namespace a database: 63 bits of a hash keep ours out of everybody else's way. */
-function lockKey(definitions: readonly Definition[]): bigint {
-  const labels = definitions.map(({ label }) => label)
-  const hash = createHash('sha256').update(JSON.stringify(['drizzle-celery', 'prepareModels', ...labels]))
+function lockKey(names: readonly string[]): bigint {
+  const hash = createHash('sha256').update(JSON.stringify(['drizzle-celery', 'prepareModels', ...names]))
   return BigInt.asUintN(63, hash.digest().readBigUInt64BE())
-}
-
-/** Where a table falls short of its model, by the columns and indexes that the catalogue has of it. */
-function gapsOf({ label, columns, indexes }: Definition, row: object): Gap[] {
-  const place = textOf(row, 'schema')
-  const types = new Map(pairsIn(textOf(row, 'columns')))
-  const names = new Set(pairsIn(textOf(row, 'indexes')).map(([name]) => name))
-  const isTable = types.size > 0
-  const gaps: Gap[] = []
-  for (const { name: column, type: expected, add } of isTable ? columns : []) {
-    const found = types.get(column)
-    if (found === undefined) {
-      gaps.push({
-        difference: { kind: 'missing column', table: label, column, expected },
-        addition: add(place),
-      })
-    } else if (!isSameType(found, expected)) {
-      gaps.push({
-        difference: { kind: 'other type', table: label, column, expected, found },
-        addition: undefined,
-      })
-    }
-  }
-  const isIndexed = isTable || textOf(row, 'kind') === 'm'
-  for (const { name: index, create } of isIndexed ? indexes : []) {
-    if (!names.has(index)) {
-      gaps.push({ difference: { kind: 'missing index', table: label, index }, addition: create(place) })
-    }
-  }
-  return gaps
-}
-
-/** `format_type` leaves out the schema of a type while it is on the search_path. */
-function isSameType(found: string, expected: string): boolean {
-  return found === expected || found === expected.replace(/^(?:"(?:[^"]|"")+"|[^".(]+)\./, '')
-}
-
-function pairsIn(json: string | undefined): [string, string][] {
-  const pairs: unknown = json === undefined ? [] : JSON.parse(json)
-  return Array.isArray(pairs) ? pairs.map(([name, value]: unknown[]) => [String(name), String(value)]) : []
-}
-
-function keyOf({ kind, schema, table, name }: Definition): string {
-  return JSON.stringify([FAMILIES[kind].name, schema, table, name])
-}
-
-/** The key of a definition in `schema` that the row is an answer to. */
-function keyOfRow(row: object, schema: string | undefined): string {
-  return JSON.stringify([textOf(row, 'family'), schema, textOf(row, 'table'), textOf(row, 'name')])
 }
 
 /** postgres.js and our engines answer with the rows, PGlite and node-postgres with an object that has them. */
 function rowsOf(answer: unknown): object[] {
   const rows: unknown = Array.isArray(answer) ? answer : Reflect.get(Object(answer), 'rows')
   return Array.isArray(rows) ? rows : []
-}
-
-/**
- * Everything of a wanted name in a wanted schema or on the `search_path`, the nearest first, all of it text; of the
- * catalogues only those are read that the models have something in.
- *
- * A name without a schema means what an unqualified statement means by it, and SQLAlchemy's existence check: the
- * first on the whole `search_path`. Temporary tables come and go with a pooled connection, so they do not count.
- * pg_class can always be read, while `to_regclass` fails without USAGE on the schema.
- *
- * Both sides of every comparison have one type, so that no operator of another schema is the better match and runs
- * its owner's code (CVE-2018-1058).
- */
-function catalogueQuery(definitions: readonly Definition[]): SQL {
-  const schemas = arrayLiteral(definitions.flatMap(({ schema }) => schema ?? []))
-  const lookups = Object.entries(LOOKUPS).flatMap(([family, lookup]) => {
-    const wanted = definitions.filter(({ kind }) => FAMILIES[kind].name === family)
-    return wanted.length === 0
-      ? []
-      : lookup(sql`any (${arrayLiteral(wanted.map(({ name }) => name))}::text::name[])`)
-  })
-  return sql`select f.family, f.name::text as name, f."table"::text as "table", n.nspname::text as schema, f.kind,
-  f.columns, f.indexes,
-  pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)::text as place,
-  coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), true)::text as usable, current_user::text as role
-from (${sql.join(lookups, sql` union all `)}) f (family, name, "table", kind, namespace, columns, indexes)
-left join pg_catalog.pg_namespace n on n.oid = f.namespace
-where f.namespace is null or n.nspname = any (pg_catalog.current_schemas(false) || ${schemas}::text::name[])
-order by pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)`
-}
-
-const LOOKUPS: Record<string, (names: SQL) => SQL> = {
-  relation: (names) => sql`select 'relation', c.relname, null::name, c.relkind::text, c.relnamespace,
-  case when c.relkind in ('r', 'p') then (
-    select pg_catalog.json_agg(
-      pg_catalog.json_build_array(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)))::text
-    from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) end,
-  case when c.relhasindex then (
-    select pg_catalog.json_agg(pg_catalog.json_build_array(i.relname, ''))::text
-    from pg_catalog.pg_index x join pg_catalog.pg_class i on i.oid = x.indexrelid where x.indrelid = c.oid) end
-from pg_catalog.pg_class c where c.relname = ${names} and c.relpersistence <> 't'`,
-  // An array type steps aside when its name is wanted for something else.
-  type: (names) => sql`select 'type', t.typname, null::name, t.typtype::text, t.typnamespace, null, null
-from pg_catalog.pg_type t where t.typname = ${names} and t.typcategory <> 'A'`,
-  schema: (names) => sql`select 'schema', s.nspname, null::name, 'schema', null::oid, null, null
-from pg_catalog.pg_namespace s where s.nspname = ${names}`,
-  role: (names) => sql`select 'role', r.rolname, null::name, 'role', null::oid, null, null
-from pg_catalog.pg_roles r where r.rolname = ${names}`,
-  policy: (names) => sql`select 'policy', p.polname, c.relname, 'policy', c.relnamespace, null, null
-from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid where p.polname = ${names}`,
-}
-
-/**
- * One row a wanted schema, null being none in particular: then things are created in the first schema of the
- * `search_path`. When the path leads nowhere the answer is what it should have led to, preferably a schema that exists
- * and that this role may only not use.
- */
-function placesQuery(wanted: readonly (string | undefined)[]): SQL {
-  const rows = JSON.stringify(wanted.map((schema) => ({ schema: schema ?? null })))
-  return sql`select w.schema as wanted, h.schema as schema, current_user::text as role,
-  pg_catalog.current_database()::text as database,
-  pg_catalog.has_schema_privilege(n.oid, 'USAGE')::text as usable
-from pg_catalog.json_to_recordset(${rows}::text::json) as w(schema text)
-cross join lateral (select coalesce(w.schema, pg_catalog.current_schema()::text, (
-  select p.name
-  from (
-    select i, pg_catalog.replace(pg_catalog.btrim(part, ' "'), '$user', current_user::text) as name
-    from pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.current_setting('search_path'), ','))
-      with ordinality as t(part, i)
-  ) p
-  left join pg_catalog.pg_namespace e on e.nspname = p.name::name
-  where p.name <> ''
-  order by e.oid is null, p.i
-  limit 1
-), 'public') as schema) h
-left join pg_catalog.pg_namespace n on n.nspname = h.schema::name`
-}
-
-/** The text form of an array of names. */
-function arrayLiteral(names: readonly string[]): string {
-  return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`
 }

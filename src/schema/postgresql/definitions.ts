@@ -13,7 +13,7 @@ import {
 import type { Casing } from '../casing.ts'
 import { type Definition, definitionsOf, unsupported } from '../definition.ts'
 import { enumDefinition } from './enum.ts'
-import { linkedTable, linkedTables, policyDefinition } from './policy.ts'
+import { linkedTable, policiesLinkedTo, policyDefinition } from './policy.ts'
 import { roleDefinition } from './role.ts'
 import { schemaDefinition } from './schema.ts'
 import { sequenceDefinition } from './sequence.ts'
@@ -22,9 +22,8 @@ import { inOrderOfUse, viewDefinition } from './view.ts'
 
 /** What the models ask of a PostgreSQL database; `casing` is the one given to Drizzle 0.45. */
 export function postgresqlDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {
-  const secured = linkedTables(models)
   const definitions = definitionsOf(models, (value, name) => {
-    if (is(value, PgTable)) return tableDefinition(value, casing, secured.has(value))
+    if (is(value, PgTable)) return tableDefinition(value, policiesLinkedTo(value, models), casing)
     if (is(value, PgView) || is(value, PgMaterializedView)) return viewDefinition(value, casing) ?? 'existing'
     if (isPgSequence(value)) return sequenceDefinition(value, name)
     if (isPgEnum(value)) return enumDefinition(value)
@@ -36,18 +35,21 @@ export function postgresqlDefinitions(models: Record<string, unknown>, casing?: 
   return inOrderOfUse(definitions)
 }
 
-/** One that is exported for a table's own list to hold comes with that table. */
+/** One of a table among the models comes with that table. */
 function exportedPolicy(
   policy: PgPolicy,
   models: Record<string, unknown>,
   casing: Casing | undefined,
 ): Definition | 'existing' {
-  const table = linkedTable(policy)
-  if (table !== undefined) return policyDefinition(policy, table, casing)
-
-  const isOfTable = Object.values(models).some(
-    (model) => is(model, PgTable) && getTableConfig(model).policies.includes(policy),
-  )
-  if (!isOfTable) throw unsupported(policy.name, 'it is a policy of no table')
-  return 'existing'
+  const linked = linkedTable(policy)
+  const isOfTable = Object.values(models)
+    .filter((model) => is(model, PgTable))
+    .some((table) =>
+      linked === undefined
+        ? getTableConfig(table).policies.includes(policy)
+        : policiesLinkedTo(table, models).includes(policy),
+    )
+  if (isOfTable) return 'existing'
+  if (linked === undefined) throw unsupported(policy.name, 'it is a policy of no table')
+  return policyDefinition(policy, linked, casing)
 }

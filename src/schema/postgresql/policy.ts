@@ -1,14 +1,14 @@
-import { is } from 'drizzle-orm'
+import { getTableUniqueName, is } from 'drizzle-orm'
 import { getTableConfig, PgPolicy, type PgPolicyToOption, PgRole, PgTable } from 'drizzle-orm/pg-core'
 import type { Casing } from '../casing.ts'
 import type { Definition } from '../definition.ts'
 import { ddlText } from './literal.ts'
 import { label, qualified, quote } from './names.ts'
 
-/** A policy that was linked to its table, which need not be one of the models. */
+/** A policy that was linked to a table which is none of the models: one of Supabase's, for instance. */
 export function policyDefinition(policy: PgPolicy, table: PgTable, casing: Casing | undefined): Definition {
   const { name: on, schema } = getTableConfig(table)
-  // Without a schema its table is wherever the search_path finds it, just now created or not.
+  // Without a schema its table is wherever the search_path finds it.
   const text = policyText(policy, schema, on, casing)
   return {
     kind: 'policy',
@@ -22,17 +22,18 @@ export function policyDefinition(policy: PgPolicy, table: PgTable, casing: Casin
   }
 }
 
-/** The table that a policy was linked to: no part of Drizzle's types. */
+/** The table that a policy was linked to, which is no part of Drizzle's types. */
 export function linkedTable(policy: PgPolicy): PgTable | undefined {
   const table: unknown = Reflect.get(policy, '_linkedTable')
   return is(table, PgTable) ? table : undefined
 }
 
-/** The tables that policies among the models are linked to: row-level security goes with them. */
-export function linkedTables(models: Record<string, unknown>): Set<PgTable> {
-  return new Set(
-    Object.values(models).flatMap((model) => (is(model, PgPolicy) ? (linkedTable(model) ?? []) : [])),
-  )
+/** The policies among the models that were linked to a table, by whichever description of it. */
+export function policiesLinkedTo(table: PgTable, models: Record<string, unknown>): PgPolicy[] {
+  return Object.values(models).filter((model): model is PgPolicy => {
+    const linked = is(model, PgPolicy) ? linkedTable(model) : undefined
+    return linked !== undefined && getTableUniqueName(linked) === getTableUniqueName(table)
+  })
 }
 
 export function policyText(

@@ -1,7 +1,8 @@
 import { is, SQL } from 'drizzle-orm'
 import { type Index, IndexedColumn } from 'drizzle-orm/pg-core'
-import { columnName } from '../casing.ts'
+import { type ColumnKey, columnName } from '../casing.ts'
 import { type IndexDefinition, unsupported } from '../definition.ts'
+import { columnsIn } from '../expression.ts'
 import { ddlText } from './literal.ts'
 import { qualified, quote, shortened } from './names.ts'
 import { storageParameters } from './storage-parameters.ts'
@@ -25,10 +26,17 @@ export function indexDefinition(model: TableModel, { config }: Index): IndexDefi
   if (where !== undefined) tail += ` WHERE ${ddlText(where, { ...place, what: `its index "${name}"` })}`
 
   const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ${on}`
-  return { name, create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}` }
+  const used = [...config.columns.flatMap(keysOf), ...columnsIn(where)]
+  const names = new Set(used.map((column) => columnName(column, model.casing)))
+  return { name, columns: [...names], create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}` }
 }
 
 type IndexColumn = Index['config']['columns'][number]
+
+function keysOf(column: IndexColumn): ColumnKey[] {
+  if (!is(column, IndexedColumn) || column.name === undefined) return columnsIn(column)
+  return [{ name: column.name, keyAsName: column.keyAsName ?? false }]
+}
 
 /** drizzle-kit's. */
 function defaultName({ config, casing }: TableModel, columns: readonly IndexColumn[]): string {

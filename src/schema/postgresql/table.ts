@@ -1,8 +1,8 @@
-import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core'
+import { getTableConfig, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
 import type { Casing } from '../casing.ts'
 import type { Definition, SchemaStatement } from '../definition.ts'
-import { columnDefinition, columnText } from './column.ts'
-import { checks, foreignKeys, primaryKeys, uniques } from './constraint.ts'
+import { columnDefinition, columnText, identityName } from './column.ts'
+import { checks, foreignKeys, namesOfIndexes, primaryKeys, uniques } from './constraint.ts'
 import { label, qualified } from './names.ts'
 import { policyText } from './policy.ts'
 import { indexDefinition } from './table-index.ts'
@@ -12,16 +12,21 @@ export interface TableModel {
   readonly casing: Casing | undefined
 }
 
-/** A table; `isLinked` when a policy outside of it is linked to it. */
-export function tableDefinition(table: PgTable, casing: Casing | undefined, isLinked: boolean): Definition {
+/** A table with all that is its own, also the policies that were `linked` to it. */
+export function tableDefinition(
+  table: PgTable,
+  linked: readonly PgPolicy[],
+  casing: Casing | undefined,
+): Definition {
   const model: TableModel = { config: getTableConfig(table), casing }
-  const { name, schema, columns, policies, enableRLS } = model.config
+  const { name, schema, columns, enableRLS } = model.config
+  const policies = [...new Set([...model.config.policies, ...linked])]
   const constraints = [...primaryKeys(model), ...uniques(model), ...checks(model)].map(
     ({ text }) => `CONSTRAINT ${text}`,
   )
   const references = foreignKeys(model)
   const indexes = model.config.indexes.map((index) => indexDefinition(model, index))
-  const isSecured = enableRLS || policies.length > 0 || isLinked
+  const isSecured = enableRLS || policies.length > 0
 
   const definition: Definition = {
     kind: 'table',
@@ -30,6 +35,11 @@ export function tableDefinition(table: PgTable, casing: Casing | undefined, isLi
     label: label(schema, name),
     columns: columns.map((column) => columnDefinition(model, column)),
     indexes,
+    relations: [
+      ...namesOfIndexes(model),
+      ...indexes.map((index) => index.name),
+      ...columns.flatMap((column) => identityName(model, column) ?? []),
+    ],
     statements(place) {
       const home = schema ?? place
       const target = qualified(home, name)

@@ -1,20 +1,22 @@
 import type { Check, SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { columnName } from '../casing.ts'
+import type { SchemaStatement } from '../definition.ts'
+import { mentions } from '../expression.ts'
 import { checkText, checkValue, foreignKeysOf, named, referencesText } from './constraints.ts'
 import { hasConstraints } from './declared-type.ts'
 import { defaultText, isConstant, isNull } from './default.ts'
 import type { TableModel } from './table-model.ts'
-import { mentions, quote } from './text.ts'
+import { quote } from './text.ts'
 
 /**
- * The statement that adds a column to a table with rows, together with the foreign keys and checks that are its own;
+ * What adds a column to a table with rows, together with the foreign keys and checks that are its own;
  * undefined when SQLite refuses that, or when a constraint over several columns would be missing afterwards.
  */
-export function addColumnText(
+export function addColumn(
   table: TableModel,
   column: SQLiteColumn,
   columnText: string,
-): string | undefined {
+): readonly SchemaStatement[] | undefined {
   const isKey = column.primary || table.primaryKeys.some(({ columns }) => columns.includes(column))
   const isStored = column.generated?.mode === 'stored'
   if (isKey || isStored || hasConstraints(column.getSQLType())) return undefined
@@ -24,12 +26,27 @@ export function addColumnText(
   const isEmpty = value === undefined || isNull(value)
   if (isEmpty && column.notNull && column.generated === undefined) return undefined
 
+  // One value in every row.
+  if (!isEmpty && isUnique(table, column)) return undefined
+
   const references = referencesOf(table, column)
   const checks = checksOf(table, column)
   if (references === undefined || checks === undefined) return undefined
   // SQLite refuses it while it enforces foreign keys, for the rows may refer to nothing.
   if (references.length > 0 && !isEmpty) return undefined
-  return [`ALTER TABLE ${quote(table.name)} ADD COLUMN ${columnText}`, ...references, ...checks].join(' ')
+  const text = [`ALTER TABLE ${quote(table.name)} ADD COLUMN ${columnText}`, ...references, ...checks].join(
+    ' ',
+  )
+  return [{ stage: column.generated === undefined ? 'column' : 'generated column', text }]
+}
+
+/** Whether no two rows may have the same in this column. */
+function isUnique(table: TableModel, column: SQLiteColumn): boolean {
+  const uniques = [
+    ...table.uniqueConstraints.map(({ columns }) => columns),
+    ...table.indexes.flatMap(({ config }) => (config.unique && !config.where ? [config.columns] : [])),
+  ]
+  return column.isUnique || uniques.some((columns) => columns.length === 1 && columns[0] === column)
 }
 
 /** The foreign keys of this column alone; undefined if it shares one. */

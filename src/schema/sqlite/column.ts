@@ -2,7 +2,7 @@ import { is, SQL } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { columnName } from '../casing.ts'
 import type { ColumnDefinition } from '../definition.ts'
-import { addColumnText } from './add-column.ts'
+import { addColumn } from './add-column.ts'
 import { named } from './constraints.ts'
 import { declaredType } from './declared-type.ts'
 import { defaultText } from './default.ts'
@@ -14,7 +14,7 @@ export function columnDefinition(table: TableModel, column: SQLiteColumn): Colum
   return {
     name: columnName(column, table.casing),
     type: declaredType(column.getSQLType()),
-    add: () => addColumnText(table, column, text),
+    add: () => addColumn(table, column, text),
   }
 }
 

@@ -45,7 +45,7 @@ export function checkValue(
   return sqlText(value, { owner: table, what: `its check "${name}"`, casing, columns })
 }
 
-/** Only a name that somebody chose: those that Drizzle makes up drizzle-kit leaves out. */
+/** Only a name that somebody chose. No catalogue of SQLite shows it, and drizzle-kit 0.31 writes none at all. */
 export function named(name: string | undefined): string {
   return name === undefined ? '' : `CONSTRAINT ${quote(name)} `
 }

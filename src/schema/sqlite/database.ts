@@ -1,26 +1,23 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { ContentionError, SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import { isSeveral } from '../../statement.ts'
 import type { Casing } from '../casing.ts'
-import type { DatabaseSchema, Findings, Gap, LockedOptions, LockedSchema } from '../database-schema.ts'
-import { type Definition, statementsOf } from '../definition.ts'
+import type {
+  Changes,
+  DatabaseSchema,
+  Findings,
+  Gap,
+  LockedOptions,
+  LockedSchema,
+} from '../database-schema.ts'
+import { type Definition, inStages, remembering } from '../definition.ts'
+import { gapsOf } from '../gaps.ts'
 import { labelsOf, schemaError } from '../schema-error.ts'
+import { catalogueQuery, foundTable } from './catalogue.ts'
 import { sqliteDefinitions } from './definitions.ts'
-
-/** What we use of a Drizzle handle for SQLite, whichever its driver. */
-export interface SqliteHandle {
-  all(query: SQL): PromiseLike<unknown[]>
-  run(query: SQL): PromiseLike<unknown>
-  transaction<Result>(run: (tx: Asks) => Promise<Result>, config: { behavior: 'immediate' }): Promise<Result>
-}
-
-type Asks = Pick<SqliteHandle, 'all' | 'run'>
-
-/** A database, and one connection of it for what only one connection can do: an `Engine` is such a target. */
-export interface SqliteTarget {
-  readonly db: SqliteHandle
-  connect?(): Promise<AsyncDisposable & { readonly db: SqliteHandle }>
-}
+import { keepingReferences, onConnectionWithoutForeignKeys } from './foreign-keys.ts'
+import { type Asks, rowsOf, type SqliteHandle, type SqliteTarget } from './target.ts'
 
 export class SqliteSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
@@ -30,9 +27,10 @@ export class SqliteSchema implements DatabaseSchema {
   #found: Findings = { missing: [], gaps: [] }
 
   constructor(target: SqliteTarget, models: Readonly<Record<string, unknown>>, casing: Casing | undefined) {
-    this.definitions = sqliteDefinitions(models, casing)
+    const { definitions, query } = read(models, casing)
+    this.definitions = definitions
     this.#target = target
-    this.#query = catalogueQuery(this.definitions)
+    this.#query = query
   }
 
   look(): Promise<Findings> {
@@ -47,13 +45,17 @@ export class SqliteSchema implements DatabaseSchema {
     work: (schema: LockedSchema) => Promise<Result>,
     { withoutForeignKeys = false }: LockedOptions = {},
   ): Promise<Result> {
-    return withoutForeignKeys
-      ? this.#withoutForeignKeys((db) => this.#transaction(db, (schema) => keepingReferences(schema, work)))
-      : this.#transaction(this.#target.db, work)
+    if (!withoutForeignKeys) return this.#transaction(this.#target.db, work)
+    return onConnectionWithoutForeignKeys(this.#target, (db) =>
+      this.#transaction(db, (schema) => keepingReferences(schema, work)),
+    )
   }
 
-  statements(missing: readonly Definition[]): string[] {
-    return statementsOf(missing, () => undefined)
+  statements({ missing, additions }: Changes): string[] {
+    return inStages([
+      ...missing.flatMap((definition) => definition.statements(undefined)),
+      ...additions.flatMap(({ addition }) => addition ?? []),
+    ])
   }
 
   isMissingTable(error: unknown): boolean {
@@ -68,28 +70,14 @@ export class SqliteSchema implements DatabaseSchema {
           look: () => this.#look(tx),
           rows: (query) => rowsOf(tx, query),
           async run(statements) {
-            for (const statement of statements) await tx.run(sql.raw(statement))
+            for (const statement of statements) {
+              refuseSeveral(statement)
+              await tx.run(sql.raw(statement))
+            }
           },
         }),
       { behavior: 'immediate' },
     )
-  }
-
-  /** Rebuilding a table begins by emptying it, which takes along the rows that refer to it, or is refused. */
-  async #withoutForeignKeys<Result>(work: (db: SqliteHandle) => Promise<Result>): Promise<Result> {
-    const connect = this.#target.connect?.bind(this.#target)
-    if (connect === undefined) throw foreignKeysStay('this handle has no connect()')
-    await using connection = await connect()
-    const { db } = connection
-    const before = await foreignKeys(db)
-    await db.run(sql`pragma foreign_keys = off`)
-    if ((await foreignKeys(db)) !== '0')
-      throw foreignKeysStay('this database does not let them be turned off')
-    try {
-      return await work(db)
-    } finally {
-      await db.run(sql.raw(`pragma foreign_keys = ${before}`))
-    }
   }
 
   isRace(error: unknown): boolean {
@@ -105,9 +93,10 @@ export class SqliteSchema implements DatabaseSchema {
     for (const cause of causes(error)) {
       const known = KNOWN.find(({ matches }) => matches(cause))
       if (known === undefined) continue
-      return schemaError(known.code, known.reason ?? textOf(cause, 'message') ?? 'a statement failed', {
+      const words = [known.reason, textOf(cause, 'message')].filter((text) => text !== undefined)
+      return schemaError(known.code, words.join(': '), {
         labels: labelsOf(this.#found),
-        statements: [...this.statements(missing), ...gaps.flatMap(({ addition }) => addition ?? [])],
+        statements: this.statements({ missing, additions: gaps }),
         cause: error,
       })
     }
@@ -125,45 +114,27 @@ export class SqliteSchema implements DatabaseSchema {
       const kind = textOf(row, 'kind')
       if (row === undefined || kind === undefined) missing.push(definition)
       else if (!SERVES[definition.kind]?.includes(kind)) throw nameTaken(definition, kind)
-      else if (kind === 'table') gaps.push(...gapsOf(definition, row))
+      else {
+        const table = foundTable(row)
+        if (table !== undefined) gaps.push(...gapsOf(definition, table))
+      }
     }
     this.#found = { missing, gaps }
     return this.#found
   }
 }
 
-async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
-  const rows = await db.all(query)
-  return rows.filter((row) => typeof row === 'object' && row !== null)
-}
+const read = remembering((models, casing) => {
+  const definitions = sqliteDefinitions(models, casing)
+  return { definitions, query: catalogueQuery(definitions) }
+})
 
-async function foreignKeys(db: Asks): Promise<string> {
-  const [row] = await rowsOf(db, sql`select cast(foreign_keys as text) as "state" from pragma_foreign_keys`)
-  return textOf(row, 'state') ?? ''
-}
-
-/** Refuses to leave more rows that refer to nothing than there were. */
-async function keepingReferences<Result>(
-  schema: LockedSchema,
-  work: (schema: LockedSchema) => Promise<Result>,
-): Promise<Result> {
-  const query = sql`select "table" from pragma_foreign_key_check`
-  const before = (await schema.rows(query)).length
-  const result = await work(schema)
-  const broken = await schema.rows(query)
-  if (broken.length <= before) return result
-  const tables = new Set(broken.map((row) => textOf(row, 'table')))
+/** Drivers run the first of several statements and forget the rest. */
+function refuseSeveral(statement: string): void {
+  if (!isSeveral(statement)) return
   throw new SchemaError(
     'SCHEMA_MIGRATIONS',
-    `Cannot run the migrations: rows of ${[...tables].join(', ')} would refer to rows that are gone. Nothing was changed.`,
-  )
-}
-
-function foreignKeysStay(reason: string): SchemaError {
-  return new SchemaError(
-    'SCHEMA_MIGRATIONS',
-    `Cannot run migrations that rebuild tables: they want foreign keys turned off, and ${reason}. ` +
-      'Use drizzle-kit migrate for this database.',
+    'Cannot run several statements as one on SQLite: divide them by "--> statement-breakpoint", as drizzle-kit does.',
   )
 }
 
@@ -175,7 +146,7 @@ const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
 
 interface Known {
   readonly code: SchemaErrorCode
-  /** The database's own words, if absent. */
+  /** What the database's own words are put behind, if anything. */
   readonly reason?: string
   matches(error: unknown): boolean
 }
@@ -184,7 +155,7 @@ const KNOWN: readonly Known[] = [
   { code: 'SCHEMA_LOCK_TIMEOUT', reason: 'others kept the database locked', matches: isContention },
   {
     code: 'SCHEMA_CONFLICT',
-    reason: 'others kept creating the same at the same time',
+    reason: 'others have it or keep creating it',
     matches: isAlreadyThere,
   },
   {
@@ -223,62 +194,4 @@ function nameTaken({ kind, label }: Definition, other: string): SchemaError {
     'SCHEMA_NAME_TAKEN',
     `Cannot create the ${kind} ${label}: ${article} ${other} there has that name`,
   )
-}
-
-/** Where a table falls short of its model. SQLite takes names and types without regard to case. */
-function gapsOf({ label, columns, indexes }: Definition, row: object): Gap[] {
-  const types = new Map(listIn(textOf(row, 'columns')).map(([name, type]) => [lower(name), String(type)]))
-  const names = new Set<string>()
-  const uniques = new Set<string>()
-  for (const [name, uniqueOn] of listIn(textOf(row, 'indexes'))) {
-    names.add(lower(name))
-    if (uniqueOn !== null) uniques.add(lower(uniqueOn))
-  }
-
-  const gaps: Gap[] = []
-  for (const { name: column, type: expected, add } of columns) {
-    const found = types.get(lower(column))
-    if (found === undefined) {
-      gaps.push({
-        difference: { kind: 'missing column', table: label, column, expected },
-        addition: add(undefined),
-      })
-    } else if (found.toUpperCase() !== expected) {
-      gaps.push({
-        difference: { kind: 'other type', table: label, column, expected, found },
-        addition: undefined,
-      })
-    }
-  }
-  for (const { name: index, uniqueOn, create } of indexes) {
-    // A UNIQUE in the text of a table has an index without a name of its own, which serves as well.
-    const serves =
-      names.has(lower(index)) || (uniqueOn !== undefined && uniques.has(lower(JSON.stringify(uniqueOn))))
-    if (!serves)
-      gaps.push({ difference: { kind: 'missing index', table: label, index }, addition: create(undefined) })
-  }
-  return gaps
-}
-
-function lower(name: unknown): string {
-  return String(name).toLowerCase()
-}
-
-function listIn(json: string | undefined): unknown[][] {
-  const list: unknown = json === undefined ? [] : JSON.parse(json)
-  return Array.isArray(list) ? list : []
-}
-
-/** SQLite compares names without regard to case. */
-function catalogueQuery(definitions: readonly Definition[]): SQL {
-  const names = JSON.stringify(definitions.map(({ name }) => name))
-  return sql`select cast(w.key as text) as "at", m.type as "kind",
-  case m.type when 'table' then (
-    select json_group_array(json_array(c.name, c.type)) from pragma_table_xinfo(m.name) c) end as "columns",
-  case m.type when 'table' then (
-    select json_group_array(json_array(i.name, case when i."unique" and not i.partial then (
-      select json_group_array(k.name) from pragma_index_info(i.name) k) end))
-    from pragma_index_list(m.name) i) end as "indexes"
-from json_each(${names}) w
-join sqlite_master m on m.name = w.value collate nocase and m.type in ('table', 'view', 'index')`
 }

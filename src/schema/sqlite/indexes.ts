@@ -3,6 +3,7 @@ import type { Index, SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { SchemaError } from '../../errors.ts'
 import { columnName } from '../casing.ts'
 import type { IndexDefinition } from '../definition.ts'
+import { columnsIn } from '../expression.ts'
 import { columnList, type TableModel } from './table-model.ts'
 import { quote, sqlText } from './text.ts'
 
@@ -24,6 +25,7 @@ export function indexesOf(table: TableModel): IndexDefinition[] {
 interface NamedText {
   readonly name: string
   readonly text: string
+  readonly columns: readonly string[]
   readonly uniqueOn?: readonly string[]
 }
 
@@ -43,11 +45,16 @@ function uniques(table: TableModel): NamedText[] {
 
 function uniqueText(table: TableModel, name: string, columns: readonly SQLiteColumn[]): NamedText {
   const text = indexText(table, name, columnList(columns, table.casing), true)
-  return { name, text, uniqueOn: columns.map((column) => columnName(column, table.casing)) }
+  const names = columns.map((column) => columnName(column, table.casing))
+  return { name, text, columns: names, uniqueOn: names }
 }
 
 function ownIndexes(table: TableModel): NamedText[] {
-  return table.indexes.map(({ config }) => ({ name: config.name, text: ownIndexText(table, config) }))
+  return table.indexes.map(({ config }) => ({
+    name: config.name,
+    text: ownIndexText(table, config),
+    columns: columnsIn([config.columns, config.where]).map((column) => columnName(column, table.casing)),
+  }))
 }
 
 function ownIndexText(table: TableModel, { name, columns, unique, where }: Index['config']): string {

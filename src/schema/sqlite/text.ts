@@ -55,10 +55,3 @@ export function literal(value: unknown): string | undefined {
       return undefined
   }
 }
-
-/** Whether SQL text speaks of a name, in quotes or not; SQLite takes names without regard to case. */
-export function mentions(text: string, name: string): boolean {
-  const pattern = name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
-  const word = String.raw`[\w$\u0080-\uffff]`
-  return new RegExp(`(?<!${word})${pattern}(?!${word})`, 'i').test(text.replaceAll('""', '"'))
-}

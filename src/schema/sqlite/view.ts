@@ -1,8 +1,9 @@
 import type { getViewConfig } from 'drizzle-orm/sqlite-core'
 import type { Casing } from '../casing.ts'
 import type { Definition } from '../definition.ts'
+import { mentions } from '../expression.ts'
 import { viewQuery } from '../view-query.ts'
-import { mentions, quote, sqlText } from './text.ts'
+import { quote, sqlText } from './text.ts'
 
 type ViewModel = Pick<ReturnType<typeof getViewConfig>, 'name' | 'query' | 'selectedFields'>
 

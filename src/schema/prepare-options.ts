@@ -1,0 +1,72 @@
+import { is, Table } from 'drizzle-orm'
+import { OptionError } from '../errors.ts'
+import type { Casing } from './casing.ts'
+import type { MigrationsOptions } from './migrate.ts'
+import type { PostgresqlTarget } from './postgresql/database.ts'
+import type { SqliteTarget } from './sqlite/target.ts'
+
+/** The database to prepare: an `Engine`, or any Drizzle handle with its dialect. */
+export type PrepareTarget =
+  | ({ readonly dialect: 'postgresql' } & PostgresqlTarget)
+  | ({ readonly dialect: 'sqlite' } & SqliteTarget)
+
+/**
+ * - `'create'`: creates what is missing, and never touches what is there.
+ * - `'upgrade'`: also adds missing columns that are nullable or have a default, and missing indexes.
+ * - `'check'`: creates nothing and reports.
+ * - `'migrate'`: runs a drizzle-kit migrations folder.
+ * - `'none'`: does not even look.
+ */
+export type PrepareMode = 'create' | 'upgrade' | 'check' | 'migrate' | 'none'
+
+export interface PrepareOptions {
+  /** @default 'create' */
+  readonly prepare?: PrepareMode | undefined
+  /**
+   * What becomes of a difference between a table that is there and its model, and of what `'check'` finds missing:
+   * nothing but the report, a warning of the process, or a `SchemaError` with code `SCHEMA_DIFFERENCE`, before anything
+   * is created; what `'migrate'` leaves is known when its migrations ran.
+   * @default 'ignore'
+   */
+  readonly onDifference?: 'ignore' | 'warn' | 'error' | undefined
+  /** The migrations of `'migrate'`. */
+  readonly migrations?: MigrationsOptions | undefined
+  /** The `casing` your handles are made with (Drizzle 0.45). */
+  readonly casing?: Casing | undefined
+  /** Ends the waiting between two attempts; a transaction under way is not interrupted. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** @throws OptionError naming the option */
+export function checkPrepareOptions(
+  { dialect }: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  { prepare = 'create', onDifference = 'ignore', casing, migrations }: PrepareOptions,
+): void {
+  refuseUnless(['postgresql', 'sqlite'].includes(dialect), 'dialect', 'postgresql or sqlite')
+  const areModels = typeof models === 'object' && models !== null && !isTable(models)
+  refuseUnless(areModels, 'models', 'an object that has the tables as its properties')
+  refuseUnless(MODES.includes(prepare), 'prepare', `one of ${MODES.join(', ')}`)
+  refuseUnless(['ignore', 'warn', 'error'].includes(onDifference), 'onDifference', 'ignore, warn or error')
+  refuseUnless([undefined, 'snake_case', 'camelCase'].includes(casing), 'casing', 'snake_case or camelCase')
+  if (prepare !== 'migrate') return
+  refuseUnless(isText(migrations?.folder), 'migrations', "given for 'migrate': { folder: './drizzle' }")
+  const { table, baseline } = migrations ?? {}
+  refuseUnless(table === undefined || isText(table), 'migrations.table', 'the name of a table')
+  refuseUnless(baseline === undefined || isText(baseline), 'migrations.baseline', 'the name of a migration')
+}
+
+const MODES: readonly string[] = ['create', 'upgrade', 'check', 'migrate', 'none'] satisfies PrepareMode[]
+
+/** Drizzle's `is` knows no object without a prototype, such as `import * as models`. */
+function isTable(value: object): boolean {
+  return Object.getPrototypeOf(value) !== null && is(value, Table)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
+}
+
+function refuseUnless(isValid: boolean, option: string, wanted: string): void {
+  if (!isValid) throw new OptionError('INVALID_OPTION', option, `The option ${option} must be ${wanted}`)
+}

@@ -10,8 +10,11 @@ export function childrenOf(value: object): readonly unknown[] {
   if (value instanceof Map) return [...value.keys(), ...value.values()]
   if (value instanceof Set) return [...value]
   if (value instanceof PyObject) {
-    const { callee, args, kwargs, state, listItems, dictItems } = value
-    return [args, ...[callee, kwargs, state, listItems, dictItems].filter((field) => field !== null)]
+    const { callee, args, kwargs, state, stateSetter, listItems, dictItems } = value
+    return [
+      args,
+      ...[callee, kwargs, state, stateSetter, listItems, dictItems].filter((field) => field !== null),
+    ]
   }
   if (value instanceof PyException) return [value.args, value.state]
   if (value instanceof PyDateTime || value instanceof PyTime) return [value.tzinfo]

@@ -36,10 +36,19 @@ import {
  * array indices come first. Values that are the same in Python are the same here, cycles included. What follows the end
  * of the pickle is ignored, and so are the attributes of a subclass instance that is read as a dict.
  *
- * The result may be given to `util.inspect`, `structuredClone` and `JSON.stringify`: the limits see to it that it is
- * neither too deep nor, when shared parts are written out, too large for them. JSON has no cycles and no bigints (a
- * TypeError), and makes `{}` of a Map and a Set. Of a Uint8Array it makes an object of numbers, which takes seconds for
- * some megabytes: encode large bytes in base64 before.
+ * An exception is known by its name when it is built in, of the standard library, or of Celery, kombu, billiard, amqp,
+ * SQLAlchemy, psycopg, redis, requests, urllib3, botocore or Django's core; any other when its class was called, as
+ * exceptions are pickled, and is named like one: `…Error`, `…Exception`, `…Warning`, `…Timeout`, `…DoesNotExist` and the
+ * like. One with other names is a PyObject, and so is what is named like one but has items.
+ *
+ * Some of what Python tells apart is lost: a `frozenset` is written again as a `set` where it is a value, a `bytearray` as
+ * `bytes`, and a `defaultdict`, without its factory, as a `dict`. Of several keys `nan` the last one stays, the key `-0.0`
+ * becomes `0`, and two lone surrogates that follow each other in a `str` become one character.
+ *
+ * The result may be given to `util.inspect`, `structuredClone` and `JSON.stringify`: the limits see to it that it is not
+ * too deep for them, and that they do not make much more of it than the pickle is long, unless it has large bytes. JSON
+ * has no cycles and no bigints (a TypeError), and makes `{}` of a Map and a Set. Of a Uint8Array it makes an object of
+ * numbers, which takes seconds for some megabytes: encode large bytes in base64 before.
  *
  * @throws PickleError if it cannot be read or is larger than the options allow
  * @throws OptionError for an option that is unknown or no whole number
@@ -168,13 +177,13 @@ function run(reader: Reader, limits: Limits): unknown {
         machine.newObjectWithKeywords()
         break
       case 0x43: // SHORT_BINBYTES
-        machine.pushContainer(bytes(reader, reader.byte()))
+        machine.pushBytes(bytes(reader, reader.byte()))
         break
       case 0x42: // BINBYTES
-        machine.pushContainer(bytes(reader, reader.uint32()))
+        machine.pushBytes(bytes(reader, reader.uint32()))
         break
       case 0x8f: // EMPTY_SET
-        machine.pushContainer(new Set())
+        machine.pushSet(new Set())
         break
       case 0x90: // ADDITEMS
         machine.addItems()
@@ -204,7 +213,7 @@ function run(reader: Reader, limits: Limits): unknown {
         break
       case 0x8e: // BINBYTES8
       case 0x96: // BYTEARRAY8
-        machine.pushContainer(bytes(reader, reader.length64()))
+        machine.pushBytes(bytes(reader, reader.length64()))
         break
       case 0x49: // INT
         machine.push(integerLine(reader, limits))
@@ -218,14 +227,14 @@ function run(reader: Reader, limits: Limits): unknown {
       case 0x53: {
         // STRING
         const text = valid(reader, readQuotedBytes(reader.lineText().trim()))
-        machine.pushContainer(textOrBytes(valid(reader, writeLatin1(text))))
+        machine.pushBytes(textOrBytes(valid(reader, writeLatin1(text))))
         break
       }
       case 0x54: // BINSTRING
-        machine.pushContainer(string(reader, reader.int32()))
+        machine.pushBytes(string(reader, reader.int32()))
         break
       case 0x55: // SHORT_BINSTRING
-        machine.pushContainer(string(reader, reader.byte()))
+        machine.pushBytes(string(reader, reader.byte()))
         break
       case 0x56: // UNICODE
         machine.push(valid(reader, readRawUnicodeEscape(reader.lineText())))
@@ -335,7 +344,10 @@ function checkNumber(reader: Reader, length: number, maxNumberBytes: number): vo
 }
 
 function index(reader: Reader): number {
-  const value = readDecimalInteger(reader.lineText())
+  const line = reader.line()
+  // More digits than a safe integer has, whatever they are.
+  const text = line.length > 16 ? '' : readLatin1(line, 0, line.length)
+  const value = readDecimalInteger(text)
   if (typeof value !== 'number' || value < 0) throw reader.error('PICKLE_VALUE', 'the argument is malformed')
   return value
 }

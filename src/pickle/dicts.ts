@@ -9,9 +9,9 @@ export function isDict(value: unknown): value is Dict {
   return value instanceof Map || isPlainObject(value)
 }
 
-/** As JSON.parse does: `__proto__` becomes a property like any other. */
+/** As JSON.parse does: `__proto__` becomes a property like any other, and so do those names of a frozen prototype. */
 export function setProperty(object: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === '__proto__') {
+  if (key in Object.prototype) {
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
   } else {
     object[key] = value

@@ -1,6 +1,8 @@
 import { PickleError } from '../errors.ts'
 import { call, describe, global, makeByCall } from './describe.ts'
-import { keyOf } from './globals.ts'
+import { equalKey } from './equal-key.ts'
+import { isFit } from './fit.ts'
+import { kindOf } from './kinds.ts'
 import {
   ADDITEMS,
   APPEND,
@@ -28,7 +30,7 @@ import {
 } from './opcodes.ts'
 import { formatPath, type Step } from './path.ts'
 import { readLatin1 } from './text.ts'
-import { type PyObject, PyTuple } from './values.ts'
+import type { PyObject, PyTuple } from './values.ts'
 import {
   writeBoolean,
   writeBytes,
@@ -40,6 +42,7 @@ import {
   writeString,
 } from './write-scalars.ts'
 import { Writer } from './writer.ts'
+import { Written } from './written.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** Items between a mark and the opcode that takes them, as in CPython. */
@@ -51,22 +54,18 @@ type Entries = readonly (readonly [unknown, unknown])[]
 export class Encoder {
   readonly #protocol: number
   readonly #maxDepth: number
-  readonly #writer = new Writer()
-  #memoLength = 0
-  readonly #objects = new Map<object, number>()
-  /** Tuples and sets that are (part of) a key: there a set is another object, a frozenset. */
-  readonly #frozen = new Map<object, number>()
-  readonly #strings = new Map<string, number>()
-  readonly #globals = new Map<string, number>()
+  readonly #writer: Writer
+  readonly #written = new Written()
   /** The way to the value that is being written, for errors. */
   readonly #path: Step[] = []
   #depth = 0
   /** Whether what is being written is (part of) a key of a dict or a member of a set. */
   #isKey = false
 
-  constructor(protocol: number, maxDepth: number) {
+  constructor(protocol: number, maxDepth: number, maxBytes: number) {
     this.#protocol = protocol
     this.#maxDepth = maxDepth
+    this.#writer = new Writer(maxBytes)
   }
 
   encode(value: unknown): Uint8Array {
@@ -121,31 +120,49 @@ export class Encoder {
   }
 
   #saveString(text: string): void {
-    const known = this.#strings.get(text)
+    const known = this.#written.string(text)
     if (known !== undefined) {
       this.#get(known)
       return
     }
     writeString(this.#writer, this.#protocol, text)
-    this.#strings.set(text, this.#put())
+    this.#put(this.#written.addString(text))
   }
 
   #saveObject(value: object): void {
-    const known = this.#memoOf(value).get(value)
-    if (known !== undefined) {
-      this.#get(known)
-      return
-    }
+    if (this.#getWritten(value)) return
     if (this.#depth >= this.#maxDepth) throw this.#tooDeep()
     this.#depth++
-    if (value instanceof Uint8Array) this.#saveBytes(value)
-    else if (value instanceof PyTuple) this.#saveTuple(value)
-    else if (value instanceof Set) this.#saveSet(value)
-    else if (Array.isArray(value)) this.#saveList(value)
-    else if (value instanceof Map) this.#saveDict(value, [...value])
-    else if (isPlain(value)) this.#saveDict(value, Object.entries(value).filter(isDefined))
-    else this.#saveInstance(value)
+    this.#saveNew(value)
     this.#depth--
+  }
+
+  #saveNew(value: object): void {
+    switch (kindOf(value)) {
+      case 'bytes':
+        this.#saveBytes(value as Uint8Array)
+        break
+      case 'tuple':
+        this.#saveTuple(value as PyTuple)
+        break
+      case 'set':
+        this.#saveSet(value as Set<unknown>)
+        break
+      case 'list':
+        this.#saveList(value as unknown[])
+        break
+      case 'map':
+        this.#saveMap(value as Map<unknown, unknown>)
+        break
+      case 'plain':
+        this.#saveDict(value, Object.entries(value).filter(isDefined))
+        break
+      case 'instance':
+        this.#saveInstance(value)
+        break
+      default:
+        throw this.#unencodable('an object that is not what it seems to be')
+    }
   }
 
   #saveBytes(bytes: Uint8Array): void {
@@ -187,13 +204,7 @@ export class Encoder {
     const isShort = length <= 3 && this.#protocol >= 2
     if (!isShort) writer.byte(MARK)
     for (let index = 0; index < length; index++) this.#saveAt(index, tuple[index])
-    const known = this.#memoOf(tuple).get(tuple)
-    if (known !== undefined) {
-      // One of its items led back to it, and it was written there.
-      this.#discard(length, !isShort)
-      this.#get(known)
-      return
-    }
+    if (this.#getWritten(tuple, () => this.#discard(length, !isShort))) return
     writer.byte(isShort ? TUPLE1 + length - 1 : TUPLE)
     this.#remember(tuple)
   }
@@ -204,6 +215,20 @@ export class Encoder {
       return
     }
     for (let count = hasMark ? -1 : 0; count < length; count++) this.#writer.byte(POP)
+  }
+
+  #saveMap(map: Map<unknown, unknown>): void {
+    const entries = [...map]
+    this.#checkKeys(map, map.keys())
+    this.#saveDict(map, entries)
+  }
+
+  /** In Python `1`, `True` and `1.0` are the same key. */
+  #checkKeys(all: { has(key: unknown): boolean }, keys: Iterable<unknown>): void {
+    for (const key of keys) {
+      if (equalKey(key, all) !== undefined)
+        throw this.#unencodable('a Map or Set with keys that are equal in Python')
+    }
   }
 
   #saveDict(dict: object, entries: Entries): void {
@@ -229,6 +254,7 @@ export class Encoder {
   }
 
   #saveSet(set: Set<unknown>): void {
+    this.#checkKeys(set, set)
     if (this.#protocol < 4) {
       this.#saveSetByCall(set)
       return
@@ -260,6 +286,7 @@ export class Encoder {
     this.#writer.byte(MARK)
     let index = 0
     for (const item of set) this.#saveAt(index++, item)
+    if (this.#getWritten(set, () => this.#writer.byte(POP_MARK))) return
     this.#writer.byte(FROZENSET)
     this.#remember(set)
   }
@@ -270,15 +297,17 @@ export class Encoder {
     if (this.#protocol < 2) this.#writer.byte(MARK)
     if (this.#protocol === 0) this.#writer.ascii('(l')
     else this.#writer.byte(EMPTY_LIST)
-    this.#put()
+    this.#put(this.#written.addNameless())
     this.#saveItems([...set], true)
     this.#writer.byte(this.#protocol < 2 ? TUPLE : TUPLE1)
-    this.#put()
+    if (this.#getWritten(set, () => this.#discard(2, false))) return
+    this.#put(this.#written.addNameless())
     this.#writer.byte(REDUCE)
     this.#remember(set)
   }
 
   #saveInstance(value: object): void {
+    if (!isFit(value)) throw this.#unencodable('an object whose fields are not those of its class')
     if (value instanceof PyTimeZone && value.origin !== null) {
       this.#save(value.origin)
       return
@@ -297,19 +326,30 @@ export class Encoder {
       return
     }
     this.#saveMaking(object)
-    const known = this.#objects.get(value)
-    if (known !== undefined) {
-      // Its arguments led back to it, and it was written there.
-      this.#writer.byte(POP)
-      this.#get(known)
-      return
-    }
+    if (this.#getWritten(value, () => this.#discard(1, false))) return
     this.#remember(value)
     if (object.listItems !== null) this.#saveItems(object.listItems, false)
-    if (object.dictItems !== null) this.#saveEntries([...object.dictItems])
-    if (object.state === null) return
-    this.#saveAt('state', object.state)
-    this.#writer.byte(BUILD)
+    if (object.dictItems !== null) {
+      this.#checkKeys(object.dictItems, object.dictItems.keys())
+      this.#saveEntries([...object.dictItems])
+    }
+    if (object.stateSetter !== null) {
+      this.#saveSetter(value, object.stateSetter, object.state)
+    } else if (object.state !== null) {
+      this.#saveAt('state', object.state)
+      this.#writer.byte(BUILD)
+    }
+  }
+
+  /** A call of the function with the object and its state; what it returns is not wanted. */
+  #saveSetter(value: object, setter: PyObject, state: unknown): void {
+    this.#saveAt('stateSetter', setter)
+    if (this.#protocol < 2) this.#writer.byte(MARK)
+    this.#save(value)
+    this.#saveAt('state', state)
+    this.#writer.byte(this.#protocol < 2 ? TUPLE : TUPLE1 + 1)
+    this.#writer.byte(REDUCE)
+    this.#writer.byte(POP)
   }
 
   #saveMaking(object: PyObject): void {
@@ -328,8 +368,7 @@ export class Encoder {
   }
 
   #saveGlobal(module: string, name: string): void {
-    const key = keyOf(module, name)
-    const known = this.#globals.get(key)
+    const known = this.#written.global(module, name)
     if (known !== undefined) {
       this.#get(known)
       return
@@ -345,7 +384,7 @@ export class Encoder {
     } else if (!writeGlobal(this.#writer, this.#protocol, module, name)) {
       throw this.#unencodable(`a class whose name protocol ${this.#protocol} cannot spell`)
     }
-    this.#globals.set(key, this.#put())
+    this.#put(this.#written.addGlobal(module, name))
   }
 
   #describe(value: object): PyObject {
@@ -356,20 +395,27 @@ export class Encoder {
       if (!(error instanceof RangeError)) throw error
       throw this.#unencodable('a Date outside of the years 1 to 9999')
     }
-    throw this.#unencodable(`an instance of ${value.constructor?.name || 'an unknown class'}`)
+    throw this.#unencodable(`an instance of ${nameOfClass(value)}`)
   }
 
-  #memoOf(value: object): Map<object, number> {
-    return this.#isKey && (value instanceof PyTuple || value instanceof Set) ? this.#frozen : this.#objects
+  /**
+   * Refers to a value that was written before: also while its parts were, if one of them led back to it.
+   * @param discard takes those parts away again
+   */
+  #getWritten(value: object, discard?: () => void): boolean {
+    const index = this.#written.object(value, this.#isKey)
+    if (index === undefined) return false
+    discard?.()
+    this.#get(index)
+    return true
   }
 
   #remember(value: object): void {
-    this.#memoOf(value).set(value, this.#put())
+    this.#put(this.#written.addObject(value, this.#isKey))
   }
 
-  #put(): number {
-    writePut(this.#writer, this.#protocol, this.#memoLength)
-    return this.#memoLength++
+  #put(index: number): void {
+    writePut(this.#writer, this.#protocol, index)
   }
 
   #get(index: number): void {
@@ -387,10 +433,11 @@ export class Encoder {
   }
 }
 
-/** An object literal, of another realm too, or one without a prototype. */
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
+/** For an object that says of itself what it is, like `Math`, that. */
+function nameOfClass(value: object): string {
+  const tag = Object.prototype.toString.call(value).slice(8, -1)
+  const name: unknown = tag === 'Object' ? value.constructor?.name : tag
+  return typeof name === 'string' && name !== '' ? name : 'an unknown class'
 }
 
 function isDefined([, value]: readonly [string, unknown]): boolean {

@@ -11,15 +11,29 @@ export interface DecodeOptions {
   readonly maxDepth?: number | undefined
   /** Entries of the memo. @default 4_000_000 */
   readonly maxMemo?: number | undefined
-  /** Lists, tuples, sets, dicts and objects made while reading. @default 1_000_000 */
+  /**
+   * Lists, tuples, dicts and objects made while reading. A set, a dict with keys other than texts and more than 64 bytes
+   * count as three, which is what they weigh. @default 1_000_000
+   */
   readonly maxObjects?: number | undefined
-  /** Opcodes, and so also values of any kind. @default 10_000_000 */
+  /**
+   * Keys of dicts and members of sets that are bigints; one of more than 64 bits counts as two. Those that a pickle makes
+   * collide are compared each with all others. Floats and integers of 32 to 53 bits can be made to collide, too, but by
+   * more work, and are not counted: 30,000 of them, in 300 kB, take a second, and ten times as many a hundred times as
+   * long. Where pickles come from strangers, lower `maxBytes`. @default 8_192
+   */
+  readonly maxBigKeys?: number | undefined
+  /**
+   * Opcodes, and so also values of any kind; and, counted apart but in the same measure, what calls cost that are given
+   * the same large argument again: 32 for each item of a container, 1 for 8 characters or 4 bytes. @default 10_000_000
+   */
   readonly maxOpcodes?: number | undefined
   /** Bytes of one integer, or those that the digits of a number in text make: beyond, even printing it is slow. @default 4_096 */
   readonly maxNumberBytes?: number | undefined
   /**
-   * Size of the result when everything that is shared in it is written out in each place, as JSON does: 1 for a value and
-   * for each key, and 1 more for 64 characters or for one byte. Asked only of results in which something is shared.
+   * By how much the result grows when everything that is shared in it is written out in each place, as JSON does: 1 for a
+   * value and for each key, and from the second place on 1 more for 8 characters of text (for 4/3, when a long text has
+   * control characters, which JSON escapes) and for each byte.
    * @default eight times the bytes of the pickle, but at least 250_000 and at most 10_000_000
    */
   readonly maxExpansion?: number | undefined
@@ -33,6 +47,7 @@ export function limitsOf(options: DecodeOptions, byteLength: number): Limits {
     maxDepth: 1_000,
     maxMemo: 4_000_000,
     maxObjects: 1_000_000,
+    maxBigKeys: 8_192,
     maxOpcodes: 10_000_000,
     maxNumberBytes: 4_096,
     maxExpansion: Math.min(Math.max(250_000, byteLength * 8), 10_000_000),

@@ -1,39 +1,48 @@
 import type { PickleError } from '../errors.ts'
 import { dictOf, isPlainObject, setProperty } from './dicts.ts'
+import { Effort } from './effort.ts'
 import { modernize } from './globals.ts'
+import { Keys } from './keys.ts'
 import type { Limits } from './limits.ts'
 import { measure, sizeOfText, tooLarge } from './measure.ts'
 import { Memo } from './memo.ts'
 import type { Reader } from './reader.ts'
-import { isHashable, rebuild, reduce } from './reduce.ts'
+import { rebuild, reduce } from './reduce.ts'
 import { replaceWithin } from './replace.ts'
-import { PyException, PyObject, PyTuple } from './values.ts'
+import { Stack } from './stack.ts'
+import { PyException, PyObject, PyTuple, tupleOf } from './values.ts'
 import { PyTimeZone } from './zones.ts'
 
-/** The stack and the memo of a pickle that is being read, and what its opcodes do to them. */
+/** What weighs more than a list counts as so many objects. */
+const HEAVY = 3
+/** V8 keeps longer ones outside of its heap. */
+const SHORT_BYTES = 64
+
+/** What the opcodes of a pickle that is being read do to its stack and its memo. */
 export class Machine {
   readonly #reader: Reader
   readonly #limits: Limits
-  readonly #stack: unknown[] = []
-  /** Where in the stack each mark is. */
-  readonly #marks: number[] = []
-  /** What is below belongs to the last mark's outside. */
-  #floor = 0
+  readonly #stack: Stack
   readonly #memo = new Memo()
+  readonly #keys: Keys
+  readonly #effort: Effort
   #protocol = 0
-  #containers = 0
+  #objects = 0
   /** How many containers had another put into them: nothing is deeper than that, and one more. */
   #parents = 0
   /** Whether a container may stand in two places. */
   #isShared = false
   /** The size of the texts and names that were fetched again. */
   #repeated = 0
-  /** The later form of a dict that became a Map, of an object that became a text. */
+  /** The later form of a dict that became a Map, of an object that became a text, of an exception that is none. */
   readonly #later = new Map<object, unknown>()
 
   constructor(reader: Reader, limits: Limits) {
     this.#reader = reader
     this.#limits = limits
+    this.#stack = new Stack(reader)
+    this.#keys = new Keys(reader, limits)
+    this.#effort = new Effort(reader, limits)
   }
 
   push(value: unknown): void {
@@ -41,29 +50,42 @@ export class Machine {
   }
 
   pushContainer(container: unknown): void {
-    if (++this.#containers > this.#limits.maxObjects) throw this.#limit('maxObjects')
+    if (++this.#objects > this.#limits.maxObjects) throw this.#limit('maxObjects')
     this.#stack.push(container)
   }
 
-  pop(): unknown {
-    if (this.#stack.length > this.#floor) return this.#stack.pop()
-    // As in CPython: POP also takes a mark away.
-    if (this.#marks.length === 0) throw this.#underflow()
-    this.#dropMark()
-    return undefined
+  pushSet(set: Set<unknown>): void {
+    this.#objects += HEAVY - 1
+    this.pushContainer(set)
+  }
+
+  /** Also the text that a `str` of Python 2 is when it is ASCII. */
+  pushBytes(bytes: Uint8Array | string): void {
+    if (typeof bytes !== 'string' && bytes.length > SHORT_BYTES) this.#objects += HEAVY - 1
+    this.pushContainer(bytes)
+  }
+
+  pop(): void {
+    const stack = this.#stack
+    if (stack.isAtMark && stack.hasMark) {
+      // As in CPython: POP also takes a mark away.
+      stack.dropMark()
+      return
+    }
+    const value = stack.take()
+    if (value instanceof PyObject && value.args.length === 2 && !stack.isAtMark) this.#setState(value)
   }
 
   mark(): void {
-    this.#floor = this.#stack.length
-    this.#marks.push(this.#floor)
+    this.#stack.mark()
   }
 
   popMark(): void {
-    this.#stack.length = this.#dropMark()
+    this.#stack.cut(this.#stack.dropMark())
   }
 
   duplicate(): void {
-    const value = this.#top()
+    const value = this.#stack.top()
     this.#repeat(value)
     this.#stack.push(value)
   }
@@ -77,12 +99,11 @@ export class Machine {
 
   /** @throws PickleError */
   stop(): unknown {
-    const value = this.#take()
+    const value = this.#stack.take()
     const isReplaced = this.#later.size > 0 && this.#isShared
     const result = isReplaced ? replaceWithin(value, this.#later) : value
     if (this.#isShared || this.#parents >= this.#limits.maxDepth)
-      measure(result, this.#isShared, this.#limits)
-    else if (this.#repeated > this.#limits.maxExpansion) throw tooLarge(this.#limits.maxExpansion)
+      measure(result, this.#isShared, this.#repeated, this.#limits)
     return result
   }
 
@@ -91,7 +112,7 @@ export class Machine {
   }
 
   put(index: number): void {
-    this.#memo.set(index, this.#top())
+    this.#memo.set(index, this.#stack.top())
     if (this.#memo.size > this.#limits.maxMemo) throw this.#limit('maxMemo')
   }
 
@@ -104,87 +125,91 @@ export class Machine {
   }
 
   append(): void {
-    const item = this.#take()
-    const target = this.#top()
-    const items = this.#listOf(target)
+    const item = this.#stack.take()
+    this.#stack.top()
+    const items = this.#listAt(this.#stack.length - 1)
     if (isObject(item)) this.#parents++
     items.push(item)
   }
 
   appends(): void {
     const stack = this.#stack
-    const start = this.#dropMark()
-    if (start < stack.length) {
-      const items = this.#listOf(this.#below(start))
+    const start = stack.dropMark()
+    const { length } = stack
+    if (start < length) {
+      const items = this.#listAt(stack.below(start))
       let hasObjects = false
-      for (let index = start; index < stack.length; index++) {
-        const item = stack[index]
+      for (let index = start; index < length; index++) {
+        const item = stack.at(index)
         if (isObject(item)) hasObjects = true
         items.push(item)
       }
       if (hasObjects) this.#parents++
     }
-    stack.length = start
+    stack.cut(start)
   }
 
   setItem(): void {
-    const value = this.#take()
-    const key = this.#take()
-    this.#top()
+    const value = this.#stack.take()
+    const key = this.#stack.take()
+    this.#stack.top()
     this.#setItem(this.#stack.length - 1, key, value)
   }
 
   setItems(): void {
     const stack = this.#stack
-    const start = this.#dropMark()
-    if ((stack.length - start) % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
-    if (start < stack.length) this.#below(start)
-    for (let index = start; index < stack.length; index += 2) {
-      this.#setItem(start - 1, stack[index], stack[index + 1])
+    const start = stack.dropMark()
+    const { length } = stack
+    if ((length - start) % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
+    if (start < length) {
+      const at = stack.below(start)
+      for (let index = start; index < length; index += 2) {
+        this.#setItem(at, stack.at(index), stack.at(index + 1))
+      }
     }
-    stack.length = start
+    stack.cut(start)
   }
 
   addItems(): void {
-    const items = this.#takeMarked()
-    const set = this.#top()
+    const items = this.#stack.takeMarked()
+    const set = this.#stack.top()
     if (!(set instanceof Set)) throw this.#unfit('a set')
     this.#parents++
     for (const item of items) set.add(this.#hashable(item))
   }
 
   frozenSet(): void {
-    const items = this.#takeMarked()
+    const items = this.#stack.takeMarked()
     this.#parents++
     for (const item of items) this.#hashable(item)
-    this.pushContainer(new Set(items))
+    this.pushSet(new Set(items))
   }
 
   tuple(length: number): void {
-    const start = this.#stack.length - length
-    if (start < this.#floor) throw this.#underflow()
-    this.#pushTuple(start)
+    this.#pushTuple(this.#stack.startOf(length))
   }
 
   tupleOfMarked(): void {
-    this.#pushTuple(this.#dropMark())
+    this.#pushTuple(this.#stack.dropMark())
   }
 
   listOfMarked(): void {
-    const items = this.#takeMarked()
+    const items = this.#stack.takeMarked()
     if (items.some(isObject)) this.#parents++
     this.pushContainer(items)
   }
 
   dictOfMarked(): void {
-    const items = this.#takeMarked()
+    const items = this.#stack.takeMarked()
     if (items.length % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
     const entries: [unknown, unknown][] = []
     for (let index = 0; index < items.length; index += 2) {
       entries.push([this.#hashable(items[index]), items[index + 1]])
     }
     if (items.some(isObject)) this.#parents++
-    this.pushContainer(dictOf(entries))
+    const dict = dictOf(entries)
+    if (dict instanceof Map) this.#objects += HEAVY - 1
+    this.pushContainer(dict)
   }
 
   global(module: string, name: string): void {
@@ -193,43 +218,44 @@ export class Machine {
   }
 
   stackGlobal(): void {
-    const name = this.#take()
-    const module = this.#take()
+    const name = this.#stack.take()
+    const module = this.#stack.take()
     if (typeof name !== 'string' || typeof module !== 'string') throw this.#unfit('a name')
     this.global(module, name)
   }
 
   reduce(): void {
-    const args = this.#take()
-    this.#pushReduced('call', this.#take(), args, null)
+    const args = this.#stack.take()
+    this.#pushReduced('call', this.#stack.take(), args, null)
   }
 
   newObject(): void {
-    const args = this.#take()
-    this.#pushReduced('new', this.#take(), args, null)
+    const args = this.#stack.take()
+    this.#pushReduced('new', this.#stack.take(), args, null)
   }
 
   newObjectWithKeywords(): void {
-    const kwargs = this.#take()
-    const args = this.#take()
+    const kwargs = this.#stack.take()
+    const args = this.#stack.take()
     if (!isPlainObject(kwargs)) throw this.#unfit('a dict of keywords')
-    this.#pushReduced('new', this.#take(), args, kwargs)
+    this.#pushReduced('new', this.#stack.take(), args, kwargs)
   }
 
   instance(module: string, name: string): void {
-    const args = this.#takeMarked()
+    const args = this.#stack.takeMarked()
     this.global(module, name)
-    this.#pushInstance(this.#take(), args)
+    this.#pushInstance(this.#stack.take(), tupleOf(args))
   }
 
   objectOfMarked(): void {
-    const [cls, ...args] = this.#takeMarked()
-    this.#pushInstance(cls, args)
+    const [cls, ...args] = this.#stack.takeMarked()
+    this.#pushInstance(cls, tupleOf(args))
   }
 
   build(): void {
-    const state = this.#take()
-    const target = this.#top()
+    const state = this.#stack.take()
+    this.#stack.top()
+    const target = this.#targetAt(this.#stack.length - 1)
     this.#parents += 2
     if (target instanceof PyObject) {
       this.#buildObject(target, state)
@@ -249,59 +275,114 @@ export class Machine {
       return
     }
     this.#later.set(object, rebuilt)
-    this.#stack[this.#stack.length - 1] = rebuilt
+    this.#stack.replace(this.#stack.length - 1, rebuilt)
+  }
+
+  /**
+   * A call whose result is not wanted. On the object that stands below it was made to set that object's state, which is
+   * how pickles spell the sixth part of what `__reduce__` returns; on anything else it stays without effect.
+   */
+  #setState({ kind, module, name, callee, args }: PyObject): void {
+    const [object, state] = args
+    const at = this.#stack.length - 1
+    const target = this.#targetAt(at)
+    if (kind !== 'call' || !isObject(object) || this.#current(object) !== target) return
+    const owner = target instanceof PyException ? this.#becomeObject(at, target) : target
+    const isFree = owner instanceof PyObject && owner.kind !== 'global' && owner.state === null
+    if (!isFree || owner.stateSetter !== null) {
+      throw this.#reader.error('PICKLE_REFUSED', 'it would change what has no room for it')
+    }
+    this.#parents += 2
+    owner.stateSetter = callee ?? new PyObject({ kind: 'global', module, name })
+    owner.state = state
   }
 
   /** Protocol 0: a class without arguments is only made, with some it is called. */
-  #pushInstance(cls: unknown, args: unknown[]): void {
-    this.#pushReduced(args.length === 0 ? 'new' : 'call', cls, PyTuple.from(args), null)
+  #pushInstance(cls: unknown, args: PyTuple): void {
+    this.#pushReduced(args.length === 0 ? 'new' : 'call', cls, args, null)
   }
 
   #pushReduced(kind: 'call' | 'new', callee: unknown, args: unknown, kwargs: unknown): void {
     if (!(callee instanceof PyObject)) throw this.#unfit('a class or function')
     if (!(args instanceof PyTuple)) throw this.#unfit('a tuple of arguments')
+    this.#effort.call(callee, args, kwargs)
     this.#parents += 2
-    this.pushContainer(reduce(kind, callee, args, kwargs))
+    const made = reduce(kind, callee, args, kwargs, this.#keys)
+    this.#effort.made(made)
+    if (made instanceof Set || made instanceof Map) this.#objects += HEAVY - 1
+    if (made instanceof Uint8Array) this.pushBytes(made)
+    else this.pushContainer(made)
   }
 
   #pushTuple(start: number): void {
     const stack = this.#stack
+    const { length } = stack
     const tuple = new PyTuple()
     let hasObjects = false
-    for (let index = start; index < stack.length; index++) {
-      const item = stack[index]
+    for (let index = start; index < length; index++) {
+      const item = stack.at(index)
       if (isObject(item)) hasObjects = true
       tuple.push(item)
     }
     if (hasObjects) this.#parents++
-    stack.length = start
+    stack.cut(start)
     this.pushContainer(tuple)
   }
 
   /** @param at where in the stack what takes the item is */
   #setItem(at: number, key: unknown, value: unknown): void {
-    const target = this.#later.size === 0 ? this.#stack[at] : this.#current(this.#stack[at])
+    const target = this.#targetAt(at)
     if (isObject(value)) this.#parents++
     if (isPlainObject(target)) {
       if (typeof key === 'string') setProperty(target, key, value)
       else this.#becomeMap(at, target).set(this.#hashable(key), value)
     } else if (target instanceof Map) {
       target.set(this.#hashable(key), value)
-    } else if (target instanceof PyObject && target.kind !== 'global') {
-      this.#parents++
-      target.dictItems ??= new Map()
-      target.dictItems.set(this.#hashable(key), value)
     } else {
-      throw this.#unfit('a dict')
+      const object = this.#ownerOfItems(at, target, 'a dict')
+      this.#parents++
+      object.dictItems ??= new Map()
+      object.dictItems.set(this.#hashable(key), value)
     }
+  }
+
+  /** What takes the items of a list. */
+  #listAt(at: number): unknown[] {
+    const target = this.#targetAt(at)
+    if (Array.isArray(target) && !(target instanceof PyTuple)) return target
+    const object = this.#ownerOfItems(at, target, 'a list')
+    this.#parents++
+    object.listItems ??= []
+    return object.listItems
+  }
+
+  #ownerOfItems(at: number, target: unknown, wanted: string): PyObject {
+    if (target instanceof PyException) return this.#becomeObject(at, target)
+    if (!(target instanceof PyObject) || target.kind === 'global') throw this.#unfit(wanted)
+    return target
   }
 
   /** A dict's first key that is no string. */
   #becomeMap(at: number, object: Record<string, unknown>): Map<unknown, unknown> {
     const map = new Map<unknown, unknown>(Object.entries(object))
+    this.#objects += HEAVY - 1
     this.#later.set(object, map)
-    this.#stack[at] = map
+    this.#stack.replace(at, map)
     return map
+  }
+
+  /** What has items is no exception, whatever its name. */
+  #becomeObject(at: number, exception: PyException): PyObject {
+    const { module, type: name, args, state } = exception
+    const object = new PyObject({ kind: 'call', module, name, args })
+    object.state = state
+    this.#later.set(exception, object)
+    this.#stack.replace(at, object)
+    return object
+  }
+
+  #targetAt(at: number): unknown {
+    return this.#later.size === 0 ? this.#stack.at(at) : this.#current(this.#stack.at(at))
   }
 
   #current(value: unknown): unknown {
@@ -310,16 +391,8 @@ export class Machine {
       : value
   }
 
-  #listOf(target: unknown): unknown[] {
-    if (Array.isArray(target) && !(target instanceof PyTuple)) return target
-    if (!(target instanceof PyObject) || target.kind === 'global') throw this.#unfit('a list')
-    this.#parents++
-    target.listItems ??= []
-    return target.listItems
-  }
-
   #hashable(key: unknown): unknown {
-    if (!isHashable(key)) throw this.#reader.error('PICKLE_VALUE', 'a key or member cannot be hashed')
+    if (!this.#keys.accepts(key)) throw this.#reader.error('PICKLE_VALUE', 'a key or member cannot be hashed')
     if (isObject(key)) this.#parents++
     return key
   }
@@ -327,50 +400,23 @@ export class Machine {
   /** Takes note of a value that stands in one more place. */
   #repeat(value: unknown): void {
     if (typeof value === 'string') {
-      this.#repeated += sizeOfText(value)
+      this.#addRepeated(sizeOfText(value))
     } else if (value instanceof PyObject && value.kind === 'global') {
-      this.#repeated += sizeOfText(value.module) + sizeOfText(value.name)
+      this.#addRepeated(sizeOfText(value.module) + sizeOfText(value.name))
     } else if (value instanceof PyTimeZone && value.origin === null) {
-      this.#repeated += sizeOfText(value.name ?? '')
+      this.#addRepeated(sizeOfText(value.name ?? ''))
     } else if (isObject(value) || typeof value === 'bigint') {
       this.#isShared = true
     }
   }
 
-  #top(): unknown {
-    const { length } = this.#stack
-    if (length <= this.#floor) throw this.#underflow()
-    return this.#stack[length - 1]
-  }
-
-  #take(): unknown {
-    if (this.#stack.length <= this.#floor) throw this.#underflow()
-    return this.#stack.pop()
-  }
-
-  /** What stands directly below a mark that was just dropped. */
-  #below(start: number): unknown {
-    if (start <= this.#floor) throw this.#underflow()
-    return this.#stack[start - 1]
-  }
-
-  #takeMarked(): unknown[] {
-    return this.#stack.splice(this.#dropMark())
-  }
-
-  #dropMark(): number {
-    const start = this.#marks.pop()
-    if (start === undefined) throw this.#reader.error('PICKLE_STACK', 'there is no mark')
-    this.#floor = this.#marks.at(-1) ?? 0
-    return start
+  #addRepeated(size: number): void {
+    this.#repeated += size
+    if (this.#repeated > this.#limits.maxExpansion) throw tooLarge(this.#limits.maxExpansion)
   }
 
   #limit(name: 'maxObjects' | 'maxMemo'): PickleError {
     return this.#reader.error('PICKLE_LIMIT', `more than ${name}, ${this.#limits[name]}`, name)
-  }
-
-  #underflow(): PickleError {
-    return this.#reader.error('PICKLE_STACK', 'the stack is empty')
   }
 
   #unfit(wanted: string): PickleError {

@@ -9,20 +9,29 @@ interface Frame {
   readonly container: object
   readonly children: readonly unknown[]
   next: number
+  /** Written out in each place. */
   size: number
   /** Containers within containers below it. */
   height: number
 }
 
 /**
- * Checks how deep a value is, and how large it becomes when what is shared is written out in each place. Each container
- * is visited once, and nothing recurses.
+ * Checks how deep a value is, and by how much it grows when what is shared is written out in each place. Each container is
+ * visited once, and nothing recurses.
  * @param isShared whether anything may stand in two places; a value without is measured faster
+ * @param repeated the size of the texts and names that stand in one place more, which have no identity to know them by
  * @throws PickleError `PICKLE_LIMIT`
  */
-export function measure(root: unknown, isShared: boolean, { maxDepth, maxExpansion }: Limits): void {
+export function measure(
+  root: unknown,
+  isShared: boolean,
+  repeated: number,
+  { maxDepth, maxExpansion }: Limits,
+): void {
   const measured = new Map<object, Pick<Frame, 'size' | 'height'>>()
   const path: Frame[] = []
+  /** Of all that was visited, each once: what the pickle itself paid for. */
+  let once = 0
   enter(root)
 
   for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
@@ -30,10 +39,20 @@ export function measure(root: unknown, isShared: boolean, { maxDepth, maxExpansi
     let child: unknown
     while (frame.next < children.length && !isContainer(child)) {
       child = children[frame.next++]
-      if (!isContainer(child)) frame.size += sizeOf(child)
+      if (!isContainer(child)) addLeaf(frame, child)
     }
     if (isContainer(child)) add(frame, child)
     else leave(frame)
+  }
+
+  function addLeaf(frame: Frame, leaf: unknown): void {
+    const size = sizeOf(leaf)
+    frame.size += size
+    if (leaf instanceof Uint8Array) {
+      if (measured.has(leaf)) return
+      measured.set(leaf, { size, height: 0 })
+    }
+    once += size
   }
 
   function add(frame: Frame, child: object): void {
@@ -51,13 +70,15 @@ export function measure(root: unknown, isShared: boolean, { maxDepth, maxExpansi
     if (path.length >= maxDepth) throw tooDeep(maxDepth)
     // Until it is left: a value that holds itself is written out once.
     if (isShared) measured.set(value, { size: 1, height: 0 })
-    path.push({ container: value, children: childrenOf(value), next: 0, size: ownSizeOf(value), height: 1 })
+    const size = ownSizeOf(value)
+    once += size
+    path.push({ container: value, children: childrenOf(value), next: 0, size, height: 1 })
   }
 
   function leave(frame: Frame): void {
     path.pop()
     const { container, size, height } = frame
-    if (isShared && size > maxExpansion) throw tooLarge(maxExpansion)
+    if (isShared && size - once + repeated > maxExpansion) throw tooLarge(maxExpansion)
     if (path.length + height > maxDepth) throw tooDeep(maxDepth)
     if (isShared) measured.set(container, { size, height })
     const parent = path.at(-1)
@@ -73,13 +94,19 @@ function isContainer(value: unknown): value is object {
 
 function sizeOf(leaf: unknown): number {
   if (typeof leaf === 'string') return sizeOfText(leaf)
-  if (leaf instanceof Uint8Array) return 1 + Math.floor(leaf.length / 8)
+  if (leaf instanceof Uint8Array) return 1 + leaf.length
   return typeof leaf === 'bigint' ? 64 : 1
 }
 
+/** A long text is looked through, since JSON makes six characters of each that it escapes by number. */
 export function sizeOfText(text: string): number {
-  return 1 + Math.floor(text.length / 64)
+  const { length } = text
+  const written = length > LONG_TEXT && ESCAPED_BY_NUMBER.test(text) ? length * 6 : length
+  return 1 + Math.floor(written / 8)
 }
+
+const LONG_TEXT = 4_096
+const ESCAPED_BY_NUMBER = /[^\P{Cc}\t\n\r]|\p{Surrogate}/u
 
 /** Of what is written beside the children: keys and names. */
 function ownSizeOf(container: object): number {
@@ -104,7 +131,7 @@ function tooDeep(maxDepth: number): PickleError {
 export function tooLarge(maxExpansion: number): PickleError {
   return new PickleError(
     'PICKLE_LIMIT',
-    'Cannot decode the pickle: with what it shares written out in each place it is larger than maxExpansion, ' +
+    'Cannot decode the pickle: with what it shares written out in each place it grows by more than maxExpansion, ' +
       `${maxExpansion}`,
     { limit: 'maxExpansion' },
   )

@@ -50,7 +50,7 @@ export function readDecimalInteger(text: string): number | bigint | undefined {
 
 /** The argument of `FLOAT`: what Python's `float()` reads. */
 export function readFloat(text: string): number | undefined {
-  const parts = /^\s*([+-]?)(?:(inf|infinity)|(nan)|((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?))\s*$/i.exec(text)
+  const parts = /^\s*([+-]?)(?:(inf|infinity)|(nan)|((?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?))\s*$/i.exec(text)
   if (parts === null) return undefined
   const [, sign, infinity, nan, decimal] = parts
   if (nan !== undefined) return Number.NaN

@@ -1,5 +1,4 @@
 import { entriesOf, getItem, isDict } from './dicts.ts'
-import { keyOf } from './globals.ts'
 import type { Constructor } from './reduce.ts'
 import { writeLatin1 } from './text.ts'
 import { PyTimeDelta } from './time-delta.ts'
@@ -8,13 +7,18 @@ import { PyObject } from './values.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** The classes of `datetime` and `zoneinfo`. Fields out of range are a RangeError. */
-export const TIME_CONSTRUCTORS: readonly (readonly [string, Constructor])[] = [
-  [keyOf('datetime', 'date'), toDate],
-  [keyOf('datetime', 'time'), toTime],
-  [keyOf('datetime', 'datetime'), toDateTime],
-  [keyOf('datetime', 'timedelta'), toTimeDelta],
-  [keyOf('datetime', 'timezone'), toTimeZone],
-  [keyOf('zoneinfo', 'ZoneInfo'), toZoneInfo],
+export const TIME_CONSTRUCTORS: readonly (readonly [string, ReadonlyMap<string, Constructor>])[] = [
+  [
+    'datetime',
+    new Map<string, Constructor>([
+      ['date', toDate],
+      ['time', toTime],
+      ['datetime', toDateTime],
+      ['timedelta', toTimeDelta],
+      ['timezone', toTimeZone],
+    ]),
+  ],
+  ['zoneinfo', new Map<string, Constructor>([['ZoneInfo', toZoneInfo]])],
 ]
 
 function toDate(args: readonly unknown[], kwargs: unknown): PyDate | undefined {
@@ -128,15 +132,14 @@ function numbersAndZone(
   kwargs: unknown,
   names: readonly string[],
 ): (Numbers & { tzinfo: TimeZoneInfo | null; fold: 0 | 1 }) | undefined {
+  if (args.length > names.length + 1) return undefined
   const rest = isDict(kwargs)
     ? entriesOf(kwargs).filter(([name]) => name !== 'tzinfo' && name !== 'fold')
     : []
-  const numbers = numbersOf(args.slice(0, names.length), new Map(rest), names)
-  const [tzinfo = isDict(kwargs) ? getItem(kwargs, 'tzinfo') : undefined, ...excess] = args.slice(
-    names.length,
-  )
-  const zone = zoneOf(tzinfo)
-  if (numbers === undefined || zone === undefined || excess.length > 0) return undefined
+  const numbers = numbersOf(Array.from(args).slice(0, names.length), new Map(rest), names)
+  const named = isDict(kwargs) ? getItem(kwargs, 'tzinfo') : undefined
+  const zone = zoneOf(args.length > names.length ? args[names.length] : named)
+  if (numbers === undefined || zone === undefined) return undefined
   const fold = isDict(kwargs) && getItem(kwargs, 'fold') === 1 ? 1 : 0
   return Object.assign(numbers, { tzinfo: zone, fold } as const)
 }
@@ -166,11 +169,21 @@ function foreignZone(zone: PyObject): PyTimeZone | undefined {
     if (name === 'tzoffset' && offset instanceof PyTimeDelta && isOffset(offset)) {
       return new PyTimeZone(offset, typeof label === 'string' ? label : null, zone)
     }
-    const key = typeof second === 'string' ? /\/zoneinfo\/(?:posix\/)?(.+)$/.exec(second)?.[1] : undefined
+    const key = typeof second === 'string' ? keyOfPath(second) : undefined
     if (name === 'tzfile' && key !== undefined) return new PyTimeZone(null, key, zone)
   }
   return undefined
 }
+
+/** What follows the folder of zones: `Europe/Paris` of `/usr/share/zoneinfo/Europe/Paris`. */
+function keyOfPath(path: string): string | undefined {
+  const start = path.indexOf(ZONES_FOLDER)
+  if (start === -1) return undefined
+  const key = path.slice(start + ZONES_FOLDER.length).replace(/^posix\//, '')
+  return key === '' || key.includes('\n') ? undefined : key
+}
+
+const ZONES_FOLDER = '/zoneinfo/'
 
 function fixedZone(
   amount: unknown,

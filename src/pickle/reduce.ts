@@ -1,12 +1,13 @@
-import { dictOf, entriesOf, getItem, isDict } from './dicts.ts'
-import { isException, keyOf } from './globals.ts'
+import { dictOf, entriesOf, getItem, isDict, isPlainObject } from './dicts.ts'
+import { isException } from './exceptions.ts'
+import type { Keys } from './keys.ts'
 import { TIME_CONSTRUCTORS } from './reduce-times.ts'
 import { writeLatin1 } from './text.ts'
-import { PyDecimal, PyException, PyObject, type PyObjectKind, PyTuple } from './values.ts'
+import { PyDecimal, PyException, PyObject, type PyObjectKind, PyTuple, tupleOf } from './values.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** Makes a value of the arguments of a known class; `undefined` if they do not fit it. */
-export type Constructor = (args: PyTuple, kwargs: unknown) => unknown
+export type Constructor = (args: PyTuple, kwargs: unknown, keys: Keys) => unknown
 
 /**
  * What a call, or the making of an instance, would give in Python: a value for the classes in the table below, a
@@ -16,13 +17,14 @@ export function reduce(
   kind: Exclude<PyObjectKind, 'global'>,
   callee: PyObject,
   args: PyTuple,
-  kwargs: unknown = null,
+  kwargs: unknown,
+  keys: Keys,
 ): unknown {
   const { module, name } = callee
   if (callee.kind === 'global') {
-    const made = kind === 'call' && module === 'copyreg' ? reduceByCopyreg(name, args) : undefined
+    const made = kind === 'call' && module === 'copyreg' ? reduceByCopyreg(name, args, keys) : undefined
     if (made !== undefined) return made
-    const value = construct(kind, keyOf(module, name), args, kwargs)
+    const value = construct(kind, callee, args, kwargs, keys)
     if (value !== undefined) return value
     if (kwargs === null && isException(module, name, kind === 'call')) {
       return new PyException(module, name, args)
@@ -41,30 +43,38 @@ export function rebuild(object: PyObject, state: unknown): string | undefined {
 }
 
 /** How protocols 0 and 1 make an instance without running its constructor. */
-function reduceByCopyreg(name: string, args: PyTuple): unknown {
+function reduceByCopyreg(name: string, args: PyTuple, keys: Keys): unknown {
   const [cls, second, third] = args
   if (!(cls instanceof PyObject) || cls.kind !== 'global') return undefined
   switch (name) {
     case '__newobj__':
-      return reduce('new', cls, PyTuple.from(args.slice(1)))
+      return reduce('new', cls, tupleOf(args, 1), null, keys)
     case '__newobj_ex__':
-      return args.length === 3 && second instanceof PyTuple ? reduce('new', cls, second, third) : undefined
+      return args.length === 3 && second instanceof PyTuple
+        ? reduce('new', cls, second, third, keys)
+        : undefined
     case '_reconstructor': {
       const isBare = args.length === 3 && third === null && isGlobal(second, 'builtins', 'object')
-      return isBare ? reduce('new', cls, new PyTuple()) : undefined
+      return isBare ? reduce('new', cls, new PyTuple(), null, keys) : undefined
     }
     default:
       return undefined
   }
 }
 
-function construct(kind: PyObjectKind, key: string, args: PyTuple, kwargs: unknown): unknown {
-  const make = CONSTRUCTORS.get(key)
+function construct(
+  kind: PyObjectKind,
+  { module, name }: PyObject,
+  args: PyTuple,
+  kwargs: unknown,
+  keys: Keys,
+): unknown {
+  const make = CONSTRUCTORS.get(module)?.get(name)
   if (make === undefined) return undefined
   // What can change takes its contents in `__init__`, which is not run when an instance is only made.
-  if (kind === 'new' && FILLED_LATER.has(key)) return make(new PyTuple(), null)
+  if (kind === 'new' && FILLED_LATER.get(module)?.has(name) === true) return make(new PyTuple(), null, keys)
   try {
-    return make(args, kwargs)
+    return make(args, kwargs, keys)
   } catch (error) {
     // Fields that the class does not allow: it stays a description.
     if (error instanceof RangeError) return undefined
@@ -93,37 +103,55 @@ function zoneInfo(args: PyTuple, origin: PyObject): PyTimeZone | undefined {
 }
 
 /** Takes no keyword arguments. */
-function positional(make: (...args: unknown[]) => unknown, most: number): Constructor {
-  return (args, kwargs) => {
-    const hasKwargs = kwargs !== null && !(isDict(kwargs) && entriesOf(kwargs).length === 0)
-    return hasKwargs || args.length > most ? undefined : make(...args)
-  }
+function positional(most: number, make: (...args: unknown[]) => unknown): Constructor {
+  return (args, kwargs) => (isPositional(args, kwargs, most) ? make(...args) : undefined)
 }
 
-const CONSTRUCTORS: ReadonlyMap<string, Constructor> = new Map([
-  [keyOf('builtins', 'set'), positional(toSet, 1)],
-  [keyOf('builtins', 'frozenset'), positional(toSet, 1)],
-  [keyOf('builtins', 'list'), positional((items) => arrayFrom(items)?.slice(), 1)],
-  [keyOf('builtins', 'tuple'), positional(toTuple, 1)],
-  [keyOf('builtins', 'dict'), positional(toDict, 1)],
-  [keyOf('builtins', 'bytes'), positional(toBytes, 2)],
-  [keyOf('builtins', 'bytearray'), positional(toBytes, 2)],
-  [keyOf('_codecs', 'encode'), positional(encodeLatin1, 2)],
-  [keyOf('builtins', 'str'), positional((text = '') => (typeof text === 'string' ? text : undefined), 1)],
-  [keyOf('builtins', 'bool'), positional((is = false) => (typeof is === 'boolean' ? is : undefined), 1)],
-  [keyOf('builtins', 'int'), positional((number = 0) => (isInteger(number) ? number : undefined), 1)],
-  [keyOf('builtins', 'float'), positional((number = 0) => (isNumber(number) ? number : undefined), 1)],
-  [keyOf('collections', 'OrderedDict'), positional(toDict, 1)],
-  [keyOf('collections', 'Counter'), positional(toDict, 1)],
-  [keyOf('collections', 'defaultdict'), positional((_factory, items) => toDict(items), 2)],
-  [keyOf('decimal', 'Decimal'), positional(toDecimal, 1)],
-  [keyOf('uuid', 'UUID'), positional(toUuid, 1)],
+/** The same, for what has keys or members. */
+function keyed(most: number, make: (keys: Keys, ...args: unknown[]) => unknown): Constructor {
+  return (args, kwargs, keys) => (isPositional(args, kwargs, most) ? make(keys, ...args) : undefined)
+}
+
+function isPositional(args: PyTuple, kwargs: unknown, most: number): boolean {
+  const hasKwargs = kwargs !== null && !(isDict(kwargs) && entriesOf(kwargs).length === 0)
+  return !hasKwargs && args.length <= most
+}
+
+/** By module, then by name. */
+const CONSTRUCTORS: ReadonlyMap<string, ReadonlyMap<string, Constructor>> = new Map([
+  [
+    'builtins',
+    new Map([
+      ['set', keyed(1, toSet)],
+      ['frozenset', keyed(1, toSet)],
+      ['list', positional(1, toList)],
+      ['tuple', positional(1, toTuple)],
+      ['dict', keyed(1, toDict)],
+      ['bytes', positional(2, toBytes)],
+      ['bytearray', positional(2, toBytes)],
+      ['str', positional(1, (text = '') => (typeof text === 'string' ? text : undefined))],
+      ['bool', positional(1, (is = false) => (typeof is === 'boolean' ? is : undefined))],
+      ['int', positional(1, (number = 0) => (isInteger(number) ? number : undefined))],
+      ['float', positional(1, (number = 0) => (isNumber(number) ? number : undefined))],
+    ]),
+  ],
+  [
+    'collections',
+    new Map([
+      ['OrderedDict', keyed(1, toDict)],
+      ['Counter', keyed(1, toDict)],
+      ['defaultdict', keyed(2, (keys, _factory, items) => toDict(keys, items))],
+    ]),
+  ],
+  ['_codecs', new Map([['encode', positional(2, encodeLatin1)]])],
+  ['decimal', new Map([['Decimal', positional(1, toDecimal)]])],
+  ['uuid', new Map([['UUID', positional(1, toUuid)]])],
   ...TIME_CONSTRUCTORS,
 ])
 
-const FILLED_LATER: ReadonlySet<string> = new Set([
-  ...['set', 'list', 'dict', 'bytearray'].map((name) => keyOf('builtins', name)),
-  ...['OrderedDict', 'Counter', 'defaultdict'].map((name) => keyOf('collections', name)),
+const FILLED_LATER: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['builtins', new Set(['set', 'list', 'dict', 'bytearray'])],
+  ['collections', new Set(['OrderedDict', 'Counter', 'defaultdict'])],
 ])
 
 function arrayFrom(items: unknown = []): unknown[] | undefined {
@@ -131,21 +159,30 @@ function arrayFrom(items: unknown = []): unknown[] | undefined {
   return Array.isArray(items) ? items : undefined
 }
 
-function toSet(items?: unknown): Set<unknown> | undefined {
+function toSet(keys: Keys, items?: unknown): Set<unknown> | undefined {
   const array = arrayFrom(items)
-  return array?.every(isHashable) ? new Set(array) : undefined
+  return array?.every((item) => keys.accepts(item)) ? new Set(array) : undefined
+}
+
+/** Of a tuple, too, it is a plain array, which `slice` would not make. */
+function toList(items?: unknown): unknown[] | undefined {
+  const array = arrayFrom(items)
+  return array && Array.from(array)
 }
 
 function toTuple(items?: unknown): PyTuple | undefined {
   const array = arrayFrom(items)
-  return array && PyTuple.from(array)
+  return array && tupleOf(array)
 }
 
-function toDict(items: unknown = []): unknown {
-  if (isDict(items)) return dictOf(entriesOf(items))
+function toDict(keys: Keys, items: unknown = []): unknown {
+  if (isDict(items)) {
+    const isAccepted = isPlainObject(items) || [...items.keys()].every((key) => keys.accepts(key))
+    return isAccepted ? dictOf(entriesOf(items)) : undefined
+  }
   const entries: [unknown, unknown][] = []
   for (const pair of arrayFrom(items) ?? [null]) {
-    if (!Array.isArray(pair) || pair.length !== 2 || !isHashable(pair[0])) return undefined
+    if (!Array.isArray(pair) || pair.length !== 2 || !keys.accepts(pair[0])) return undefined
     entries.push([pair[0], pair[1]])
   }
   return dictOf(entries)
@@ -166,10 +203,13 @@ function toDecimal(text: unknown): PyDecimal | undefined {
 }
 
 function toUuid(hex: unknown): string | undefined {
-  if (typeof hex !== 'string') return undefined
+  if (typeof hex !== 'string' || hex.length > LONGEST_UUID) return undefined
   const digits = hex.replace(/^urn:uuid:|[-{}]/g, '')
   return /^[\da-f]{32}$/i.test(digits) ? uuidOf(BigInt(`0x${digits}`)) : undefined
 }
+
+/** With its prefix, braces and more hyphens than anyone writes. */
+const LONGEST_UUID = 100
 
 function uuidOf(integer: bigint): string | undefined {
   if (integer < 0n || integer >= 1n << 128n) return undefined
@@ -183,11 +223,4 @@ function isNumber(value: unknown): value is number | bigint {
 
 function isInteger(value: unknown): boolean {
   return typeof value === 'bigint' || Number.isSafeInteger(value)
-}
-
-/** Whether Python would take it as a key of a dict, or as a member of a set. */
-export function isHashable(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return true
-  if (Array.isArray(value)) return value instanceof PyTuple
-  return !isDict(value)
 }

@@ -3,13 +3,15 @@
  * in the encoding.
  */
 
-const SHORT = 48
+/** Longer texts that are put together by `+` stay trees, of a node for each character: hundreds of bytes. */
+const SHORT = 12
 /** V8 takes this many arguments of a call without complaint. */
 const CHUNK = 8_192
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const utf8 = new TextEncoder()
 const LONE_SURROGATE = /\p{Surrogate}/u
+const LONE_SURROGATES = /\p{Surrogate}/gu
 
 export function readUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
   if (end - start > SHORT) {
@@ -67,16 +69,19 @@ const LEAST = [0, 0, 0x80, 0x800, 0x10000]
 /** Encodes to UTF-8; a lone surrogate becomes three bytes, as Python's "surrogatepass" writes it. */
 export function writeUtf8(text: string): Uint8Array {
   if (!LONE_SURROGATE.test(text)) return utf8.encode(text)
-  const bytes: number[] = []
-  for (const character of text) {
-    const point = character.codePointAt(0) ?? 0
-    if (point >= 0xd800 && point <= 0xdfff) {
-      bytes.push(0xe0 | (point >> 12), 0x80 | ((point >> 6) & 0x3f), 0x80 | (point & 0x3f))
-    } else {
-      bytes.push(...utf8.encode(character))
-    }
+  const bytes = new Uint8Array(text.length * 3)
+  let length = 0
+  let start = 0
+  for (const { index } of text.matchAll(LONE_SURROGATES)) {
+    length += utf8.encodeInto(text.slice(start, index), bytes.subarray(length)).written
+    const unit = text.charCodeAt(index)
+    bytes[length++] = 0xe0 | (unit >> 12)
+    bytes[length++] = 0x80 | ((unit >> 6) & 0x3f)
+    bytes[length++] = 0x80 | (unit & 0x3f)
+    start = index + 1
   }
-  return Uint8Array.from(bytes)
+  length += utf8.encodeInto(text.slice(start), bytes.subarray(length)).written
+  return bytes.slice(0, length)
 }
 
 /** The argument of `UNICODE`: latin-1 with `\uXXXX` and `\UXXXXXXXX`; no other escapes. */

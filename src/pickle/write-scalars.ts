@@ -134,6 +134,8 @@ function writePayload(
  */
 export function writeGlobal(writer: Writer, protocol: number, module: string, name: string): boolean {
   const place = protocol < 3 ? antiquate(module, name) : { module, name }
+  // Python would not import nothing, and cannot find it in anything.
+  if (place.module === '' || place.name === '') return false
   const lines = `${place.module}\n${place.name}\n`
   if (lines.split('\n').length !== 3 || (protocol < 3 && !isAscii(lines))) return false
   writer.byte(GLOBAL)

@@ -1,3 +1,4 @@
+import { PickleError } from '../errors.ts'
 import { FRAME } from './opcodes.ts'
 
 /** CPython's: what is at least so long stands outside of frames, and a frame ends when it has become so long. */
@@ -14,6 +15,11 @@ export class Writer {
   #isFraming = false
   /** Where the open frame's header will stand; -1 when none is open. */
   #frame = -1
+  readonly #maxBytes: number
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
 
   /** From here on bytes are put into frames. */
   startFraming(): void {
@@ -80,6 +86,7 @@ export class Writer {
 
   finish(): Uint8Array {
     this.#closeFrame()
+    if (this.#length > this.#maxBytes) throw this.#tooLarge()
     return this.#bytes.slice(0, this.#length)
   }
 
@@ -112,11 +119,18 @@ export class Writer {
     const start = this.#length
     this.#length += length
     if (this.#length > this.#bytes.length) {
+      // The header of a frame that is not worth one is taken away again.
+      if (this.#length > this.#maxBytes + FRAME_HEADER) throw this.#tooLarge()
       const larger = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
       larger.set(this.#bytes.subarray(0, start))
       this.#bytes = larger
       this.#view = new DataView(larger.buffer)
     }
     return start
+  }
+
+  #tooLarge(): PickleError {
+    const message = `Cannot encode the value as a pickle: it is longer than maxBytes, ${this.#maxBytes}`
+    return new PickleError('PICKLE_LIMIT', message, { limit: 'maxBytes' })
   }
 }

@@ -77,7 +77,7 @@ class Zone {
     const known = this.#days.get(day)
     if (known !== undefined) return known
     const offset = this.offsetAt(day * DAY)
-    if (this.#days.size >= MOST_DAYS) this.#days.clear()
+    if (this.#days.size >= MOST_DAYS) forgetOldest(this.#days)
     this.#days.set(day, offset)
     return offset
   }
@@ -87,20 +87,40 @@ class Zone {
   }
 }
 
-/** Bounds that a hostile pickle meets, and no other. */
-const MOST_ZONES = 64
-const MOST_DAYS = 20_000
+/** More zones than there are, and as many names that are none: bounds that only hostile pickles meet. */
+const MOST_ZONES = 640
+const MOST_DAYS = 4_096
+const LONGEST_NAME = 64
 
-const zones = new Map<string, Zone | null>()
+const zones = new Map<string, Zone>()
+/** By themselves, or they would drive out the zones. */
+const unknownZones = new Set<string>()
 
 function zoneOf(timeZone: string): Zone | null {
-  const known = zones.get(timeZone)
+  // Longer than any name: not worth a look-up.
+  if (timeZone.length > LONGEST_NAME) return null
+  // Intl does not tell upper from lower case: each spelling would have a zone of its own.
+  const key = timeZone.toLowerCase()
+  const known = zones.get(key)
   if (known !== undefined) return known
+  if (unknownZones.has(key)) return null
   const format = makeFormat(timeZone)
-  const zone = format === null ? null : new Zone(format)
-  if (zones.size >= MOST_ZONES) zones.clear()
-  zones.set(timeZone, zone)
+  if (format === null) {
+    if (unknownZones.size >= MOST_ZONES) forgetOldest(unknownZones)
+    unknownZones.add(key)
+    return null
+  }
+  const zone = new Zone(format)
+  if (zones.size >= MOST_ZONES) forgetOldest(zones)
+  zones.set(key, zone)
   return zone
+}
+
+function forgetOldest<Key>(cache: Map<Key, unknown> | Set<Key>): void {
+  for (const oldest of cache.keys()) {
+    cache.delete(oldest)
+    return
+  }
 }
 
 function makeFormat(timeZone: string): Intl.DateTimeFormat | null {

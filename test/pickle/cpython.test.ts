@@ -9,6 +9,7 @@ import {
   PyDateTime,
   PyDecimal,
   PyException,
+  PyObject,
   PyTime,
   PyTimeDelta,
   PyTimeZone,
@@ -39,6 +40,16 @@ function ask<Answer>(command: 'dump' | 'load' | 'describe', pickles: readonly st
   const input = JSON.stringify({ command, pickles })
   const { stdout, stderr, status } = spawnSync('python3', [oracle], {
     input,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 30,
+  })
+  if (status !== 0) throw new Error(stderr.slice(-2_000))
+  return JSON.parse(stdout)
+}
+
+function python<Answer>(program: string, input: unknown = null): Answer {
+  const { stdout, stderr, status } = spawnSync('python3', ['-c', program], {
+    input: JSON.stringify(input),
     encoding: 'utf8',
     maxBuffer: 2 ** 30,
   })
@@ -119,6 +130,84 @@ describe.skipIf(!hasPython)(title, () => {
     expect(values.map((value) => PROTOCOLS.map((protocol) => hexOf(value, protocol)))).toEqual(
       JSON.parse(stdout),
     )
+  })
+
+  it('exceptions of the standard library are exceptions in every protocol, and written again at 5 the same', () => {
+    const told = python<{ module: string; type: string; pickles: string[] }[]>(`
+import asyncio, configparser, decimal, http.client, json, pickle, queue, socket, subprocess, urllib.error
+errors = [urllib.error.URLError("x"), http.client.BadStatusLine("x"), http.client.IncompleteRead(b"x"),
+    configparser.NoSectionError("x"), queue.Full(), queue.Empty(), subprocess.TimeoutExpired("x", 1),
+    subprocess.CalledProcessError(1, "x"), decimal.InvalidOperation("x"), decimal.DivisionByZero(),
+    socket.gaierror(1, "x"), socket.timeout("x"), json.JSONDecodeError("x", "doc", 1), asyncio.CancelledError(),
+    asyncio.InvalidStateError("x"), FileNotFoundError(2, "x"), UnicodeDecodeError("utf8", b"x", 0, 1, "y")]
+print(json.dumps([{"module": type(e).__module__, "type": type(e).__qualname__,
+    "pickles": [pickle.dumps(e, p).hex() for p in range(6)]} for e in errors]))`)
+    const again = told.map(({ module, type, pickles }) =>
+      pickles.map((hex) => {
+        const value = decode(bytesOf(hex))
+        expect(value, `${module}.${type}`).toBeInstanceOf(PyException)
+        return hexOf(value, 5)
+      }),
+    )
+    const program = `
+import json, pickle, sys
+def told(h):
+    e = pickle.loads(bytes.fromhex(h))
+    return [type(e).__module__, type(e).__qualname__, repr(e.args), repr(e.__dict__)]
+print(json.dumps([[told(h) for h in hs] for hs in json.load(sys.stdin)]))`
+
+    expect(python(program, again)).toEqual(
+      python(
+        program,
+        told.map(({ pickles }) => pickles),
+      ),
+    )
+  })
+
+  it('a state that a function sets is set again', () => {
+    const program = (body: string) => `
+import io, json, pickle, sys, types
+app = types.ModuleType("app"); sys.modules["app"] = app
+class Thing: pass
+def set_state(thing, state): thing.seen = state
+Thing.__module__ = set_state.__module__ = "app"; app.Thing = Thing; app.set_state = set_state
+Thing.__reduce__ = lambda self: (Thing, (), {"a": 1}, None, None, set_state)
+${body}`
+    const pickles = python<string[]>(
+      program('print(json.dumps([pickle.dumps([Thing()], p).hex() for p in range(6)]))'),
+    )
+    const again = pickles.map((hex, protocol) => hexOf(decode(bytesOf(hex)), protocol))
+    const states = python(
+      program('print(json.dumps([pickle.loads(bytes.fromhex(h))[0].seen for h in json.load(sys.stdin)]))'),
+      again,
+    )
+
+    expect(states).toEqual(PROTOCOLS.map(() => ({ a: 1 })))
+  })
+
+  it('a set that its members lead back to is one set', () => {
+    const set = new Set<PyObject>()
+    for (let index = 0; index < 5; index++) {
+      const member = new PyObject({ kind: 'new', module: 'app', name: 'Node' })
+      member.state = { index, set }
+      set.add(member)
+    }
+    const program = `
+import json, pickle, sys, types
+app = types.ModuleType("app"); sys.modules["app"] = app
+class Node: pass
+app.Node = Node
+def told(h):
+    s = pickle.loads(bytes.fromhex(h))
+    return [len(s), all(node.set is s for node in s)]
+print(json.dumps([told(h) for h in json.load(sys.stdin)]))`
+
+    expect(
+      python(
+        program,
+        PROTOCOLS.map((protocol) => hexOf(set, protocol)),
+      ),
+    ).toEqual(PROTOCOLS.map(() => [5, true]))
   })
 
   it('10,000 values encoded by us are equal there, with a reader that refuses all classes but the documented', () => {

@@ -11,6 +11,7 @@ import {
 import { describe, expect, it } from 'vitest'
 import { assemble, repeat, text, uint32 } from '../fixtures/pickle/assemble.ts'
 
+const PROTOCOLS = [0, 1, 2, 3, 4, 5]
 const code = (expected: string) => expect.objectContaining({ code: expected })
 
 describe('what cannot be read is a PickleError with its place', () => {
@@ -70,6 +71,11 @@ describe('limits', () => {
     ['maxOpcodes', 2, 'N0N.'],
     ['maxMemo', 1, 'Nq\x00q\x01.'],
     ['maxObjects', 2, ']]].'],
+    ['maxObjects', 2, '\x8f.'],
+    ['maxObjects', 2, `C\x41${'a'.repeat(65)}.`],
+    ['maxOpcodes', 600, `cbuiltins\ntuple\nq\x00](${'N'.repeat(20)}e\x85q\x01h\x00h\x01Rh\x00h\x01R.`],
+    ['maxBigKeys', 1, '\x8f(\x8a\x08aaaaaaaa\x8a\x08bbbbbbbb\x90.'],
+    ['maxBigKeys', 1, '}\x8a\x08aaaaaaaaNs\x8a\x08bbbbbbbbNs.'],
     ['maxDepth', 2, ']]]aa.'],
     ['maxNumberBytes', 4, '\x8a\x05aaaaa.'],
     ['maxExpansion', 10, ']q\x00(h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00t.'],
@@ -80,6 +86,14 @@ describe('limits', () => {
       expect.objectContaining({ code: 'PICKLE_LIMIT', limit }),
     )
     expect(() => decode(pickle, { [limit]: most + 100 })).not.toThrow()
+  })
+
+  it('what is large is counted from its second place on', () => {
+    const shared = [1]
+    const value = [shared, shared, new Uint8Array(400_000), 'x'.repeat(4_000_000)]
+
+    expect(decode(encode(value), { maxExpansion: 10 })).toHaveLength(4)
+    expect(() => decode(encode([...value, value[2]]), { maxExpansion: 10 })).toThrow(code('PICKLE_LIMIT'))
   })
 
   it('what is large without being shared is no expansion', () => {
@@ -164,6 +178,24 @@ describe('Python 2', () => {
     expect(decode(assemble('cdatetime\ndatetime\n(U\x0a', packed, 'tR.'))).toEqual(expected)
   })
 
+  it.each([
+    ['urllib2', 'URLError', 'urllib.error', 'URLError'],
+    ['httplib', 'BadStatusLine', 'http.client', 'BadStatusLine'],
+    ['ConfigParser', 'NoSectionError', 'configparser', 'NoSectionError'],
+    ['Queue', 'Full', 'queue', 'Full'],
+    ['UserDict', 'IterableUserDict', 'collections', 'UserDict'],
+    ['commands', 'TimeoutExpired', 'subprocess', 'TimeoutExpired'],
+    ['exceptions', 'StandardError', 'builtins', 'Exception'],
+    ['exceptions', 'ValueError', 'builtins', 'ValueError'],
+    ['itertools', 'izip', 'builtins', 'zip'],
+  ])('%s.%s is %s.%s', (oldModule, oldName, module, name) => {
+    const named = (protocol: number) => decode(assemble(0x80, protocol, `c${oldModule}\n${oldName}\n.`))
+
+    expect(named(2)).toMatchObject({ module, name })
+    expect(named(3)).toMatchObject({ module: oldModule, name: oldName })
+    expect(decode(encode(named(2), { protocol: 2 }))).toEqual(named(2))
+  })
+
   it('what moved in Python 3 has its new name in protocols 0 to 2 only', () => {
     expect(decode(assemble('c__builtin__\nunicode\n.'))).toMatchObject({ module: 'builtins', name: 'str' })
     expect(decode(assemble('ccopy_reg\nx\n.'))).toMatchObject({ module: 'copyreg', name: 'x' })
@@ -198,6 +230,60 @@ describe('classes', () => {
     expect(made('celery.exceptions', 'reraise')).toBeInstanceOf(PyObject)
   })
 
+  it('an exception of the standard library is known by its name', () => {
+    for (const [module, name] of [
+      ['subprocess', 'TimeoutExpired'],
+      ['_queue', 'Empty'],
+      ['decimal', 'InvalidOperation'],
+      ['socket', 'gaierror'],
+      ['http.client', 'RemoteDisconnected'],
+      ['psycopg2.errors', 'UniqueViolation'],
+      ['shop.models', 'Order.DoesNotExist'],
+    ]) {
+      expect(decode(assemble(`\x80\x03c${module}\n${name}\n(Vx\ntR.`))).toEqual(
+        new PyException(module ?? '', name ?? '', ['x']),
+      )
+    }
+  })
+
+  it('what has items is no exception, whatever its name', () => {
+    const args = 'capp\nCustomError\n)R'
+
+    for (const items of ['Va\nK\x01s', '(Va\nK\x01u', 'K\x01a', '(K\x01e']) {
+      const [object, again] = decode(assemble('(', args, 'q\0', items, 'h\0t.')) as unknown[]
+
+      expect(object).toBeInstanceOf(PyObject)
+      expect(object).toMatchObject({ kind: 'call', module: 'app', name: 'CustomError' })
+      expect(again).toBe(object)
+      expect(decode(encode(object))).toEqual(object)
+    }
+  })
+
+  it('a state that is given to a function of its own is kept, and written as that', () => {
+    for (const protocol of PROTOCOLS) {
+      const input = assemble('capp\nThing\n)Rq\0capp\nset_state\n(h\0K\x07tR0.')
+      const object = decode(input)
+
+      expect(object).toMatchObject({ name: 'Thing', state: 7, stateSetter: { name: 'set_state' } })
+      expect(decode(encode(object, { protocol }))).toEqual(object)
+    }
+  })
+
+  it('a state for what has no room for one is refused', () => {
+    for (const target of ['capp\nThing\n', '}', ']', 'capp\nThing\n)RK\x01b']) {
+      expect(() => decode(assemble(target, 'q\0capp\nset_state\n(h\0K\x07tR0.'))).toThrow(
+        code('PICKLE_REFUSED'),
+      )
+    }
+  })
+
+  it('a list made of a tuple is a plain array', () => {
+    const list = decode(assemble('cbuiltins\nlist\nK\x01K\x02', 0x86, 0x85, 'RK\x03a.'))
+
+    expect(list).toEqual([1, 2, 3])
+    expect(list).not.toBeInstanceOf(PyTuple)
+  })
+
   it('a subclass of dict keeps its items, one of list too', () => {
     expect(decode(assemble('capp\nBag\n)', 0x81, 'Va\nK\x01s.'))).toMatchObject({
       dictItems: new Map([['a', 1]]),
@@ -211,6 +297,16 @@ describe('classes', () => {
 
     expect(object).toMatchObject({ callee: { module: 'functools', name: 'partial' }, args: [] })
   })
+})
+
+it('a key may have the name of what cannot be overwritten', () => {
+  const name = 'frozenHere'
+  Object.defineProperty(Object.prototype, name, { value: 1, configurable: true })
+  try {
+    expect(Object.entries(decode(assemble('}', text(name), 'K\x02s.')) as object)).toEqual([[name, 2]])
+  } finally {
+    Reflect.deleteProperty(Object.prototype, name)
+  }
 })
 
 it('an object keeps `__proto__` as a key of its own', () => {

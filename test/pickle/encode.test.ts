@@ -74,6 +74,36 @@ describe.each(PROTOCOLS)('protocol %d', (protocol) => {
     expect(again(object)).toSatisfy((self) => self.state.self === self && self.listItems[0] === self)
   })
 
+  it.each([1, 2, 20])('keeps a set with %d members that lead back to it', (count) => {
+    const set = new Set<PyObject>()
+    for (let index = 0; index < count; index++) {
+      const member = new PyObject({ kind: 'new', module: 'app', name: 'Node' })
+      member.state = { index, set }
+      set.add(member)
+    }
+    const sets = (value: Set<PyObject>) =>
+      new Set([...value].map(({ state }) => (state as { set: unknown }).set))
+    const self = again(set) as Set<PyObject>
+    const [member] = set
+    const other = again(member) as PyObject
+
+    expect(self.size).toBe(count)
+    expect([...sets(self)]).toEqual([self])
+    expect((other.state as { set: Set<unknown> }).set.has(other)).toBe(true)
+    expect(encode(set, { protocol }).length).toBeLessThan(4_000)
+  })
+
+  it('keeps a frozenset with a member that leads back to it', () => {
+    const member = new PyObject({ kind: 'new', module: 'app', name: 'Node' })
+    const set = new Set([member])
+    member.state = new Map([[set, 1]])
+    const self = again(member) as PyObject
+
+    expect([...(self.state as Map<Set<unknown>, unknown>).keys()].map((each) => each.has(self))).toEqual([
+      true,
+    ])
+  })
+
   it('keeps an object whose arguments lead back to it', () => {
     const inner: unknown[] = []
     const object = new PyObject({ kind: 'call', module: 'app', name: 'Node', args: PyTuple.of(inner) })
@@ -125,6 +155,34 @@ describe('what Python has not is a PickleError with the way to it', () => {
     ['a list in a tuple as a key', new Map([[PyTuple.of([1]), 1]]), '$.key[0]'],
     ['an array of other numbers', new Float64Array(1), '$'],
     ['a Promise', Promise.resolve(1), '$'],
+    ['a Proxy of a Map', { a: [new Proxy(new Map(), {})] }, '$.a[0]'],
+    ['a Proxy of a Set', new Proxy(new Set(), {}), '$'],
+    ['a Proxy of bytes', new Proxy(new Uint8Array(2), {}), '$'],
+    ['a Proxy of a Date', new Proxy(new Date(), {}), '$'],
+    ['a Proxy that was revoked', { a: revoked() }, '$.a'],
+    ['what inherits from Map', Object.create(Map.prototype), '$'],
+    ['an instance of a class named by a symbol', oddlyNamed(), '$'],
+    ['a PyDateTime without fields', Object.create(PyDateTime.prototype), '$'],
+    ['a PyTimeZone without fields', Object.create(PyTimeZone.prototype), '$'],
+    ['a PyDateTime in no zone', new PyDateTime({ year: 1, month: 1, day: 1, tzinfo: 1 as never }), '$'],
+    ['a PyException without fields', Object.create(PyException.prototype), '$'],
+    ['a PyObject of an array', Object.assign(named(), { args: [] }), '$'],
+    ['Math', [Math], '$[0]'],
+    ['JSON', [JSON], '$[0]'],
+    ['Reflect', [Reflect], '$[0]'],
+    ['Intl', [Intl], '$[0]'],
+    ['the arguments of a call', [argumentsOf(1)], '$[0]'],
+    [
+      'keys that are equal in Python',
+      {
+        a: new Map<unknown, unknown>([
+          [1, 'a'],
+          [true, 'b'],
+        ]),
+      },
+      '$.a',
+    ],
+    ['members that are equal in Python', new Set<unknown>([2 ** 53, 2n ** 53n]), '$'],
   ])('%s', (_, value, path) => {
     for (const protocol of PROTOCOLS) {
       const writing = () => encode(value, { protocol })
@@ -142,6 +200,79 @@ describe('what Python has not is a PickleError with the way to it', () => {
     expect(decode(encode([[[1]]], { maxDepth: 3 }))).toEqual([[[1]]])
   })
 })
+
+it('an error of a getter is passed on', () => {
+  const error = new Error('mine')
+
+  expect(() =>
+    encode({
+      get a() {
+        throw error
+      },
+    }),
+  ).toThrow(error)
+})
+
+it('a class without a name, or of no module, is written where it can be spelt', () => {
+  for (const place of [
+    { module: '', name: 'x' },
+    { module: 'x', name: '' },
+  ]) {
+    const object = new PyObject({ kind: 'global', ...place })
+
+    for (const protocol of [0, 1, 2, 3]) {
+      expect(() => encode(object, { protocol })).toThrow(
+        expect.objectContaining({ code: 'PICKLE_UNENCODABLE' }),
+      )
+    }
+    expect(decode(encode(object, { protocol: 4 }))).toEqual(object)
+  }
+})
+
+it('names are kept apart even when they have line breaks', () => {
+  const objects = [
+    new PyObject({ kind: 'global', module: 'a\nb', name: 'c' }),
+    new PyObject({ kind: 'global', module: 'a', name: 'b\nc' }),
+  ]
+
+  expect(decode(encode(objects))).toEqual(objects)
+})
+
+it('is as long as maxBytes at most', () => {
+  const limit = expect.objectContaining({ code: 'PICKLE_LIMIT', limit: 'maxBytes' })
+
+  expect(() => encode(new Array(1e9), { maxBytes: 1e6 })).toThrow(limit)
+  expect(encode([1], { maxBytes: 17 })).toHaveLength(17)
+  expect(() => encode([1], { maxBytes: 16 })).toThrow(limit)
+})
+
+it('a long text with a lone surrogate is no slower than its length', () => {
+  const text = `${'é'.repeat(500_000)}\ud800${'😀'.repeat(10)}\udc00`
+  const startedAt = performance.now()
+
+  expect(decode(encode(text))).toBe(text)
+  expect(performance.now() - startedAt).toBeLessThan(1_000)
+})
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
+
+function oddlyNamed(): object {
+  class Odd {}
+  return new (Object.defineProperty(Odd, 'name', { value: Symbol('x') }))()
+}
+
+function named(): PyObject {
+  return new PyObject({ kind: 'global', module: 'app', name: 'x' })
+}
+
+function argumentsOf(..._: unknown[]): unknown {
+  // biome-ignore lint/complexity/noArguments: it is what is tested
+  return arguments
+}
 
 it('a protocol that there is not is an OptionError, and so is an unknown option', () => {
   expect(() => encode(1, { protocol: 6 })).toThrow(OptionError)

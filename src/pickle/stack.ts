@@ -1,0 +1,91 @@
+import type { PickleError } from '../errors.ts'
+import type { Reader } from './reader.ts'
+
+/** What opcodes put down and take up again, and the marks between. Above a mark nothing below it can be reached. */
+export class Stack {
+  readonly #reader: Reader
+  readonly #values: unknown[] = []
+  /** How many values are below each mark. */
+  readonly #marks: number[] = []
+  /** How many are below the last one. */
+  #floor = 0
+
+  constructor(reader: Reader) {
+    this.#reader = reader
+  }
+
+  get length(): number {
+    return this.#values.length
+  }
+
+  /** Whether there is nothing above the last mark. */
+  get isAtMark(): boolean {
+    return this.#values.length <= this.#floor
+  }
+
+  get hasMark(): boolean {
+    return this.#marks.length > 0
+  }
+
+  push(value: unknown): void {
+    this.#values.push(value)
+  }
+
+  take(): unknown {
+    if (this.#values.length <= this.#floor) throw this.#underflow()
+    return this.#values.pop()
+  }
+
+  top(): unknown {
+    const { length } = this.#values
+    if (length <= this.#floor) throw this.#underflow()
+    return this.#values[length - 1]
+  }
+
+  at(index: number): unknown {
+    return this.#values[index]
+  }
+
+  replace(index: number, value: unknown): void {
+    this.#values[index] = value
+  }
+
+  /** Where the topmost values start, when there are so many. */
+  startOf(count: number): number {
+    const start = this.#values.length - count
+    if (start < this.#floor) throw this.#underflow()
+    return start
+  }
+
+  /** Drops all from there on. */
+  cut(start: number): void {
+    this.#values.length = start
+  }
+
+  mark(): void {
+    this.#floor = this.#values.length
+    this.#marks.push(this.#floor)
+  }
+
+  /** Where the values above the mark start. */
+  dropMark(): number {
+    const start = this.#marks.pop()
+    if (start === undefined) throw this.#reader.error('PICKLE_STACK', 'there is no mark')
+    this.#floor = this.#marks.at(-1) ?? 0
+    return start
+  }
+
+  takeMarked(): unknown[] {
+    return this.#values.splice(this.dropMark())
+  }
+
+  /** Where the value stands that is directly below a mark which was just dropped. */
+  below(start: number): number {
+    if (start <= this.#floor) throw this.#underflow()
+    return start - 1
+  }
+
+  #underflow(): PickleError {
+    return this.#reader.error('PICKLE_STACK', 'the stack is empty')
+  }
+}

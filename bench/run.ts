@@ -6,14 +6,16 @@
  *
  * Without POSTGRES_URL only libSQL's are measured. Names on the command line choose among the benches.
  */
+import { backend } from './backend.ts'
 import { engines } from './engines.ts'
 import { imports } from './imports.ts'
 import { libsql } from './libsql.ts'
 import { manager } from './manager.ts'
 import { pickle } from './pickle.ts'
 import { postgresql } from './postgresql.ts'
+import { schema } from './schema.ts'
 
-const benches = { manager, imports, pickle, libsql, postgresql, engines }
+const benches = { manager, imports, pickle, libsql, postgresql, schema, backend, engines }
 const chosen = process.argv.slice(2)
 
 for (const [name, bench] of Object.entries(benches)) {

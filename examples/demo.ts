@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { redactDburi, type SessionFor, SessionManager } from 'drizzle-celery'
-import { asc, inArray } from 'drizzle-orm'
+import { AsyncResult, DatabaseBackend, GroupResult } from 'drizzle-celery/backend'
+import { inArray } from 'drizzle-orm'
 
 const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-demo-'))
 const dburi = process.env['DBURI'] ?? `file:${join(directory, 'results.db')}`
@@ -59,23 +60,28 @@ async function rollBack(): Promise<void> {
   say('Read', (await manager.session(dburi, (_, session) => read(session))).join(', '))
 }
 
-/** `test/fixtures/celery/make_results.py` made this database with a real Celery worker. */
+/** `test/fixtures/celery/make_results.py` made this database with a real Celery worker; results are Python pickles. */
 async function readWhatCeleryWrote(): Promise<void> {
   const recorded = fileURLToPath(new URL('../test/fixtures/celery/results.sqlite', import.meta.url))
   const copy = join(directory, 'celery.sqlite')
   copyFileSync(recorded, copy)
 
-  await manager.session(`db+sqlite:///${copy}`, async (db, { models }) => {
-    const tasks = await db.select().from(models.task).orderBy(asc(models.task.id))
-    say('Celery wrote', `${tasks.length} results with a Python worker:`)
-    for (const task of tasks) {
-      const error = task.traceback?.trimEnd().split('\n').at(-1)
-      say(
-        '',
-        `${task.status?.padEnd(8)} ${task.name} at ${task.dateDone?.toISOString()}${error ? `: ${error}` : ''}`,
-      )
-    }
-  })
+  const backend = new DatabaseBackend(`db+sqlite:///${copy}`, { resultExtended: true, manager })
+  const { items } = await backend.list()
+  say('Celery wrote', `${items.length} results with a Python worker:`)
+  for (const { taskId } of items) {
+    const { name, args, status, result, traceback } = await backend.getTaskMeta(taskId)
+    const outcome = status === 'FAILURE' ? traceback?.trimEnd().split('\n').at(-1) : JSON.stringify(result)
+    say('', `${status.padEnd(8)} ${name}(${JSON.stringify(args).slice(1, -1)}) → ${outcome}`)
+  }
+  const group = await GroupResult.restore('00000000-0000-4000-8000-000000000100', backend)
+  say('And a group', `of ${group?.results.length} tasks: ${JSON.stringify(await group?.join())}`)
+
+  await backend.markAsDone('from-node', { sum: 3 })
+  say(
+    'Node wrote',
+    `from-node → ${JSON.stringify(await new AsyncResult('from-node', backend).get())}, as a pickle too`,
+  )
 }
 
 /** A dburi that is only known at run time gives a session of any dialect; `switch` says which. */

@@ -11,6 +11,7 @@
  * ├─ PoolTimeoutError         all connections stayed in use             POOL_TIMEOUT
  * ├─ ConnectionLostError      it broke; the outcome is unknown          CONNECTION_LOST
  * ├─ StatementTimeoutError    no answer within the statement deadline   STATEMENT_TIMEOUT
+ * ├─ ResultTimeoutError       a task was not done in time               RESULT_TIMEOUT
  * ├─ AbortedError             the caller's AbortSignal fired            ABORTED
  * ├─ ContentionError          others held the database; not done        CONTENTION
  * ├─ StorageError             the database file cannot be used          STORAGE_FULL, STORAGE_READ_ONLY, …
@@ -19,7 +20,12 @@
  * ├─ ClosedError              used after close or dispose               CLOSED
  * ├─ StatementError           a statement refused before it is sent     INVALID_STATEMENT, INVALID_PARAMETER, …
  * ├─ SchemaError              the tables cannot be prepared             SCHEMA_…
- * └─ PickleError              a pickle cannot be read or written        PICKLE_TRUNCATED, PICKLE_LIMIT, …
+ * ├─ PickleError              a pickle cannot be read or written        PICKLE_TRUNCATED, PICKLE_LIMIT, …
+ * ├─ BackendError             a stored result cannot be read or written RESULT_UNREADABLE, RESULT_TOO_LARGE, …
+ * ├─ BackendStoreError        a result could not be stored, retried      STORE_FAILED
+ * ├─ BackendGetMetaError      a task could not be read, retried          GET_META_FAILED
+ * ├─ AmbiguousOutcomeError    it may or may not have been written        AMBIGUOUS_OUTCOME
+ * └─ TaskError                a task failed, here or in Python          TASK_FAILED
  * ```
  *
  * No message, stack or property carries a password, a token or a bound parameter.
@@ -167,6 +173,19 @@ export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT
   }
 }
 
+/** A task was not done within the timeout of who waited for it. Nothing was done to the task. */
+export class ResultTimeoutError extends DrizzleCeleryError<'RESULT_TIMEOUT'> {
+  readonly taskId: string
+  /** Seconds. */
+  readonly timeout: number
+
+  constructor(taskId: string, timeout: number) {
+    super('RESULT_TIMEOUT', `The task ${taskId} was not done within ${timeout} s. It may still be.`)
+    this.taskId = taskId
+    this.timeout = timeout
+  }
+}
+
 /** The `AbortSignal` given by the caller fired; `cause` is its reason. */
 export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
   constructor(message: string, options?: ErrorOptions) {
@@ -311,5 +330,112 @@ export class PickleError extends DrizzleCeleryError<PickleErrorCode> {
     this.opcode = place.opcode ?? null
     this.path = place.path ?? null
     this.limit = place.limit ?? null
+  }
+}
+
+export type BackendErrorCode = 'RESULT_UNREADABLE' | 'RESULT_UNENCODABLE' | 'RESULT_TOO_LARGE'
+
+/**
+ * A result, or one of the extended columns, cannot be read (`RESULT_UNREADABLE`: its row was written by a serializer we
+ * were not given, or is damaged; its other columns are fine) or cannot be written (`RESULT_UNENCODABLE`: the serializer
+ * knows no such value), or is larger than may be read (`RESULT_TOO_LARGE`: it was left in the database). Nothing of the
+ * contents is ever repeated.
+ */
+export class BackendError extends DrizzleCeleryError<BackendErrorCode> {
+  /** The way from the value given to the one that cannot be written: `$.rows[3].callback`. */
+  readonly path: string | null
+
+  constructor(code: BackendErrorCode, message: string, options: ErrorOptions & { path?: string } = {}) {
+    super(code, message, options)
+    this.path = options.path ?? null
+  }
+}
+
+/** What is known of a task's failure. */
+export interface TaskFailure {
+  readonly taskId: string
+  /** The name of the exception's class, with dots when it is nested: `ValueError`, `Outer.Inner`. */
+  readonly excType: string
+  /** The Python module of that class, `node` for one of a Node program, `null` if none was told. */
+  readonly excModule: string | null
+  /** What the exception was made with; mostly one text. */
+  readonly excMessage: readonly unknown[]
+  /** The traceback as Python prints it, or the stack of a Node program. */
+  readonly traceback: string | null
+}
+
+/**
+ * A task failed or was revoked, and this is what its worker stored of the exception. Its message repeats that exception's
+ * texts and numbers, as Python's last line of a traceback does: what a task puts there, it tells.
+ */
+export class TaskError extends DrizzleCeleryError<'TASK_FAILED'> implements TaskFailure {
+  readonly taskId: string
+  readonly excType: string
+  readonly excModule: string | null
+  readonly excMessage: readonly unknown[]
+  readonly traceback: string | null
+
+  constructor(failure: TaskFailure) {
+    super('TASK_FAILED', describeFailure(failure))
+    this.taskId = failure.taskId
+    this.excType = failure.excType
+    this.excModule = failure.excModule
+    this.excMessage = failure.excMessage
+    this.traceback = failure.traceback
+  }
+}
+
+function describeFailure({ taskId, excType, excMessage }: TaskFailure): string {
+  const args = excMessage
+    .map((arg) => (typeof arg === 'object' && arg !== null ? '…' : String(arg)))
+    .join(', ')
+  const text = args.length > 1_000 ? `${args.slice(0, 1_000)}…` : args
+  return `The task ${taskId} failed: ${excType}${text === '' ? '' : `: ${text}`}`
+}
+
+/**
+ * A result could not be stored, also not when it was tried again; `cause` is the last attempt's error. Celery's
+ * `BackendStoreError`.
+ */
+export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
+  readonly taskId: string
+  /** The state that was to be stored. */
+  readonly state: string
+  /** An attempt lost its connection under way: the result may be stored in spite of this error. */
+  readonly isOutcomeUnknown: boolean
+
+  constructor(taskId: string, state: string, isOutcomeUnknown: boolean, options?: ErrorOptions) {
+    const outcome = isOutcomeUnknown ? ' It may have been stored: a connection was lost under way.' : ''
+    super(
+      'STORE_FAILED',
+      `Cannot store the state ${JSON.stringify(state)} of task ${JSON.stringify(taskId)}.${outcome}`,
+      options,
+    )
+    this.taskId = taskId
+    this.state = state
+    this.isOutcomeUnknown = isOutcomeUnknown
+  }
+}
+
+/**
+ * What is known of a task could not be read, also not when it was tried again; `cause` is the last attempt's error.
+ * Celery's `BackendGetMetaError`.
+ */
+export class BackendGetMetaError extends DrizzleCeleryError<'GET_META_FAILED'> {
+  readonly taskId: string
+
+  constructor(taskId: string, options?: ErrorOptions) {
+    super('GET_META_FAILED', `Cannot read what is stored of task ${JSON.stringify(taskId)}`, options)
+    this.taskId = taskId
+  }
+}
+
+/**
+ * Something was to be written, and it is not known whether it was: the connection was lost, or no answer came in time
+ * (see `cause`). It was not tried again.
+ */
+export class AmbiguousOutcomeError extends DrizzleCeleryError<'AMBIGUOUS_OUTCOME'> {
+  constructor(what: string, options?: ErrorOptions) {
+    super('AMBIGUOUS_OUTCOME', `Cannot tell whether this took effect: ${what}. See the cause.`, options)
   }
 }

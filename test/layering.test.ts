@@ -42,6 +42,8 @@ const rooms = [
   'schema/*',
   'schema',
   'session-manager',
+  'backend/*',
+  'backend',
   'index',
 ]
 

@@ -1,0 +1,128 @@
+import type { DatabaseBackend } from './database-backend.ts'
+import { taskErrorOf } from './exceptions.ts'
+import type { WaitOptions } from './result-poller.ts'
+import { EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, type State } from './states.ts'
+import type { TaskMeta } from './task-meta.ts'
+
+/** How a result is waited for. */
+export interface GetOptions extends WaitOptions {
+  /** Throw the task's failure as a `TaskError`; otherwise it is what is returned. @default true */
+  readonly propagate?: boolean
+}
+
+/**
+ * The result of one task, by its id: Celery's `AsyncResult`. Looking at it asks the database, until the task is done: what
+ * is known then is kept.
+ */
+export class AsyncResult {
+  readonly id: string
+  /** The task this one was chained to. */
+  readonly parent: AsyncResult | null
+  readonly #backend: DatabaseBackend
+  #done: TaskMeta | undefined
+
+  constructor(id: string, backend: DatabaseBackend, { parent = null }: { parent?: AsyncResult | null } = {}) {
+    this.id = id
+    this.parent = parent
+    this.#backend = backend
+  }
+
+  get state(): Promise<State> {
+    return this.#done === undefined ? this.#backend.getState(this.id) : Promise.resolve(this.#done.status)
+  }
+
+  /** What the task returned, its failure as a `TaskError`, or what was stored with another state. */
+  get result(): Promise<unknown> {
+    return this.#meta().then(resultIn)
+  }
+
+  /** The same: Celery's other name for it. */
+  get info(): Promise<unknown> {
+    return this.result
+  }
+
+  /** The traceback as Python prints it, of a task that failed. */
+  get traceback(): Promise<string | null> {
+    return this.#meta().then(({ traceback }) => traceback)
+  }
+
+  /** When the task was done, in UTC. */
+  get dateDone(): Promise<Date | null> {
+    return this.#meta().then(({ dateDone }) => dateDone)
+  }
+
+  /** Under which name the task is registered. This and what follows is stored where `result_extended` is on. */
+  get name(): Promise<string | null> {
+    return this.#meta().then(({ name = null }) => name)
+  }
+
+  get args(): Promise<unknown> {
+    return this.#meta().then(({ args = null }) => args)
+  }
+
+  get kwargs(): Promise<unknown> {
+    return this.#meta().then(({ kwargs = null }) => kwargs)
+  }
+
+  get worker(): Promise<string | null> {
+    return this.#meta().then(({ worker = null }) => worker)
+  }
+
+  get retries(): Promise<number | null> {
+    return this.#meta().then(({ retries = null }) => retries)
+  }
+
+  get queue(): Promise<string | null> {
+    return this.#meta().then(({ queue = null }) => queue)
+  }
+
+  /** What the task started; `null` in databases before Celery 5.7, which do not keep it. */
+  get children(): Promise<unknown> {
+    return this.#meta().then(({ children = null }) => children)
+  }
+
+  /** Whether the task is done, well or not. */
+  async ready(): Promise<boolean> {
+    return READY_STATES.has(await this.state)
+  }
+
+  async successful(): Promise<boolean> {
+    return (await this.state) === 'SUCCESS'
+  }
+
+  async failed(): Promise<boolean> {
+    return (await this.state) === 'FAILURE'
+  }
+
+  /**
+   * Waits until the task is done; resolves to what it returned.
+   * @throws TaskError when the task failed or was revoked; ResultTimeoutError, AbortedError
+   */
+  async get({ propagate = true, ...wait }: GetOptions = {}): Promise<unknown> {
+    if (this.#done === undefined) await this.#backend.waitFor(this.id, wait)
+    const meta = await this.#meta()
+    if (propagate && PROPAGATE_STATES.has(meta.status)) throw taskErrorOf(meta)
+    return resultIn(meta)
+  }
+
+  /** Deletes what is stored of the task. */
+  async forget(): Promise<void> {
+    this.#done = undefined
+    await this.#backend.forget(this.id)
+  }
+
+  toString(): string {
+    return this.id
+  }
+
+  async #meta(): Promise<TaskMeta> {
+    if (this.#done !== undefined) return this.#done
+    const meta = await this.#backend.getTaskMeta(this.id)
+    if (READY_STATES.has(meta.status)) this.#done = meta
+    return meta
+  }
+}
+
+function resultIn(meta: TaskMeta): unknown {
+  return EXCEPTION_STATES.has(meta.status) && meta.result !== null ? taskErrorOf(meta) : meta.result
+}

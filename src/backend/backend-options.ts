@@ -1,0 +1,196 @@
+import type { Engine, EngineOptions } from '../engine.ts'
+import { unknown } from '../option-text.ts'
+import {
+  localTimezone,
+  orNull,
+  toCacheMax,
+  toCallback,
+  toDeadline,
+  toEngineOptions,
+  toFlag,
+  toMilliseconds,
+  toRetries,
+  toSeconds,
+  toSerializer,
+  toTableNames,
+  toTexts,
+  toTimezone,
+  toWire,
+} from './option-values.ts'
+import type { Serializer } from './serializer.ts'
+
+export { fromCeleryConfig } from './celery-config.ts'
+
+/** One name for each of the two tables; the other's default stays when only one is given. */
+export interface TableNames {
+  readonly task?: string
+  readonly group?: string
+}
+
+/**
+ * How results are stored. The names are those of Celery's settings in camelCase, and so are the defaults but where it is
+ * said. `fromCeleryConfig` makes them of a `celeryconfig`.
+ */
+export interface DatabaseBackendOptions {
+  /** Store a task's name, arguments, worker, retries and queue too. @default false */
+  resultExtended?: boolean
+  /** Seconds after which `cleanup` deletes what is done; `null` and `0` for never. @default 86_400 (a day) */
+  resultExpires?: number | null
+  /**
+   * What arguments are written with, and results too with `wire: 'serializer'`: the name of one of ours, or one of your
+   * own, for MessagePack for example. Must be the one the Celery workers use.
+   * @default 'json'
+   */
+  resultSerializer?: 'json' | 'pickle' | Serializer
+  /**
+   * The serializers, by name or content type, whose arguments may be read; a column of another is unreadable. As pickles
+   * are only read as data here, there is no need for it.
+   * @default null (all)
+   */
+  resultAcceptContent?: readonly string[] | null
+  /** Finished tasks and groups to keep in memory: -1 for none, `null` and `0` for all. @default -1 */
+  resultCacheMax?: number | null
+  /** @default { task: 'celery_taskmeta', group: 'celery_tasksetmeta' } */
+  databaseTableNames?: TableNames
+  /** The PostgreSQL schema of each table and of its sequence. @default that of the connection's `search_path` */
+  databaseTableSchemas?: TableNames
+  /** Create what is missing as soon as the backend is used, not only with the first session. @default true */
+  databaseCreateTablesAtSetup?: boolean
+  /** A connection of its own for every operation, closed afterwards. @default false */
+  databaseShortLivedSessions?: boolean
+  /** For the engine: how many connections, and how they are opened. @default {} */
+  databaseEngineOptions?: EngineOptions
+  /** Called with the engine before anything is done with it. */
+  databaseEngineCallback?: ((engine: Engine) => void | Promise<void>) | null
+  /**
+   * Try again when an operation fails for a reason that may pass. Celery documents this default since 5.7 and tries three
+   * times before; its code has it off.
+   * @default true
+   */
+  resultBackendAlwaysRetry?: boolean
+  /** Attempts after the first; Infinity is Celery's. @default 3 */
+  resultBackendMaxRetries?: number
+  /** Milliseconds that bound the first wait; each later bound is twice the one before. @default 10 */
+  resultBackendBaseSleepBetweenRetriesMs?: number
+  /** Milliseconds that bound every wait. @default 10_000 */
+  resultBackendMaxSleepBetweenRetriesMs?: number
+  /**
+   * The app's time zone, so that a celeryconfig can be carried over: `date_done` is written in UTC whatever it says, which
+   * is what Celery means with its defaults.
+   * @default null (UTC)
+   */
+  timezone?: string | null
+  /** Whether the app's clock is UTC when `timezone` does not say. @default true */
+  enableUtc?: boolean
+  /**
+   * The form of results. `pickle` is read by every Celery, `serializer` by 5.7 and later only: older ones cannot read even
+   * the state of such a task. Not a setting of Celery.
+   * @default 'pickle'
+   */
+  wire?: 'pickle' | 'serializer'
+  /**
+   * Let no later write replace a task that is done: with Celery the last one wins. Not a setting of Celery.
+   * @default false
+   */
+  protectReady?: boolean
+  /**
+   * Keep the name, the arguments and so on when a later write comes without: Celery sets them to NULL. Not a setting of
+   * Celery.
+   * @default false
+   */
+  preserveExtended?: boolean
+  /** Seconds after which an operation is not tried again, whatever the retries left. Not a setting of Celery. @default null */
+  retryDeadline?: number | null
+}
+
+/** The same with nothing left open. */
+export interface SettledBackendOptions {
+  readonly resultExtended: boolean
+  /** `null` for never. */
+  readonly resultExpires: number | null
+  readonly resultSerializer: Serializer
+  /** `null` for all. */
+  readonly resultAcceptContent: readonly string[] | null
+  /** -1 for none, 0 for all. */
+  readonly resultCacheMax: number
+  readonly databaseTableNames: TableNames
+  readonly databaseTableSchemas: TableNames
+  readonly databaseCreateTablesAtSetup: boolean
+  readonly databaseShortLivedSessions: boolean
+  readonly databaseEngineOptions: EngineOptions
+  readonly databaseEngineCallback: ((engine: Engine) => void | Promise<void>) | null
+  readonly resultBackendAlwaysRetry: boolean
+  readonly resultBackendMaxRetries: number
+  readonly resultBackendBaseSleepBetweenRetriesMs: number
+  readonly resultBackendMaxSleepBetweenRetriesMs: number
+  /** The zone that `timezone` and `enableUtc` come to. */
+  readonly timezone: string
+  readonly enableUtc: boolean
+  readonly wire: 'pickle' | 'serializer'
+  readonly protectReady: boolean
+  readonly preserveExtended: boolean
+  readonly retryDeadline: number | null
+}
+
+/**
+ * Fills in the defaults. What is `undefined` counts as left out.
+ * @throws OptionError naming the option that is unknown or of a wrong value, never with the value
+ */
+export function settleBackendOptions(options: DatabaseBackendOptions = {}): SettledBackendOptions {
+  const {
+    resultExtended = false,
+    resultExpires = 86_400,
+    resultSerializer = 'json',
+    resultAcceptContent = null,
+    resultCacheMax = -1,
+    databaseTableNames = {},
+    databaseTableSchemas = {},
+    databaseCreateTablesAtSetup = true,
+    databaseShortLivedSessions = false,
+    databaseEngineOptions = {},
+    databaseEngineCallback = null,
+    resultBackendAlwaysRetry = true,
+    resultBackendMaxRetries = 3,
+    resultBackendBaseSleepBetweenRetriesMs = 10,
+    resultBackendMaxSleepBetweenRetriesMs = 10_000,
+    timezone = null,
+    enableUtc = true,
+    wire = 'pickle',
+    protectReady = false,
+    preserveExtended = false,
+    retryDeadline = null,
+    ...others
+  } = options
+  const isUtc = toFlag('enableUtc', enableUtc)
+  const settled: SettledBackendOptions = {
+    resultExtended: toFlag('resultExtended', resultExtended),
+    resultExpires: orNull('resultExpires', resultExpires, toSeconds) || null,
+    resultSerializer: toSerializer('resultSerializer', resultSerializer),
+    resultAcceptContent: orNull('resultAcceptContent', resultAcceptContent, toTexts),
+    resultCacheMax: orNull('resultCacheMax', resultCacheMax, toCacheMax) ?? 0,
+    databaseTableNames: toTableNames('databaseTableNames', databaseTableNames),
+    databaseTableSchemas: toTableNames('databaseTableSchemas', databaseTableSchemas),
+    databaseCreateTablesAtSetup: toFlag('databaseCreateTablesAtSetup', databaseCreateTablesAtSetup),
+    databaseShortLivedSessions: toFlag('databaseShortLivedSessions', databaseShortLivedSessions),
+    databaseEngineOptions: toEngineOptions('databaseEngineOptions', databaseEngineOptions),
+    databaseEngineCallback: orNull('databaseEngineCallback', databaseEngineCallback, toCallback),
+    resultBackendAlwaysRetry: toFlag('resultBackendAlwaysRetry', resultBackendAlwaysRetry),
+    resultBackendMaxRetries: toRetries('resultBackendMaxRetries', resultBackendMaxRetries),
+    resultBackendBaseSleepBetweenRetriesMs: toMilliseconds(
+      'resultBackendBaseSleepBetweenRetriesMs',
+      resultBackendBaseSleepBetweenRetriesMs,
+    ),
+    resultBackendMaxSleepBetweenRetriesMs: toMilliseconds(
+      'resultBackendMaxSleepBetweenRetriesMs',
+      resultBackendMaxSleepBetweenRetriesMs,
+    ),
+    timezone: orNull('timezone', timezone, toTimezone) ?? (isUtc ? 'UTC' : localTimezone()),
+    enableUtc: isUtc,
+    wire: toWire('wire', wire),
+    protectReady: toFlag('protectReady', protectReady),
+    preserveExtended: toFlag('preserveExtended', preserveExtended),
+    retryDeadline: orNull('retryDeadline', retryDeadline, toDeadline),
+  }
+  for (const name of Object.keys(others)) throw unknown(name, Object.keys(settled))
+  return settled
+}

@@ -1,0 +1,49 @@
+import { AbortedError, OptionError } from '../errors.ts'
+
+/** How expired rows are deleted. */
+export interface CleanupOptions {
+  /** Ends it between two batches, with an `AbortedError`; what was deleted stays deleted. */
+  readonly signal?: AbortSignal
+  /** Rows a statement deletes at most, 1 to 100,000. @default 1000 */
+  readonly batchSize?: number
+  /** Called after each batch with what was deleted so far. */
+  readonly onProgress?: (deleted: CleanupCounts) => void
+}
+
+/** How many rows were deleted. A batch whose connection was lost under way may be missing. */
+export interface CleanupCounts {
+  readonly tasks: number
+  readonly groups: number
+}
+
+/**
+ * Deletes batch after batch until one is not full: so no lock is held for long, however much has expired.
+ * @param deleteBatch deletes up to so many rows and tells how many it were
+ */
+export async function cleanUp(
+  deleteBatch: (table: 'task' | 'group', limit: number) => Promise<number>,
+  { signal, batchSize = 1000, onProgress }: CleanupOptions,
+): Promise<CleanupCounts> {
+  if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
+    const message = 'The option batchSize must be a whole number from 1 to 100000'
+    throw new OptionError('INVALID_OPTION', 'batchSize', message)
+  }
+  const deleted = { tasks: 0, groups: 0 }
+  for (const [table, counter] of [
+    ['task', 'tasks'],
+    ['group', 'groups'],
+  ] as const) {
+    for (let rows = batchSize; rows >= batchSize; ) {
+      if (signal?.aborted) throw aborted(signal)
+      rows = await deleteBatch(table, batchSize)
+      deleted[counter] += rows
+      onProgress?.({ ...deleted })
+    }
+  }
+  return deleted
+}
+
+function aborted(signal: AbortSignal): AbortedError {
+  const message = 'The cleanup was stopped: the signal was aborted. What was deleted before stays deleted.'
+  return new AbortedError(message, { cause: signal.reason })
+}

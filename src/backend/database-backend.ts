@@ -1,0 +1,317 @@
+import { BackendStoreError } from '../errors.ts'
+import { invalid } from '../option-text.ts'
+import type { DecodeOptions } from '../pickle/limits.ts'
+import { PyException } from '../pickle/values.ts'
+import type { SessionManager } from '../session-manager.ts'
+import {
+  type DatabaseBackendOptions,
+  type SettledBackendOptions,
+  settleBackendOptions,
+} from './backend-options.ts'
+import { type CleanupCounts, type CleanupOptions, cleanUp } from './cleanup.ts'
+import { taskErrorOf } from './exceptions.ts'
+import type { GroupInput } from './group-input.ts'
+import { isStorable } from './is-storable.ts'
+import { type ListOptions, listRequestOf, pageOf, type TaskPage } from './list-tasks.ts'
+import type { Tables } from './open-tables.ts'
+import { ResultPoller, type WaitOptions } from './result-poller.ts'
+import { type SavedGroup, SavedGroups } from './saved-groups.ts'
+import { countOf, rowsOf, type TaskWrite } from './statements/statements.ts'
+import { EXCEPTION_STATES, READY_STATES, type State } from './states.ts'
+import { piecesOf, storePieces } from './store-many.ts'
+import { accessTo, type TableAccess } from './table-access.ts'
+import type { TaskMeta } from './task-meta.ts'
+import { TaskReader } from './task-reader.ts'
+import { type StoreOptions, taskWriteOf } from './task-write.ts'
+
+/** How a backend is made: Celery's settings, and what is ours. */
+export interface BackendOptions extends DatabaseBackendOptions {
+  /** The manager to take the engine from; it is not disposed of with the backend. @default one of its own */
+  manager?: SessionManager
+  /** What reading a pickle may cost. `maxBytes` also bounds what is fetched of any result at all. */
+  pickle?: DecodeOptions
+}
+
+/** One result of many: what `storeResult` is given. */
+export interface TaskResult extends StoreOptions {
+  readonly taskId: string
+  readonly result: unknown
+  /** @default 'SUCCESS' */
+  readonly state?: State
+}
+
+/** Bytes of a result that are fetched, unless `pickle.maxBytes` says otherwise. */
+const MAX_RESULT_BYTES = 67_108_864
+
+/**
+ * Celery's SQL result backend, `celery.backends.database.DatabaseBackend`: what Python workers store is read here, and
+ * what is stored here they read. The database is opened and its tables are created at construction
+ * (`databaseCreateTablesAtSetup`) or with the first call, and again after a failure.
+ *
+ * Unlike there, connections are pooled, a store is one statement that two writers may run at once, `date_done` is UTC
+ * in every zone and stays NULL until a task is ready, and only what can help is tried again. The last write wins, as
+ * there, unless `protectReady` is set.
+ */
+export class DatabaseBackend implements AsyncDisposable {
+  readonly #settled: SettledBackendOptions
+  readonly #access: TableAccess
+  readonly #poller = new ResultPoller((taskIds) => this.finished(taskIds))
+  readonly #tasks: TaskReader
+  readonly #groups: SavedGroups
+
+  /**
+   * @param dburi what Celery has in `result_backend`, with or without its `db+`
+   * @throws OptionError, DburiError
+   */
+  constructor(dburi: string, options: BackendOptions = {}) {
+    const { manager, pickle = {}, ...celerys } = options
+    const settled = settleBackendOptions(celerys)
+    const maxResultBytes = checkBytes(pickle.maxBytes ?? MAX_RESULT_BYTES)
+    const access = accessTo(dburi, { settled, manager, maxResultBytes })
+    this.#settled = settled
+    this.#access = access
+    this.#tasks = new TaskReader({ access, settled, pickle, maxResultBytes })
+    this.#groups = new SavedGroups({ access, settled, pickle, maxResultBytes })
+    if (settled.databaseCreateTablesAtSetup) access.openSoon()
+  }
+
+  /** The manager whose engine is used. */
+  get manager(): SessionManager {
+    return this.#access.manager
+  }
+
+  /**
+   * Stores the state of a task and what goes with it, over whatever is stored: what is not given is cleared, with
+   * `resultExtended` the name, arguments and so on too.
+   *
+   * It may be tried again after a lost connection, which writes the same once more. A repeat never turns a task back that
+   * somebody else finished meanwhile: then the repeat of an unfinished state is left out.
+   * @returns whether the row has it now; `false` only where `protectReady`, or such a repeat, left another one in place
+   * @throws BackendStoreError, AmbiguousOutcomeError, StatementError for texts that do not fit their columns, PickleError
+   * and BackendError for values that cannot be written
+   */
+  async storeResult(
+    taskId: string,
+    result: unknown,
+    state: State,
+    options: StoreOptions = {},
+  ): Promise<boolean> {
+    const { protectReady } = this.#settled
+    // It is encoded once the columns are known, and only once.
+    let write: TaskWrite | undefined
+    try {
+      const answer = await this.#access.run({
+        statement: (tables, afterLoss) => {
+          write ??= this.#writeOf(tables, { taskId, result, state, ...options })
+          const mayTurnBack = afterLoss && !READY_STATES.has(state)
+          return tables.statements.store(write, protectReady || mayTurnBack)
+        },
+        writing: `storing the result of task ${JSON.stringify(taskId)}`,
+        exhausted: (cause, isOutcomeUnknown) =>
+          new BackendStoreError(taskId, state, isOutcomeUnknown, { cause }),
+      })
+      return countOf(answer) > 0
+    } finally {
+      this.#tasks.drop(taskId)
+    }
+  }
+
+  /** A worker has begun. `meta` is mostly its `{ pid, hostname }`. */
+  markAsStarted(taskId: string, meta: unknown = null, options?: StoreOptions): Promise<boolean> {
+    return this.storeResult(taskId, meta, 'STARTED', options)
+  }
+
+  /** It returned. */
+  markAsDone(taskId: string, result: unknown, options?: StoreOptions): Promise<boolean> {
+    return this.storeResult(taskId, result, 'SUCCESS', options)
+  }
+
+  /** It threw. The chain it belongs to is left to whoever runs it. */
+  markAsFailure(taskId: string, error: unknown, options?: StoreOptions): Promise<boolean> {
+    return this.storeResult(taskId, error, 'FAILURE', options)
+  }
+
+  /** It threw and will run again. */
+  markAsRetry(taskId: string, error: unknown, options?: StoreOptions): Promise<boolean> {
+    return this.storeResult(taskId, error, 'RETRY', options)
+  }
+
+  /** It will not run. Celery's reasons are `revoked`, `expired` and `terminated`. */
+  markAsRevoked(taskId: string, reason = '', options?: StoreOptions): Promise<boolean> {
+    const error = new PyException('celery.exceptions', 'TaskRevokedError', reason === '' ? [] : [reason])
+    return this.storeResult(taskId, error, 'REVOKED', options)
+  }
+
+  /**
+   * Stores many results at once, each as `storeResult` would; of several for one task the last counts. All or none of them
+   * are stored.
+   * @returns how many rows have what was given: all, unless `protectReady` is set
+   * @throws AmbiguousOutcomeError, and what `storeResult` throws
+   */
+  async storeMany(results: readonly TaskResult[]): Promise<number> {
+    const { protectReady } = this.#settled
+    let pieces: TaskWrite[][] | undefined
+    try {
+      return await this.#access.use(
+        (tables, afterLoss) => {
+          pieces ??= piecesOf(results.map((each) => this.#writeOf(tables, each)))
+          const mayTurnBack = afterLoss && pieces.flat().some(({ status }) => !READY_STATES.has(status))
+          return storePieces(tables, pieces, protectReady || mayTurnBack)
+        },
+        { writing: `storing the results of ${results.length} tasks` },
+      )
+    } finally {
+      for (const { taskId } of results) this.#tasks.drop(taskId)
+    }
+  }
+
+  /**
+   * All that is stored of a task; of one that nothing is stored of, that it is `PENDING`. A value that cannot be decoded
+   * throws a BackendError (`RESULT_UNREADABLE`, `RESULT_TOO_LARGE`) when its property is looked at: the rest can be read.
+   * @throws BackendGetMetaError
+   */
+  getTaskMeta(taskId: string): Promise<TaskMeta> {
+    return this.#tasks.meta(taskId)
+  }
+
+  /** The same for many tasks, in few statements, in the order of the ids. */
+  getMany(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
+    return this.#tasks.many(taskIds)
+  }
+
+  /** The state of a task. The result is not fetched, so it need not be readable. */
+  async getState(taskId: string): Promise<State> {
+    return this.#tasks.keptState(taskId) ?? (await this.#tasks.state(taskId)) ?? 'PENDING'
+  }
+
+  /**
+   * What the task returned, or what it stored with its state; in the states of `EXCEPTION_STATES` a `TaskError`
+   * where there is anything.
+   * @throws BackendError when it cannot be decoded
+   */
+  async getResult(taskId: string): Promise<unknown> {
+    const meta = await this.getTaskMeta(taskId)
+    if (!EXCEPTION_STATES.has(meta.status)) return meta.result
+    return meta.result === null ? null : taskErrorOf(meta)
+  }
+
+  /** The traceback of a task that failed. */
+  async getTraceback(taskId: string): Promise<string | null> {
+    return (await this.getTaskMeta(taskId)).traceback
+  }
+
+  /** Whether anything is stored of a task, if only that it is `PENDING`. */
+  async taskResultExists(taskId: string): Promise<boolean> {
+    return (await this.#tasks.state(taskId)) !== null
+  }
+
+  /** Those of these tasks that are done, and how: what is to be asked while waiting for many. No result is fetched. */
+  finished(taskIds: readonly string[]): Promise<Map<string, State>> {
+    return this.#tasks.finished(taskIds)
+  }
+
+  /**
+   * Resolves to the state of a task when it is done. Whoever waits on this backend, for whatever task, is asked for in one
+   * statement at a time, which becomes rarer while nothing happens.
+   * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError
+   */
+  waitFor(taskId: string, options?: WaitOptions): Promise<State> {
+    return this.#poller.wait(taskId, options)
+  }
+
+  /** Deletes what is stored of a task. */
+  async forget(taskId: string): Promise<void> {
+    if (!isStorable(taskId)) return
+    try {
+      await this.#access.run({
+        statement: ({ statements }) => statements.forget(taskId),
+        writing: `forgetting task ${JSON.stringify(taskId)}`,
+      })
+    } finally {
+      this.#tasks.drop(taskId)
+    }
+  }
+
+  /**
+   * Saves which tasks make a group. Celery restores it; unlike Celery's own, what is saved holds no database URL, and
+   * saving a group again replaces it.
+   * @throws AmbiguousOutcomeError, StatementError for an id that does not fit
+   */
+  saveGroup(groupId: string, members: readonly GroupInput[]): Promise<void> {
+    return this.#groups.save(groupId, members)
+  }
+
+  /** A group that was saved, here or by Celery; `null` if it was not. @throws BackendError when it cannot be decoded */
+  restoreGroup(groupId: string): Promise<SavedGroup | null> {
+    return this.#groups.restore(groupId)
+  }
+
+  /** Deletes a saved group, not its tasks. */
+  deleteGroup(groupId: string): Promise<void> {
+    return this.#groups.delete(groupId)
+  }
+
+  /** Tasks page by page, without their results. */
+  async list(options: ListOptions = {}): Promise<TaskPage> {
+    const request = listRequestOf(options)
+    const answer = await this.#access.run({ statement: ({ statements }) => statements.list(request) })
+    return pageOf(rowsOf(answer), request)
+  }
+
+  /** How many tasks are stored in each state. */
+  async counts(): Promise<Record<string, number>> {
+    const answer = await this.#access.run({ statement: ({ statements }) => statements.counts() })
+    const counts = new Map<string, number>()
+    for (const row of rowsOf(answer)) {
+      const state = String(Reflect.get(row, 'status') ?? 'PENDING')
+      counts.set(state, (counts.get(state) ?? 0) + Number(Reflect.get(row, 'tasks')))
+    }
+    return Object.fromEntries(counts)
+  }
+
+  /**
+   * Deletes the tasks and groups that were done more than `resultExpires` seconds ago, batch by batch; nothing if that is
+   * `null` or 0. A task without a date stays, as in Celery.
+   */
+  async cleanup(options: CleanupOptions = {}): Promise<CleanupCounts> {
+    const { resultExpires } = this.#settled
+    if (resultExpires === null) return { tasks: 0, groups: 0 }
+    const startedAt = performance.now()
+    const deleteBatch = async (table: 'task' | 'group', limit: number) => {
+      const answer = await this.#access.run({
+        // Counted from the start: what expires meanwhile is left to the next cleanup.
+        statement: ({ statements }) =>
+          statements.cleanup(table, resultExpires + (performance.now() - startedAt) / 1000, limit),
+        writing: 'deleting expired results',
+      })
+      return countOf(answer)
+    }
+    try {
+      return await cleanUp(deleteBatch, options)
+    } finally {
+      this.#tasks.drop()
+      this.#groups.drop()
+    }
+  }
+
+  /** Refuses further calls, and closes the connections of a manager of its own. Safe to call twice. */
+  dispose(): Promise<void> {
+    this.#poller.close()
+    return this.#access.dispose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  #writeOf({ written }: Tables, { taskId, result, state = 'SUCCESS', ...options }: TaskResult): TaskWrite {
+    const { wire, resultSerializer: serializer } = this.#settled
+    return taskWriteOf(taskId, result, state, options, { wire, serializer, written })
+  }
+}
+
+/** It becomes part of the statements' texts. */
+function checkBytes(maxBytes: number): number {
+  if (Number.isSafeInteger(maxBytes) && maxBytes >= 0) return maxBytes
+  throw invalid('pickle.maxBytes', 'a whole number of bytes from 0')
+}

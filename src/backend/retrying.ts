@@ -1,0 +1,117 @@
+import { textOf } from '../causes.ts'
+import {
+  AmbiguousOutcomeError,
+  ConnectError,
+  ConnectionLostError,
+  ContentionError,
+  StatementTimeoutError,
+} from '../errors.ts'
+import { retry } from '../retry.ts'
+
+/** How often and for how long what failed is tried again. */
+export interface RetryPolicy {
+  /** Attempts after the first; 0 for none. */
+  readonly retries: number
+  /** Milliseconds that bound the first wait; each later bound is twice the one before. */
+  readonly base: number
+  /** Milliseconds that bound every wait. */
+  readonly max: number
+  /** Seconds after the first attempt from when on none is begun. */
+  readonly deadline: number
+}
+
+/** One piece of work that may be tried again. */
+export interface Operation<Result> {
+  /**
+   * Does it. All that comes here may be done twice: reads, deletes, and upserts, which write the same again. What a repeat
+   * after a lost connection must not do is turn back what somebody else did meanwhile: `afterLoss` says so.
+   */
+  attempt(afterLoss: boolean): Promise<Result>
+  /** What an ambiguous outcome is told of: `storing the result of task …`. Reads have none. */
+  readonly writing?: string
+  /** The error when all attempts are used up. @default the last attempt's error */
+  exhausted?(error: unknown, isOutcomeUnknown: boolean): Error
+}
+
+/**
+ * Does something, and again where that is safe and can help: when no connection could be opened, when others held the
+ * database, when a transaction lost against another, and when the connection broke under way. What cannot help (a
+ * statement the database refuses) is thrown at once, as it came.
+ *
+ * A write whose outcome is not known and that is not tried again is an `AmbiguousOutcomeError`: one that met the
+ * `statementTimeout` may still be running, and one with `retries: 0` was not to be repeated.
+ */
+export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
+  const { attempt, writing, exhausted } = operation
+  const startedAt = performance.now()
+  let wasLost = false
+  try {
+    return await retry(() => attempt(wasLost), {
+      retries: policy.retries,
+      base: policy.base,
+      max: policy.max,
+      retryable: (error) => {
+        wasLost ||= isLoss(error)
+        return isTransient(error) && performance.now() - startedAt < policy.deadline * 1000
+      },
+    })
+  } catch (failure) {
+    const isOutcomeUnknown = writing !== undefined && (wasLost || isLoss(failure) || isStopped(failure))
+    const error = failure instanceof NotBegunError ? failure.cause : failure
+    const wasRetried = policy.retries > 0 && isTransient(failure)
+    if (wasRetried && exhausted !== undefined) throw exhausted(error, isOutcomeUnknown)
+    if (isOutcomeUnknown) throw new AmbiguousOutcomeError(writing, { cause: error })
+    throw error
+  }
+}
+
+/**
+ * What failed was only to lead to the work, of which nothing was done: its `cause` is then no ambiguous outcome, whatever
+ * it is. Not seen outside of `retrying`.
+ */
+export class NotBegunError extends Error {
+  readonly mayPass: boolean
+
+  constructor(cause: unknown, mayPass = isTransient(cause)) {
+    super('Nothing was begun', { cause })
+    this.mayPass = mayPass
+  }
+}
+
+/** Whether trying again can help, and nothing was done or what was done may be done again. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof NotBegunError) return error.mayPass
+  if (error instanceof ConnectError) return isPassing(error)
+  return error instanceof ContentionError || isLoss(error) || isConflict(error)
+}
+
+/** A server that is down or slow may come back; one that does not let us in will not. */
+function isPassing({ code, cause }: ConnectError): boolean {
+  return (code === 'CONNECT_FAILED' || code === 'CONNECT_TIMEOUT') && !hasSqlState(cause, REFUSED)
+}
+
+/** The connection broke while the statement was on its way. */
+function isLoss(error: unknown): boolean {
+  return error instanceof ConnectionLostError || hasSqlState(error, LOST)
+}
+
+/** A deadline ended the waiting for an answer; the statement may still be running. */
+function isStopped(error: unknown): boolean {
+  return error instanceof StatementTimeoutError
+}
+
+/** PostgreSQL rolled the statement back for the sake of another one. */
+function isConflict(error: unknown): boolean {
+  return hasSqlState(error, CONFLICT)
+}
+
+/** Connection exceptions, and the server's word that it goes down. */
+const LOST = /^(?:08...|57P0[123])$/
+/** Serialization failure, deadlock, lock not available, too many connections. */
+const CONFLICT = /^(?:40001|40P01|55P03|53300)$/
+/** Wrong role or password, no such database. */
+const REFUSED = /^(?:28|3D)/
+
+function hasSqlState(error: unknown, pattern: RegExp): boolean {
+  return pattern.test(textOf(error, 'code') ?? '')
+}

@@ -1,0 +1,85 @@
+import type { DecodeOptions } from '../pickle/limits.ts'
+import type { SettledBackendOptions } from './backend-options.ts'
+import { type GroupInput, membersOf } from './group-input.ts'
+import { decodeGroup, encodeGroup, type GroupMember } from './groups.ts'
+import { isStorable } from './is-storable.ts'
+import { ResultCache } from './result-cache.ts'
+import { rowsOf, taskRowOf } from './statements/statements.ts'
+import type { TableAccess } from './table-access.ts'
+import { withinLimit } from './task-read.ts'
+import { guardText } from './text-guard.ts'
+
+/** A saved group. */
+export interface SavedGroup {
+  readonly groupId: string
+  readonly members: readonly GroupMember[]
+  /** What is stored instead of a group: Celery saves any value. */
+  readonly other?: unknown
+}
+
+export interface SavedGroupsParts {
+  readonly access: TableAccess
+  readonly settled: SettledBackendOptions
+  readonly pickle: DecodeOptions
+  readonly maxResultBytes: number
+}
+
+/** The groups of a backend: which tasks belong together. */
+export class SavedGroups {
+  readonly #parts: SavedGroupsParts
+  readonly #cache: ResultCache<SavedGroup>
+
+  constructor(parts: SavedGroupsParts) {
+    this.#parts = parts
+    this.#cache = new ResultCache(parts.settled.resultCacheMax)
+  }
+
+  async save(groupId: string, members: readonly GroupInput[]): Promise<void> {
+    const { wire, resultSerializer: serializer } = this.#parts.settled
+    const id = guardText('groupId', groupId)
+    const bytes = encodeGroup(id, membersOf(members), { wire, serializer })
+    try {
+      await this.#parts.access.run({
+        statement: ({ statements }) => statements.saveGroup(id, bytes),
+        writing: `saving group ${JSON.stringify(id)}`,
+      })
+    } finally {
+      this.#cache.delete(id)
+    }
+  }
+
+  async restore(groupId: string): Promise<SavedGroup | null> {
+    const cached = this.#cache.get(groupId)
+    if (cached !== undefined) return cached
+    if (!isStorable(groupId)) return null
+    const { access, settled, pickle, maxResultBytes } = this.#parts
+    const { mark } = this.#cache
+    const [row] = rowsOf(await access.run({ statement: ({ statements }) => statements.group(groupId) }))
+    if (row === undefined) return null
+
+    const { result, size } = taskRowOf(row)
+    const serializer = settled.resultSerializer
+    const bytes = withinLimit(result, size, maxResultBytes)
+    const { groupId: savedId, members, other } = decodeGroup(bytes, { serializer, pickle })
+    const group = savedId === null ? { groupId, members, other } : { groupId: savedId, members }
+    this.#cache.set(groupId, group, mark)
+    return group
+  }
+
+  async delete(groupId: string): Promise<void> {
+    if (!isStorable(groupId)) return
+    try {
+      await this.#parts.access.run({
+        statement: ({ statements }) => statements.deleteGroup(groupId),
+        writing: `deleting group ${JSON.stringify(groupId)}`,
+      })
+    } finally {
+      this.#cache.delete(groupId)
+    }
+  }
+
+  /** What is kept in memory may be wrong from now on. */
+  drop(): void {
+    this.#cache.clear()
+  }
+}

@@ -1,0 +1,289 @@
+import type { Statement } from '../../statement.ts'
+import { READY_STATES } from '../states.ts'
+import type {
+  ListRequest,
+  OptionalColumn,
+  Statements,
+  StatementsOptions,
+  TableFacts,
+  TableNames,
+  TaskWrite,
+} from './statements.ts'
+
+const READY = `(${[...READY_STATES].map((state) => `'${state}'`).join(', ')})`
+/** The server's clock in UTC, whatever zone its session is in; `now()` would be the time before waiting for a lock. */
+const NOW = `(clock_timestamp() at time zone 'utc')`
+
+/** The type of each column, for parameters that PostgreSQL sees in places where it could not tell. */
+const TYPES = {
+  task_id: 'varchar',
+  status: 'varchar',
+  result: 'bytea',
+  traceback: 'text',
+  name: 'varchar',
+  args: 'bytea',
+  kwargs: 'bytea',
+  worker: 'varchar',
+  retries: 'integer',
+  queue: 'varchar',
+  children: 'bytea',
+  stamps: 'bytea',
+} as const
+
+type Column = keyof typeof TYPES
+
+/** Asks for the columns of both tables and for the sequences. */
+export function lookAtPostgresql(names: TableNames): Statement {
+  const { task, group } = tablesOf(names)
+  const columnsOf = (table: string, at: number) =>
+    `select '${table}' as kind, a.attname::text as name from pg_catalog.pg_attribute a ` +
+    `where a.attrelid = pg_catalog.to_regclass($${at}::text) and a.attnum > 0 and not a.attisdropped`
+  return {
+    sql:
+      `${columnsOf('task', 1)} union all ${columnsOf('group', 2)} ` +
+      `union all select 'task sequence', '' where pg_catalog.to_regclass($3::text) is not null ` +
+      `union all select 'group sequence', '' where pg_catalog.to_regclass($4::text) is not null`,
+    params: [task, group, ...sequencesOf(names)],
+    asArrays: false,
+  }
+}
+
+/**
+ * One statement for each operation. An upsert first tries to update: `insert … on conflict` by itself would draw a value
+ * from the sequence each time, and ids are 32 bits wide.
+ */
+export function postgresqlStatements(
+  names: TableNames,
+  facts: TableFacts,
+  options: StatementsOptions,
+): Statements {
+  const { task, group } = tablesOf(names)
+  const [taskSequence, groupSequence] = sequencesOf(names)
+  const taskId = facts.hasTaskSequence ? nextOf(taskSequence) : null
+  const groupId = facts.hasGroupSequence ? nextOf(groupSequence) : null
+
+  const columns: readonly Column[] = ['task_id', 'status', 'result', 'traceback', ...options.written]
+  const store = { table: task, columns, id: taskId, preserves: options.preserveExtended }
+  const listed = LISTED.filter((column) => facts.task.has(column))
+
+  const limit = options.maxResultBytes
+  const bounded = `case when octet_length(t.result) <= ${limit} then t.result end as result, octet_length(t.result) as size`
+  const optional = options.read.map((column) => `, t.${column}`).join('')
+  const select = `select t.task_id, t.status, ${bounded}, t.date_done, t.traceback${optional} from ${task} t`
+  const lists = new Map<string, string>()
+
+  const texts = {
+    store: storeText(store, false),
+    storeGuarded: storeText(store, true),
+    storeMany: storeManyText(store, false),
+    storeManyGuarded: storeManyText(store, true),
+    get: `${select} where t.task_id = $1`,
+    getMany: `${select} where t.task_id = any($1::varchar[])`,
+    state: `select t.status from ${task} t where t.task_id = $1`,
+    finished: `select t.task_id, t.status from ${task} t where t.task_id = any($1::varchar[]) and t.status in ${READY}`,
+    forget: `delete from ${task} where task_id = $1`,
+    saveGroup: saveGroupText(group, groupId),
+    group: `select ${bounded} from ${group} t where t.taskset_id = $1`,
+    deleteGroup: `delete from ${group} where taskset_id = $1`,
+    counts: `select status, count(*)::integer as tasks from ${task} group by status`,
+    cleanupTask: cleanupText(task),
+    cleanupGroup: cleanupText(group),
+  }
+
+  const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
+  return {
+    store: (write, guarded) =>
+      statement(
+        guarded ? texts.storeGuarded : texts.store,
+        columns.map((column) => valueIn(write, column)),
+      ),
+    storeMany: (writes, guarded) =>
+      statement(
+        guarded ? texts.storeManyGuarded : texts.storeMany,
+        columns.map((column) => writes.map((write) => valueIn(write, column))),
+      ),
+    get: (id) => statement(texts.get, [id]),
+    getMany: (ids) => statement(texts.getMany, [ids]),
+    state: (id) => statement(texts.state, [id]),
+    finished: (ids) => statement(texts.finished, [ids]),
+    forget: (id) => statement(texts.forget, [id]),
+    saveGroup: (id, members) => statement(texts.saveGroup, [id, members]),
+    group: (id) => statement(texts.group, [id]),
+    deleteGroup: (id) => statement(texts.deleteGroup, [id]),
+    list: (request) => listStatement(task, request, listed, lists),
+    counts: () => statement(texts.counts, []),
+    cleanup: (table, seconds, rows) =>
+      statement(table === 'task' ? texts.cleanupTask : texts.cleanupGroup, [seconds, rows]),
+  }
+}
+
+interface Store {
+  readonly table: string
+  readonly columns: readonly Column[]
+  /** Where a new id comes from; `null` where only the table knows. */
+  readonly id: string | null
+  readonly preserves: boolean
+}
+
+function storeText(store: Store, guarded: boolean): string {
+  const { table, columns } = store
+  const given = (column: Column) => `$${columns.indexOf(column) + 1}::${TYPES[column]}`
+  const guard = guarded ? ` and ${guardOf(given)}` : ''
+  const absent = guarded ? ` and ${noneReady(table, given('task_id'))}` : ''
+  return (
+    `with updated as (update ${table} t set ${assignments(store, given)} ` +
+    `where t.task_id = ${given('task_id')}${guard} returning 1), ` +
+    `inserted as (insert into ${table} as t (${insertedColumns(store)}) ` +
+    `select ${insertedValues(store, given)} where not exists (select 1 from updated)${absent} ` +
+    `${onConflict(store, guarded)} returning 1) ` +
+    'select ((select count(*) from updated) + (select count(*) from inserted))::integer as written'
+  )
+}
+
+function storeManyText(store: Store, guarded: boolean): string {
+  const { table, columns } = store
+  const given = (column: Column) => `g.${column}`
+  const guard = guarded ? ` and ${guardOf(given)}` : ''
+  const absent = guarded ? ` and ${noneReady(table, 'g.task_id')}` : ''
+  const arrays = columns.map((column, at) => `$${at + 1}::${TYPES[column]}[]`)
+  return (
+    `with given as materialized (select * from unnest(${arrays.join(', ')}) as g (${columns.join(', ')})), ` +
+    `updated as (update ${table} t set ${assignments(store, given)} from given g ` +
+    `where t.task_id = g.task_id${guard} returning t.task_id), ` +
+    `inserted as (insert into ${table} as t (${insertedColumns(store)}) ` +
+    `select ${insertedValues(store, given)} from given g ` +
+    `where not exists (select 1 from updated u where u.task_id = g.task_id)${absent} ` +
+    `${onConflict(store, guarded)} returning 1) ` +
+    'select ((select count(*) from updated) + (select count(*) from inserted))::integer as written'
+  )
+}
+
+function assignments({ columns, preserves }: Store, given: (column: Column) => string): string {
+  const each = columns.slice(1).map((column) => {
+    const isKept = preserves && isOptional(column)
+    return `${column} = ${isKept ? `coalesce(${given(column)}, t.${column})` : given(column)}`
+  })
+  return [...each, `date_done = case when ${given('status')} in ${READY} then ${NOW} end`].join(', ')
+}
+
+function insertedColumns({ columns, id }: Store): string {
+  return [...(id === null ? [] : ['id']), ...columns, 'date_done'].join(', ')
+}
+
+function insertedValues({ columns, id }: Store, given: (column: Column) => string): string {
+  const dateDone = `case when ${given('status')} in ${READY} then ${NOW} end`
+  return [...(id === null ? [] : [id]), ...columns.map(given), dateDone].join(', ')
+}
+
+/** Somebody else inserted the row between our update and our insert. */
+function onConflict(store: Store, guarded: boolean): string {
+  const excluded = (column: Column) => `excluded.${column}`
+  const guard = guarded ? ` where ${guardOf(excluded)}` : ''
+  return `on conflict (task_id) do update set ${assignments(store, excluded)}${guard}`
+}
+
+/** The row may be overwritten: it is not finished, or with the very same. */
+function guardOf(given: (column: Column) => string): string {
+  return (
+    `(t.status is null or t.status not in ${READY} ` +
+    `or (t.status = ${given('status')} and t.result is not distinct from ${given('result')}))`
+  )
+}
+
+/** Keeps a protected row from drawing an id in vain. */
+function noneReady(table: string, taskId: string): string {
+  return `not exists (select 1 from ${table} r where r.task_id = ${taskId} and r.status in ${READY})`
+}
+
+function saveGroupText(table: string, id: string | null): string {
+  const columns = id === null ? '' : 'id, '
+  const next = id === null ? '' : `${id}, `
+  return (
+    `with updated as (update ${table} set result = $2::bytea, date_done = ${NOW} ` +
+    'where taskset_id = $1::varchar returning 1) ' +
+    `insert into ${table} (${columns}taskset_id, result, date_done) ` +
+    `select ${next}$1::varchar, $2::bytea, ${NOW} where not exists (select 1 from updated) ` +
+    'on conflict (taskset_id) do update set result = excluded.result, date_done = excluded.date_done'
+  )
+}
+
+/** The condition stands outside as well, where it is checked again for a row that somebody renews meanwhile. */
+function cleanupText(table: string): string {
+  const cutoff = `${NOW} - make_interval(secs => $1::float8)`
+  return (
+    `with cutoff as materialized (select ${cutoff} as at), ` +
+    `deleted as (delete from ${table} t where t.id = any(array(select e.id from ${table} e ` +
+    'where e.date_done < (select at from cutoff) order by e.date_done limit $2::integer)) ' +
+    'and t.date_done < (select at from cutoff) returning 1) ' +
+    'select count(*)::integer as written from deleted'
+  )
+}
+
+/** One text for each set of conditions, so that each finds its index; they are kept, since there are few. */
+function listStatement(
+  table: string,
+  { orderBy, descending, limit, after, states, name, worker, since, until }: ListRequest,
+  listed: readonly string[],
+  texts: Map<string, string>,
+): Statement {
+  const params: unknown[] = [limit]
+  const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
+  const where = (condition: (place: string) => string, value: unknown) => {
+    if (value === null) return
+    conditions.push(condition(`$${params.push(value)}`))
+  }
+  where((place) => `t.status = any(${place}::varchar[])`, states)
+  where((place) => `t.name = ${place}::varchar`, name)
+  where((place) => `t.worker = ${place}::varchar`, worker)
+  where((place) => `t.date_done >= ${place}::timestamp`, since)
+  where((place) => `t.date_done < ${place}::timestamp`, until)
+  const than = descending ? '<' : '>'
+  if (after !== null && orderBy === 'id') where((place) => `t.id ${than} ${place}::integer`, after.id)
+  if (after !== null && orderBy === 'dateDone') {
+    const dateDone = `$${params.push(after.dateDone)}::timestamp`
+    where((place) => `(t.date_done, t.id) ${than} (${dateDone}, ${place}::integer)`, after.id)
+  }
+
+  const direction = descending ? 'desc' : 'asc'
+  const key = `${orderBy} ${direction} ${conditions.join()}`
+  let sql = texts.get(key)
+  if (sql === undefined) {
+    const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
+    sql =
+      `select t.id, t.task_id, t.status, t.date_done${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
+      `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit $1::integer`
+    texts.set(key, sql)
+  }
+  return { sql, params, asArrays: false }
+}
+
+const LISTED = ['name', 'worker', 'retries', 'queue'] as const
+
+function isOptional(column: Column): column is OptionalColumn {
+  return !['task_id', 'status', 'result', 'traceback'].includes(column)
+}
+
+function valueIn(write: TaskWrite, column: Column): unknown {
+  return column === 'task_id' ? write.taskId : write[column]
+}
+
+function tablesOf(names: TableNames): { task: string; group: string } {
+  return { task: qualified(names.taskSchema, names.task), group: qualified(names.groupSchema, names.group) }
+}
+
+/** They lie where their tables lie, and are never called after them: as in Celery. */
+function sequencesOf({ taskSchema, groupSchema }: TableNames): [task: string, group: string] {
+  return [qualified(taskSchema, 'task_id_sequence'), qualified(groupSchema, 'taskset_id_sequence')]
+}
+
+function nextOf(sequence: string): string {
+  return `nextval('${sequence.replaceAll("'", "''")}')`
+}
+
+function qualified(schema: string | undefined, name: string): string {
+  return schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
+}
+
+function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`
+}

@@ -1,0 +1,149 @@
+import type { Statement } from '../../statement.ts'
+
+/** What is written to a task's row; `null` clears a column. */
+export interface TaskWrite {
+  readonly taskId: string
+  readonly status: string
+  readonly result: Uint8Array | null
+  readonly traceback: string | null
+  readonly name: string | null
+  readonly args: Uint8Array | null
+  readonly kwargs: Uint8Array | null
+  readonly worker: string | null
+  readonly retries: number | null
+  readonly queue: string | null
+  readonly children: Uint8Array | null
+  readonly stamps: Uint8Array | null
+}
+
+/** A task's row as it is read. Of a result beyond the limit only the size comes. */
+export interface TaskRow {
+  readonly taskId: string
+  readonly status: string | null
+  readonly result: Uint8Array | null
+  /** Bytes of the result. */
+  readonly size: number | null
+  /** `YYYY-MM-DD HH:MM:SS.ffffff` in UTC. */
+  readonly dateDone: string | null
+  readonly traceback: string | null
+  readonly name: string | null
+  readonly args: Uint8Array | null
+  readonly kwargs: Uint8Array | null
+  readonly worker: string | null
+  readonly retries: number | null
+  readonly queue: string | null
+  readonly children: Uint8Array | null
+  readonly stamps: Uint8Array | null
+}
+
+/** The columns of a task's row that some tables have and some writers fill. */
+export const EXTENDED = ['name', 'args', 'kwargs', 'worker', 'retries', 'queue'] as const
+export const LATER = ['children', 'stamps'] as const
+export type OptionalColumn = (typeof EXTENDED)[number] | (typeof LATER)[number]
+
+/** A page of tasks: how they are ordered and which are meant. Dates are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC. */
+export interface ListRequest {
+  /** By `id` all rows are listed, by `dateDone` those that have one. */
+  readonly orderBy: 'id' | 'dateDone'
+  readonly descending: boolean
+  readonly limit: number
+  readonly after: { readonly id: number; readonly dateDone: string | null } | null
+  readonly states: readonly string[] | null
+  readonly name: string | null
+  readonly worker: string | null
+  readonly since: string | null
+  readonly until: string | null
+}
+
+/** What a table is asked about once, before the texts of its statements are made. */
+export interface TableFacts {
+  /** The columns of the tasks' table; empty where there is no such table. */
+  readonly task: ReadonlySet<string>
+  readonly group: ReadonlySet<string>
+  /** Whether the sequences are there that Celery draws ids from. */
+  readonly hasTaskSequence: boolean
+  readonly hasGroupSequence: boolean
+}
+
+/** What decides on the texts, beside the tables. */
+export interface StatementsOptions {
+  /** The optional columns that are written. */
+  readonly written: readonly OptionalColumn[]
+  /** The optional columns that are read. */
+  readonly read: readonly OptionalColumn[]
+  /** A `null` leaves an optional column as it is. */
+  readonly preserveExtended: boolean
+  /** Bytes; results beyond are not fetched. */
+  readonly maxResultBytes: number
+}
+
+/** Where the tables are. */
+export interface TableNames {
+  readonly task: string
+  readonly group: string
+  readonly taskSchema: string | undefined
+  readonly groupSchema: string | undefined
+}
+
+/**
+ * The statements of one pair of tables: texts that are built once, and parameters that are new each time, since a
+ * failed statement blanks them.
+ */
+export interface Statements {
+  /** `guarded`: a row in a ready state stays, unless it has the same state and result already. */
+  store(write: TaskWrite, guarded: boolean): Statement
+  /** Several tasks at once, none of them twice. */
+  storeMany(writes: readonly TaskWrite[], guarded: boolean): Statement
+  get(taskId: string): Statement
+  getMany(taskIds: readonly string[]): Statement
+  state(taskId: string): Statement
+  /** Those among the ids whose tasks are in a ready state. */
+  finished(taskIds: readonly string[]): Statement
+  forget(taskId: string): Statement
+  saveGroup(groupId: string, members: Uint8Array): Statement
+  group(groupId: string): Statement
+  deleteGroup(groupId: string): Statement
+  list(request: ListRequest): Statement
+  counts(): Statement
+  /** Deletes up to `limit` tasks, or groups, whose `date_done` is more than `seconds` ago. */
+  cleanup(table: 'task' | 'group', seconds: number, limit: number): Statement
+}
+
+/** The rows of an answer, of whatever driver: an array itself, or in `rows`. */
+export function rowsOf(answer: unknown): readonly object[] {
+  // Every adapter answers in one of two shapes, with an object for each row unless arrays were asked for.
+  if (Array.isArray(answer)) return answer as object[]
+  return (answer as { rows: object[] }).rows
+}
+
+/** How many rows a writing statement of `Statements` wrote. */
+export function countOf(answer: unknown): number {
+  if (!Array.isArray(answer)) return (answer as { rowsAffected: number }).rowsAffected
+  const [row] = answer as { written?: number }[]
+  return Number(row?.written ?? 0)
+}
+
+/** A row of the texts that read tasks. */
+export function taskRowOf(row: object): TaskRow {
+  // The columns have the types that `TaskRow` says; `size` is the one we name ourselves.
+  const at = (column: string) => (Reflect.get(row, column) ?? null) as never
+  return {
+    taskId: at('task_id'),
+    status: at('status'),
+    result: at('result'),
+    size: at(SIZE) ?? at('size'),
+    dateDone: at('date_done'),
+    traceback: at('traceback'),
+    name: at('name'),
+    args: at('args'),
+    kwargs: at('kwargs'),
+    worker: at('worker'),
+    retries: at('retries'),
+    queue: at('queue'),
+    children: at('children'),
+    stamps: at('stamps'),
+  }
+}
+
+/** What SQLite calls the size of a result: the rewriting of its texts for libSQL leaves no room for a name. */
+const SIZE = 'length(t.result)'

@@ -1,0 +1,73 @@
+import type { Engine } from '../engine.ts'
+import { Scope } from '../transaction.ts'
+import type { Tables } from './open-tables.ts'
+import { countOf, type TaskWrite } from './statements/statements.ts'
+
+/** Rows and bytes of one statement. */
+const MOST_ROWS = 1_000
+const MOST_BYTES = 4_194_304
+
+/**
+ * Rows in the pieces that are sent, each task once with what was said of it last, and ordered by id: two writers with
+ * the same tasks then lock them in the same order.
+ */
+export function piecesOf(writes: readonly TaskWrite[]): TaskWrite[][] {
+  const last = new Map(writes.map((write) => [write.taskId, write]))
+  const sorted = [...last.values()].sort((one, other) => (one.taskId < other.taskId ? -1 : 1))
+  const pieces: TaskWrite[][] = []
+  let piece: TaskWrite[] = []
+  let bytes = 0
+  for (const write of sorted) {
+    const size = sizeOf(write)
+    if (piece.length >= MOST_ROWS || (piece.length > 0 && bytes + size > MOST_BYTES)) {
+      pieces.push(piece)
+      piece = []
+      bytes = 0
+    }
+    piece.push(write)
+    bytes += size
+  }
+  if (piece.length > 0) pieces.push(piece)
+  return pieces
+}
+
+/** Writes them all or none of them, in one transaction where it takes more than one statement. */
+export async function storePieces(
+  { engine, statements }: Tables,
+  pieces: readonly TaskWrite[][],
+  guarded: boolean,
+): Promise<number> {
+  const [first] = pieces
+  if (first === undefined) return 0
+  if (pieces.length === 1) return countOf(await engine.run(statements.storeMany(first, guarded)))
+
+  return withinTransaction(engine, async (transaction) => {
+    let written = 0
+    for (const piece of pieces) {
+      written += countOf(await transaction.run(statements.storeMany(piece, guarded)))
+    }
+    return written
+  })
+}
+
+async function withinTransaction<Result>(
+  engine: Engine,
+  work: (transaction: Scope) => Promise<Result>,
+): Promise<Result> {
+  const lease = await engine.checkout({})
+  const scope = Scope.autocommit(lease.connection, engine.limits)
+  scope.onEnd = () => lease.release()
+  try {
+    const transaction = await scope.begin()
+    const result = await work(transaction)
+    await transaction.commit()
+    return result
+  } finally {
+    // What is still open in it is rolled back.
+    await scope.close()
+  }
+}
+
+function sizeOf({ result, traceback, args, kwargs }: TaskWrite): number {
+  return (result?.length ?? 0) + (traceback?.length ?? 0) + (args?.length ?? 0) + (kwargs?.length ?? 0)
+}

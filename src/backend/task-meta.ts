@@ -1,0 +1,33 @@
+import type { State } from './states.ts'
+
+/** A task's row, decoded. What follows `dateDone` is there only when it was asked for with `resultExtended`. */
+export interface TaskMeta {
+  readonly taskId: string
+  /** `PENDING` also for a task nobody stored anything of. */
+  readonly status: State
+  /**
+   * What the task returned, its exception in the states of `EXCEPTION_STATES` (see `taskErrorOf`), or what else was stored
+   * with a state.
+   */
+  readonly result: unknown
+  /** The traceback as Python prints it, of a failed or retried task. */
+  readonly traceback: string | null
+  /** When it was done, in UTC; `null` as long as it is not. */
+  readonly dateDone: Date | null
+  /** The name the task is registered under. */
+  readonly name?: string | null
+  /** Its positional arguments, an array. */
+  readonly args?: unknown
+  /** Its keyword arguments, a plain object. */
+  readonly kwargs?: unknown
+  /** The node that ran it: `celery@host`. */
+  readonly worker?: string | null
+  /** How often it was retried so far. */
+  readonly retries?: number | null
+  /** The routing key it was delivered by, which mostly is the name of its queue. */
+  readonly queue?: string | null
+  /** The tasks it started. Only databases of Celery 5.7 have it. */
+  readonly children?: unknown
+  /** What it was stamped with. Only databases of Celery 5.7 have it. */
+  readonly stamps?: unknown
+}

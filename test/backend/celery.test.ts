@@ -1,0 +1,291 @@
+/** The same tables used by real Celery and by us: what one writes the other reads. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type BackendOptions, DatabaseBackend, TaskError } from '../../src/backend.ts'
+import { PyException, PyObject, PyTuple } from '../../src/pickle.ts'
+import { BackendPeer, type PythonMeta, pythons } from '../fixtures/celery/backend-peer.ts'
+import { createPostgres, describeNeeding, python3, type TestDatabase } from '../fixtures/servers.ts'
+import { newId } from './behaviour.ts'
+
+interface Place {
+  /** As we open it. */
+  readonly dburi: string
+  /** As SQLAlchemy does. */
+  readonly theirs: string
+  drop(): Promise<void>
+}
+
+const places: Readonly<Record<string, () => Promise<Place>>> = {
+  SQLite: async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'dc-celery-'))
+    const path = join(directory, 'results.sqlite')
+    const drop = async () => rmSync(directory, { recursive: true })
+    return { dburi: `file:${path}`, theirs: `sqlite:///${path}?timeout=20`, drop }
+  },
+  PostgreSQL: async () => {
+    const database: TestDatabase = await createPostgres()
+    return { dburi: database.dburi, theirs: database.dburi, drop: () => database.drop() }
+  },
+}
+
+describeNeeding(['python celery', 'postgresql'], 'with real Celery', () => {
+  for (const python of pythons(python3() ?? '')) {
+    for (const [name, make] of Object.entries(places)) {
+      describe.each(['Celery', 'this library'])(`${python}, ${name}, tables made by %s`, (maker) => {
+        sharesTables(python, make, maker === 'Celery')
+      })
+    }
+  }
+})
+
+function sharesTables(python: string, make: () => Promise<Place>, isTheirs: boolean): void {
+  let place: Place
+  let peer: BackendPeer
+  const opened: DatabaseBackend[] = []
+  beforeAll(async () => {
+    place = await make()
+    peer = new BackendPeer(python)
+    await peer.ready()
+    if (isTheirs) await peer.meta(place.theirs, 'makes the tables')
+    else await open().getState('makes the tables')
+  })
+  afterAll(async () => {
+    for (const backend of opened) await backend.dispose()
+    peer[Symbol.dispose]()
+    await place.drop()
+  })
+
+  const open = (options?: BackendOptions) => {
+    const backend = new DatabaseBackend(place.dburi, options)
+    opened.push(backend)
+    return backend
+  }
+  const mark = (id: string, how: string, value: string, more: object = {}) =>
+    peer.ask({ command: 'mark', dburi: place.theirs, id, how, python: value, ...more })
+  const meta = (id: string, settings?: object): Promise<PythonMeta> => peer.meta(place.theirs, id, settings)
+
+  const JSON_MODE = { result_serializer: 'json' }
+  const PICKLE_MODE = { result_serializer: 'pickle', accept_content: ['json', 'pickle'] }
+  const modes = [
+    { serializer: 'json', settings: JSON_MODE },
+    { serializer: 'pickle', settings: PICKLE_MODE },
+  ] as const
+
+  it.each(modes)(
+    'Node reads each state that Python writes with $serializer',
+    async ({ serializer, settings }) => {
+      const backend = open({ resultSerializer: serializer })
+      const ids = Array.from({ length: 6 }, newId)
+      const [done, nothing, failed, retried, revoked, progress] = ids as [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+      ]
+      await mark(done, 'done', "{'a': (1, 2.5), 'b': {3}, 'c': Decimal('1.50'), 'd': 'ü😀'}", { settings })
+      await mark(nothing, 'done', 'None', { settings })
+      await mark(failed, 'failure', "KeyError('foo', 7)", {
+        settings,
+        traceback: 'Traceback (most recent call last)',
+      })
+      await mark(retried, 'retry', "ValueError('again')", { settings, traceback: 'Traceback …' })
+      await mark(revoked, 'revoked', "'expired'", { settings })
+      await mark(progress, 'PROGRESS', "{'done': 3}", { settings })
+
+      const metas = await backend.getMany(ids)
+
+      expect(metas.get(done)?.result).toMatchObject({ a: PyTuple.of(1, 2.5), b: new Set([3]), d: 'ü😀' })
+      expect(String(Object(metas.get(done)?.result)['c'])).toBe('1.50')
+      expect(metas.get(nothing)).toMatchObject({ status: 'SUCCESS', result: null })
+      expect(await backend.getResult(failed)).toMatchObject({
+        excType: 'KeyError',
+        excModule: 'builtins',
+        excMessage: ['foo', 7],
+      })
+      expect(await backend.getTraceback(failed)).toBe('Traceback (most recent call last)')
+      expect(metas.get(retried)?.status).toBe('RETRY')
+      expect(await backend.getResult(retried)).toMatchObject({ excType: 'ValueError', excMessage: ['again'] })
+      expect(await backend.getResult(revoked)).toMatchObject({
+        excType: 'TaskRevokedError',
+        excModule: 'celery.exceptions',
+        excMessage: ['expired'],
+      })
+      expect(metas.get(progress)).toMatchObject({ status: 'PROGRESS', result: { done: 3 } })
+      expect(Math.abs(Date.now() - Number(metas.get(done)?.dateDone))).toBeLessThan(10_000)
+    },
+  )
+
+  it.each(modes)(
+    'Python reads each state that Node writes for $serializer',
+    async ({ serializer, settings }) => {
+      const backend = open({ resultSerializer: serializer })
+      const ids = Array.from({ length: 7 }, newId)
+      const [done, nothing, failed, own, retried, revoked, started] = ids as [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+      ]
+      await backend.markAsDone(done, { a: PyTuple.of(1, 2.5), b: new Set([3]), d: 'ü😀', e: [null, true] })
+      await backend.markAsDone(nothing, null)
+      await backend.markAsFailure(failed, new RangeError('too far'))
+      await backend.markAsFailure(own, new PyException('builtins', 'KeyError', ['foo']))
+      await backend.markAsRetry(retried, new Error('again'), { traceback: 'Traceback: x' })
+      await backend.markAsRevoked(revoked, 'expired')
+      await backend.markAsStarted(started, { pid: 7, hostname: 'celery@node' })
+
+      expect(await meta(done, settings)).toMatchObject({
+        status: 'SUCCESS',
+        repr: "{'a': (1, 2.5), 'b': {3}, 'd': 'ü😀', 'e': [None, True]}",
+        dateDone: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/),
+      })
+      expect(await meta(nothing, settings)).toMatchObject({ status: 'SUCCESS', repr: 'None' })
+      expect(await meta(failed, settings)).toMatchObject({
+        status: 'FAILURE',
+        repr: "ValueError('too far')",
+        module: 'builtins',
+        traceback: expect.stringContaining('RangeError: too far'),
+      })
+      expect(await meta(own, settings)).toMatchObject({ repr: "KeyError('foo')" })
+      expect(await meta(retried, settings)).toMatchObject({
+        status: 'RETRY',
+        repr: "Exception('again')",
+        traceback: 'Traceback: x',
+      })
+      expect(await meta(revoked, settings)).toMatchObject({
+        status: 'REVOKED',
+        repr: "TaskRevokedError('expired')",
+      })
+      expect(await meta(started, settings)).toMatchObject({
+        status: 'STARTED',
+        repr: "{'pid': 7, 'hostname': 'celery@node'}",
+        dateDone: null,
+      })
+      expect(await meta('xxx-does-not-exist')).toMatchObject({ status: 'PENDING', repr: 'None' })
+    },
+  )
+
+  it.each(modes)('the extended fields go both ways with $serializer', async ({ serializer, settings }) => {
+    const extended = { ...settings, result_extended: true }
+    const backend = open({ resultSerializer: serializer, resultExtended: true })
+    const [fromPython, fromNode] = [newId(), newId()]
+    const request = { args: [1, 'ü'], kwargs: { y: null }, hostname: 'celery@py', retries: 2 }
+    await mark(fromPython, 'done', '1', {
+      settings: extended,
+      request: { ...request, task: 'proj.add', task_name: 'proj.add', delivery_info: { routing_key: 'q.x' } },
+    })
+    await backend.storeResult(fromNode, 1, 'SUCCESS', {
+      request: { ...request, task: 'proj.add', hostname: 'celery@node', deliveryInfo: { routingKey: 'q.x' } },
+    })
+
+    expect(await backend.getTaskMeta(fromPython)).toMatchObject({
+      args: [1, 'ü'],
+      kwargs: { y: null },
+      worker: 'celery@py',
+      retries: 2,
+      queue: 'q.x',
+    })
+    expect((await meta(fromNode, extended)).extended).toEqual({
+      name: "'proj.add'",
+      args: "[1, 'ü']",
+      kwargs: "{'y': None}",
+      worker: "'celery@node'",
+      retries: '2',
+      queue: "'q.x'",
+    })
+  })
+
+  it('a pickled exception is read with the pickle serializer', async () => {
+    const id = newId()
+    await mark(id, 'failure', "ZeroDivisionError('division by zero')", { settings: PICKLE_MODE })
+
+    const error = await open({ resultSerializer: 'pickle' }).getResult(id)
+
+    expect(error).toBeInstanceOf(TaskError)
+    expect(error).toMatchObject({ excType: 'ZeroDivisionError', excMessage: ['division by zero'] })
+  })
+
+  it('an instance of a class we do not know is read as data', async () => {
+    const id = newId()
+    await mark(id, 'done', "Ignore('x')")
+
+    const result = await open().getResult(id)
+
+    expect(result instanceof PyObject || result instanceof PyException).toBe(true)
+  })
+
+  it('groups go both ways, and ours hold no database URL', async () => {
+    const backend = open()
+    const [byApp, byClass, ours] = [newId(), newId(), newId()]
+    const members = ['m-1', 'm-2']
+    for (const [id, isByApp] of [
+      [byApp, true],
+      [byClass, false],
+    ] as const) {
+      await peer.ask({ command: 'saveGroup', dburi: place.theirs, id, members, byApp: isByApp })
+    }
+    await backend.saveGroup(ours, members)
+
+    const saved = { members: members.map((id) => ({ id, parent: null })) }
+    expect(await backend.restoreGroup(byApp)).toEqual({ groupId: byApp, ...saved })
+    expect(await backend.restoreGroup(byClass)).toEqual({ groupId: byClass, ...saved })
+    expect(await peer.ask({ command: 'restoreGroup', dburi: place.theirs, id: ours })).toEqual({
+      id: ours,
+      members,
+    })
+  })
+
+  it('writers of both kinds on one task leave one row, which both read', async () => {
+    const backend = open()
+    const id = newId()
+
+    const theirs = peer.ask({ command: 'race', dburi: place.theirs, id, times: 40 })
+    const isOurs = async () => {
+      for (let number = 0; number < 40; number++) await backend.markAsDone(id, { node: number })
+    }
+    const [failures] = await Promise.all([theirs, isOurs(), isOurs()])
+
+    const result = await backend.getResult(id)
+    expect(failures).toEqual([])
+    expect(result).toEqual(expect.objectContaining('node' in Object(result) ? { node: 39 } : { python: 39 }))
+    expect((await meta(id)).repr).toBe(`{'${Object.keys(Object(result))[0]}': 39}`)
+    expect((await backend.list({ limit: 10_000 })).items.filter(({ taskId }) => taskId === id)).toHaveLength(
+      1,
+    )
+  })
+
+  it('each cleans up what the other wrote, by the same clock', async () => {
+    const expiry = { result_expires: 1 }
+    const backend = open()
+    const [theirs, ours] = [newId(), newId()]
+    await mark(theirs, 'done', '1')
+    await backend.markAsDone(ours, 1)
+    await backend.saveGroup(ours, [ours])
+    await peer.ask({ command: 'cleanup', dburi: place.theirs })
+    await open({ resultExpires: 3_600 }).cleanup()
+    expect([await backend.taskResultExists(theirs), await backend.taskResultExists(ours)]).toEqual([
+      true,
+      true,
+    ])
+    await new Promise((resolve) => setTimeout(resolve, 1_200))
+
+    await peer.ask({ command: 'cleanup', dburi: place.theirs, settings: expiry })
+    expect(await backend.taskResultExists(ours)).toBe(false)
+    expect(await backend.restoreGroup(ours)).toBeNull()
+
+    await mark(theirs, 'done', '1')
+    await peer.ask({ command: 'saveGroup', dburi: place.theirs, id: theirs, members: [] })
+    await new Promise((resolve) => setTimeout(resolve, 1_200))
+    const deleted = await open({ resultExpires: 1 }).cleanup()
+    expect(deleted.tasks).toBeGreaterThanOrEqual(1)
+    expect(deleted.groups).toBe(1)
+    expect(await meta(theirs)).toMatchObject({ status: 'PENDING' })
+  })
+}

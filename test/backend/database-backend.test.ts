@@ -1,0 +1,328 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ResultCache } from '../../src/backend/result-cache.ts'
+import { type BackendOptions, DatabaseBackend } from '../../src/backend.ts'
+import { SessionManager } from '../../src/session-manager.ts'
+import { askPostgres } from '../fixtures/catalogue.ts'
+import { celeryDdl } from '../fixtures/celery/peer.ts'
+import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+import { ask, type Behaves, behavesAsCelery, keepsItsPromises, newId } from './behaviour.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'dc-backend-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+/** A suite on one database; every backend of it shares a manager unless it brings its own. */
+function opening(dialect: Behaves['dialect'], dburi: () => string): Behaves {
+  let manager: SessionManager
+  beforeAll(() => {
+    manager = new SessionManager()
+  })
+  afterAll(() => manager.dispose())
+  return { dialect, open: (options) => new DatabaseBackend(dburi(), { manager, ...options }) }
+}
+
+describe('on PGlite', () => {
+  const suite = opening('postgresql', () => 'pglite::memory:')
+  behavesAsCelery(suite)
+  keepsItsPromises(suite)
+})
+
+describe('on a libSQL file', () => {
+  const dburi = `file:${join(directory, 'results.db')}`
+  const suite = opening('sqlite', () => dburi)
+  behavesAsCelery(suite)
+  keepsItsPromises(suite)
+
+  it('date_done has six digits, and grows with every store', async () => {
+    await using backend = new DatabaseBackend(dburi)
+    const prefix = newId()
+    for (let number = 0; number < 50; number++) await backend.markAsDone(`${prefix}-${number}`, number)
+
+    const rows = await ask(
+      backend,
+      dburi,
+      `select date_done from celery_taskmeta where task_id like '${prefix}%' order by id`,
+    )
+    const dates = rows.map((row) => String(Reflect.get(row, 'date_done')))
+    expect(dates.every((date) => /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}$/.test(date))).toBe(true)
+    expect(dates).toEqual([...dates].sort())
+    expect(dates.some((date) => !date.endsWith('000'))).toBe(true)
+  })
+
+  it('4, 5, 28: other table names get tables and indexes of their own', async () => {
+    await using backend = new DatabaseBackend(dburi, {
+      databaseTableNames: { task: 'my "tasks"', group: 'my-groups' },
+    })
+    await backend.markAsDone('x', 1)
+    await backend.saveGroup('g', ['x'])
+
+    const indexes = await ask(
+      backend,
+      dburi,
+      "select name from sqlite_master where type = 'index' and sql is not null",
+    )
+    expect(await backend.getResult('x')).toBe(1)
+    expect((await backend.restoreGroup('g'))?.members).toHaveLength(1)
+    expect(indexes.map((row) => Reflect.get(row, 'name'))).toEqual(
+      expect.arrayContaining([
+        'ix_celery_taskmeta_date_done',
+        'ix_my "tasks"_date_done',
+        'ix_my-groups_date_done',
+      ]),
+    )
+  })
+
+  it('children and stamps are stored where the table has columns for them', async () => {
+    const later = `file:${join(directory, 'later.db')}`
+    await using manager = new SessionManager()
+    const engine = await manager.getEngine(later as `file:${string}`)
+    for (const statement of celeryDdl('sqlite')) await engine.db.run(statement)
+    for (const column of ['children', 'stamps']) {
+      await engine.db.run(`alter table celery_taskmeta add column ${column} blob`)
+    }
+    await using backend = new DatabaseBackend(later, { resultExtended: true })
+
+    await backend.storeResult('p', 1, 'SUCCESS', {
+      request: { task: 't', children: ['c-1', [['c-2', null], null]], stamps: { color: 'red' } },
+    })
+
+    expect(await backend.getTaskMeta('p')).toMatchObject({
+      children: [
+        [['c-1', null], null],
+        [['c-2', null], null],
+      ],
+      stamps: { color: 'red' },
+    })
+    expect(await backend.getTaskMeta('q')).toMatchObject({ children: null, stamps: null })
+  })
+})
+
+describeNeeding('postgresql', 'on PostgreSQL', () => {
+  const database = freshPostgres()
+  const suite = opening('postgresql', () => database.dburi)
+  behavesAsCelery(suite)
+  keepsItsPromises(suite)
+
+  it('a store over a row draws no id', async () => {
+    await using backend = suite.open()
+    await using guarded = suite.open({ protectReady: true })
+    const id = newId()
+    await backend.markAsDone(id, 0)
+    const drawn = async () =>
+      (await askPostgres(database.dburi, 'select last_value from task_id_sequence'))[0]
+    const before = await drawn()
+
+    for (let number = 0; number < 10; number++) await backend.markAsDone(id, number)
+    await backend.storeMany([{ taskId: id, result: 1 }])
+    await guarded.markAsDone(id, 'other')
+
+    expect(await drawn()).toEqual(before)
+  })
+
+  it('date_done is UTC with microseconds, whatever the zone of the session', async () => {
+    await askPostgres(database.dburi, `alter database ${database.name} set timezone to 'Asia/Tokyo'`)
+    await using backend = new DatabaseBackend(database.dburi, { resultExpires: 3_600 })
+    const [id, group] = [newId(), newId()]
+    await backend.markAsDone(id, 0)
+    await backend.saveGroup(group, [id])
+
+    const [row] = await askPostgres(
+      database.dburi,
+      `select date_done::text as date_done, abs(extract(epoch from date_done - (now() at time zone 'utc'))) < 5 as is_utc
+       from celery_taskmeta where task_id = '${id}'`,
+    )
+    await askPostgres(database.dburi, `alter database ${database.name} reset timezone`)
+    expect(row).toMatchObject({ is_utc: true, date_done: expect.stringMatching(/\.\d{4,6}$/) })
+    expect(Math.abs(Date.now() - Number((await backend.getTaskMeta(id)).dateDone))).toBeLessThan(5_000)
+    expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 0 })
+  })
+
+  it('27, 28: schemas and names reach tables, sequences and indexes', async () => {
+    await askPostgres(database.dburi, 'create schema "my schema"')
+    await using backend = new DatabaseBackend(database.dburi, {
+      databaseTableNames: { task: 'my"task' },
+      databaseTableSchemas: { task: 'my schema', group: 'my schema' },
+    })
+
+    await backend.markAsDone('x', 1)
+    await backend.saveGroup('g', ['x'])
+
+    const found = await askPostgres(
+      database.dburi,
+      `select relname::text as name from pg_class where relnamespace = '"my schema"'::regnamespace and relkind in ('r', 'S')`,
+    )
+    expect(await backend.getResult('x')).toBe(1)
+    expect((found as { name: string }[]).map(({ name }) => name).sort()).toEqual([
+      'celery_tasksetmeta',
+      'my"task',
+      'task_id_sequence',
+      'taskset_id_sequence',
+    ])
+  })
+
+  it('tables without the sequences, whose ids come from elsewhere, are used as they are', async () => {
+    await askPostgres(
+      database.dburi,
+      `create schema other; create table other.celery_taskmeta (id serial primary key, task_id varchar(155) unique,
+       status varchar(50), result bytea, date_done timestamp, traceback text);
+       create table other.celery_tasksetmeta (id serial primary key, taskset_id varchar(155) unique, result bytea, date_done timestamp)`,
+    )
+    await using manager = new SessionManager({ prepare: 'none' })
+    await using backend = new DatabaseBackend(`${database.dburi}?options=-csearch_path%3Dother`, { manager })
+
+    expect(await backend.markAsDone('x', 1)).toBe(true)
+    await backend.saveGroup('g', ['x'])
+    expect(await backend.getResult('x')).toBe(1)
+    expect((await backend.list()).items).toMatchObject([{ taskId: 'x', name: null }])
+  })
+
+  it('tables that are not there and must not be created are told of', async () => {
+    await askPostgres(database.dburi, 'create schema void')
+    await using manager = new SessionManager({ prepare: 'none' })
+    await using backend = new DatabaseBackend(`${database.dburi}?options=-csearch_path%3Dvoid`, { manager })
+
+    await expect(backend.getState('x')).rejects.toThrow(
+      /no table celery_taskmeta and no table celery_tasksetmeta/,
+    )
+  })
+})
+
+describe('how a backend is made', () => {
+  it('20: without a dburi, or with one that cannot be read, it is refused at once', () => {
+    expect(() => new DatabaseBackend('')).toThrow(expect.objectContaining({ name: 'DburiError' }))
+    expect(() => new DatabaseBackend('redis://host')).toThrow(expect.objectContaining({ name: 'DburiError' }))
+  })
+
+  it('21, 22: connections are pinged and recycled after an hour, unless the engine options say otherwise', async () => {
+    const { DEFAULT_POOL_OPTIONS } = await import('../../src/pool-options.ts')
+    expect(DEFAULT_POOL_OPTIONS).toMatchObject({ poolPrePing: true, poolRecycle: 3_600 })
+    expect(() => new DatabaseBackend(':memory:', { databaseEngineOptions: { poolSize: -1 } })).toThrow(
+      /pool/i,
+    )
+  })
+
+  it('an option that does not exist is refused', () => {
+    const options = { resultExtnded: true } as BackendOptions
+    expect(() => new DatabaseBackend(':memory:', options)).toThrow(/resultExtnded/)
+    expect(() => new DatabaseBackend(':memory:', { pickle: { maxBytes: 1.5 } })).toThrow(/pickle.maxBytes/)
+  })
+
+  it('29: tables are created at construction, or with the first call', async () => {
+    const created: string[] = []
+    const make = (name: string, databaseCreateTablesAtSetup: boolean) =>
+      new DatabaseBackend(`file:${join(directory, name)}`, {
+        databaseCreateTablesAtSetup,
+        databaseEngineCallback: () => void created.push(name),
+      })
+    await using eager = make('eager.db', true)
+    await using lazy = make('lazy.db', false)
+    await expect.poll(() => created).toEqual(['eager.db'])
+
+    expect(await eager.getState('x')).toBe('PENDING')
+    expect(await lazy.getState('x')).toBe('PENDING')
+
+    expect(created).toEqual(['eager.db', 'lazy.db'])
+  })
+
+  it('a failure to open is not remembered, and nothing is left unhandled', async () => {
+    let fails = true
+    await using backend = new DatabaseBackend(`file:${join(directory, 'later-there.db')}`, {
+      databaseEngineCallback() {
+        if (fails) throw new Error('not yet')
+      },
+    })
+    await expect(backend.getState('x')).rejects.toThrow('not yet')
+    fails = false
+
+    expect(await backend.getState('x')).toBe('PENDING')
+  })
+
+  it('17, 25, 26: after invalidate the next call opens the database anew', async () => {
+    let opened = 0
+    const dburi = `file:${join(directory, 'invalidated.db')}`
+    await using backend = new DatabaseBackend(dburi, { databaseEngineCallback: () => void opened++ })
+    await backend.markAsDone('x', 1)
+
+    await backend.manager.invalidate(dburi)
+
+    expect(await backend.getResult('x')).toBe(1)
+    expect(opened).toBe(2)
+  })
+
+  it('a backend disposes of its own manager only, twice if need be, and refuses what comes later', async () => {
+    await using manager = new SessionManager()
+    const own = new DatabaseBackend(':memory:')
+    const guest = new DatabaseBackend('pglite::memory:', { manager })
+    await guest.getState('x')
+
+    for (const backend of [own, own, guest]) await backend.dispose()
+
+    await expect(own.getState('x')).rejects.toMatchObject({ code: 'CLOSED' })
+    await expect(guest.getState('x')).rejects.toMatchObject({ code: 'CLOSED' })
+    expect(manager.stats().engines).toHaveLength(1)
+    const callback = { manager, databaseEngineCallback: () => {} }
+    expect(() => new DatabaseBackend(':memory:', callback)).toThrow(/databaseEngineCallback/)
+  })
+
+  it('databaseShortLivedSessions leaves no connection open', async () => {
+    const dburi = `file:${join(directory, 'short-lived.db')}`
+    await using backend = new DatabaseBackend(dburi, { databaseShortLivedSessions: true })
+
+    await backend.markAsDone('x', 1)
+
+    expect(await backend.getResult('x')).toBe(1)
+    await expect.poll(() => backend.manager.stats().engines).toMatchObject([{ open: 0 }])
+  })
+
+  it('resultAcceptContent holds for arguments, not for results', async () => {
+    await using writer = new DatabaseBackend(`file:${join(directory, 'accept.db')}`, {
+      resultExtended: true,
+      resultSerializer: 'pickle',
+    })
+    const { manager } = writer
+    await using backend = new DatabaseBackend(`file:${join(directory, 'accept.db')}`, {
+      manager,
+      resultExtended: true,
+      resultAcceptContent: ['json'],
+    })
+    await writer.storeResult('x', 1, 'SUCCESS', { request: { task: 't', args: [1] } })
+
+    const meta = await backend.getTaskMeta('x')
+
+    expect([meta.result, meta.name]).toEqual([1, 't'])
+    expect(() => meta.args).toThrow(expect.objectContaining({ code: 'RESULT_UNREADABLE' }))
+  })
+
+  it('46, 47: printed, it shows nothing of its dburi', async () => {
+    await using backend = new DatabaseBackend('postgresql://user:canary@127.0.0.1:1/x', {
+      databaseCreateTablesAtSetup: false,
+    })
+    const error = await backend.getState('x').catch((reason: unknown) => reason)
+
+    expect(inspect(backend, { depth: 10, showHidden: true }) + JSON.stringify(backend)).not.toContain(
+      'canary',
+    )
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('canary')
+    expect(error).toMatchObject({
+      name: 'BackendGetMetaError',
+      taskId: 'x',
+      cause: { code: 'CONNECT_FAILED' },
+    })
+  })
+})
+
+describe('what is kept in memory', () => {
+  it('is not what was read before something was written', () => {
+    const cache = new ResultCache<string>(2)
+    const before = cache.mark
+    cache.delete('x')
+    cache.set('x', 'old', before)
+    expect(cache.get('x')).toBeUndefined()
+
+    for (const id of ['x', 'y', 'x', 'z']) cache.set(id, id, cache.mark)
+    expect([cache.get('x'), cache.get('y'), cache.get('z')]).toEqual(['x', undefined, 'z'])
+  })
+})

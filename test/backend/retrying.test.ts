@@ -1,0 +1,278 @@
+import { createServer, type Socket } from 'node:net'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { NotBegunError, type Operation, type RetryPolicy, retrying } from '../../src/backend/retrying.ts'
+import { DatabaseBackend } from '../../src/backend.ts'
+import {
+  AmbiguousOutcomeError,
+  BackendStoreError,
+  ConnectError,
+  ConnectionLostError,
+  ContentionError,
+  StatementTimeoutError,
+} from '../../src/errors.ts'
+import { SessionManager } from '../../src/session-manager.ts'
+import { askPostgres } from '../fixtures/catalogue.ts'
+import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+import { newId } from './behaviour.ts'
+
+const POLICY: RetryPolicy = { retries: 3, base: 0, max: 0, deadline: Number.POSITIVE_INFINITY }
+
+const refused = () => new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'refused')
+const lost = () => new ConnectionLostError('lost')
+const serverError = (code: string) => Object.assign(new Error('PostgreSQL says'), { code })
+
+/** Attempts that fail with each of these errors in turn, and succeed then. */
+function failing(errors: readonly (() => Error)[], rest: Omit<Operation<string>, 'attempt'> = {}) {
+  const left = [...errors]
+  const attempt = vi.fn(async (afterLoss: boolean) => {
+    const next = left.shift()
+    if (next !== undefined) throw next()
+    return afterLoss ? 'after a loss' : 'done'
+  })
+  return { attempt, operation: { ...rest, attempt } }
+}
+
+const STORE = {
+  writing: 'storing',
+  exhausted: (cause: unknown, isUnknown: boolean) =>
+    new BackendStoreError('t', 'SUCCESS', isUnknown, { cause }),
+}
+
+describe('retrying', () => {
+  it('9 to 15, 23, 24: what may pass is tried again', async () => {
+    for (const error of [
+      refused,
+      lost,
+      () => new ConnectError('CONNECT_TIMEOUT', { host: 'h', port: 1 }, 'slow'),
+      () => new ContentionError('busy'),
+      ...['40001', '40P01', '55P03', '53300', '08006', '57P01'].map((code) => () => serverError(code)),
+    ]) {
+      const { attempt, operation } = failing([error, error], STORE)
+
+      await expect(retrying(operation, POLICY)).resolves.toMatch(/done|after a loss/)
+      expect(attempt).toHaveBeenCalledTimes(3)
+    }
+  })
+
+  it('18, 23: what cannot help is thrown at once, as it came', async () => {
+    for (const error of [
+      new TypeError('a bug'),
+      serverError('42P01'),
+      serverError('23505'),
+      new ConnectError('TLS_FAILED', { host: 'h', port: 1 }, 'no'),
+      new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'password', { cause: serverError('28P01') }),
+    ]) {
+      const { attempt, operation } = failing([() => error], STORE)
+
+      await expect(retrying(operation, POLICY)).rejects.toBe(error)
+      expect(attempt).toHaveBeenCalledOnce()
+    }
+  })
+
+  it('16: after the last retry the error says what could not be done', async () => {
+    const { attempt, operation } = failing([refused, refused, refused], STORE)
+
+    const error = await retrying(operation, { ...POLICY, retries: 2 }).catch((reason: unknown) => reason)
+
+    expect(attempt).toHaveBeenCalledTimes(3)
+    expect(error).toBeInstanceOf(BackendStoreError)
+    expect(error).toMatchObject({
+      taskId: 't',
+      state: 'SUCCESS',
+      isOutcomeUnknown: false,
+      cause: { code: 'CONNECT_FAILED' },
+    })
+  })
+
+  it('19: without retries the original error is thrown', async () => {
+    const { attempt, operation } = failing([refused], STORE)
+
+    await expect(retrying(operation, { ...POLICY, retries: 0 })).rejects.toMatchObject({
+      code: 'CONNECT_FAILED',
+    })
+    expect(attempt).toHaveBeenCalledOnce()
+  })
+
+  it('a repeat knows that a connection was lost before, and not merely refused', async () => {
+    expect(await retrying(failing([refused]).operation, POLICY)).toBe('done')
+    expect(await retrying(failing([lost, refused]).operation, POLICY)).toBe('after a loss')
+  })
+
+  it('a write whose outcome is unknown and that is not repeated is an error of its own', async () => {
+    const timeout = () => new StatementTimeoutError(1)
+    const stopped = await retrying(failing([timeout], STORE).operation, POLICY).catch(
+      (reason: unknown) => reason,
+    )
+    const once = await retrying(failing([lost], STORE).operation, { ...POLICY, retries: 0 }).catch(
+      (reason: unknown) => reason,
+    )
+    const later = await retrying(failing([lost, () => serverError('42P01')], STORE).operation, POLICY).catch(
+      (reason: unknown) => reason,
+    )
+
+    for (const error of [stopped, once, later]) expect(error).toBeInstanceOf(AmbiguousOutcomeError)
+    expect(stopped).toMatchObject({ code: 'AMBIGUOUS_OUTCOME', cause: { code: 'STATEMENT_TIMEOUT' } })
+  })
+
+  it('an exhausted write says whether an attempt may have come through', async () => {
+    const { operation } = failing([lost, refused, refused, refused], STORE)
+
+    await expect(retrying(operation, POLICY)).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      isOutcomeUnknown: true,
+      message: expect.stringContaining('may have been stored'),
+    })
+  })
+
+  it('a read whose connection was lost is no ambiguous outcome', async () => {
+    const { operation } = failing([lost])
+
+    await expect(retrying(operation, { ...POLICY, retries: 0 })).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+    })
+  })
+
+  it('a connection lost before the work began leaves nothing in doubt, and its error is told as it is', async () => {
+    const before = () => new NotBegunError(lost())
+
+    expect(await retrying(failing([before], STORE).operation, POLICY)).toBe('done')
+    await expect(
+      retrying(failing([before, before], STORE).operation, { ...POLICY, retries: 1 }),
+    ).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      isOutcomeUnknown: false,
+      cause: { code: 'CONNECTION_LOST' },
+    })
+    const bug = new TypeError('a bug')
+    await expect(retrying(failing([() => new NotBegunError(bug)], STORE).operation, POLICY)).rejects.toBe(bug)
+  })
+
+  it('after the deadline nothing is tried again', async () => {
+    const { attempt, operation } = failing([refused, refused], STORE)
+
+    await expect(retrying(operation, { ...POLICY, deadline: 0 })).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+    })
+    expect(attempt).toHaveBeenCalledOnce()
+  })
+})
+
+describeNeeding('postgresql', 'a backend whose connections break', () => {
+  const database = freshPostgres()
+  afterEach(() => vi.restoreAllMocks())
+
+  /** Ends every session of the backend under test, and waits for that. */
+  const breakAll = () =>
+    askPostgres(
+      database.dburi,
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and application_name = 'under test'`,
+    )
+
+  it('stores and reads on as if nothing had been, 100 at once', async () => {
+    await using backend = new DatabaseBackend(`${database.dburi}?application_name=under%20test`)
+    const prefix = newId()
+    await backend.getState('x')
+    let isOver = false
+    const breaking = (async () => {
+      while (!isOver) await breakAll()
+    })()
+
+    const ids = Array.from({ length: 100 }, (_, number) => `${prefix}-${number}`)
+    try {
+      for (let round = 0; round < 5; round++) {
+        const outcomes = await Promise.allSettled(ids.map((id) => backend.markAsDone(id, round)))
+        for (const outcome of outcomes) {
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'STORE_FAILED' })
+        }
+      }
+    } finally {
+      isOver = true
+      await breaking
+    }
+    for (const id of ids) await backend.markAsDone(id, 'last')
+
+    const metas = await backend.getMany(ids)
+    expect([...metas.values()].every(({ result }) => result === 'last')).toBe(true)
+    const [row] = await askPostgres(
+      database.dburi,
+      `select count(*)::int as rows from celery_taskmeta where task_id like '${prefix}%'`,
+    )
+    expect(row).toEqual({ rows: 100 })
+  })
+
+  it('a repeat of STARTED does not turn back a task that was finished meanwhile', async () => {
+    await using manager = new SessionManager()
+    await using backend = new DatabaseBackend(database.dburi, { manager })
+    await using other = new DatabaseBackend(database.dburi, { manager })
+    const id = newId()
+    await backend.getState(id)
+    const engine = await manager.getEngine(database.dburi as `postgresql://${string}`)
+    const run = engine.run.bind(engine)
+    vi.spyOn(engine, 'run').mockImplementationOnce(async (statement) => {
+      await run(statement)
+      await other.markAsDone(id, 'finished')
+      throw lost()
+    })
+
+    const isStored = await backend.markAsStarted(id)
+
+    expect(isStored).toBe(false)
+    expect(await backend.getResult(id)).toBe('finished')
+  })
+
+  it('a protected store whose answer was lost is recognised as its own', async () => {
+    await using manager = new SessionManager()
+    await using backend = new DatabaseBackend(database.dburi, { manager, protectReady: true })
+    const id = newId()
+    await backend.getState(id)
+    const engine = await manager.getEngine(database.dburi as `postgresql://${string}`)
+    const run = engine.run.bind(engine)
+    vi.spyOn(engine, 'run').mockImplementationOnce(async (statement) => {
+      await run(statement)
+      throw lost()
+    })
+
+    expect(await backend.markAsDone(id, { mine: true })).toBe(true)
+    expect(await backend.markAsDone(id, { mine: false })).toBe(false)
+  })
+
+  it('concurrent storeMany of the same tasks all succeed', async () => {
+    await using backend = new DatabaseBackend(database.dburi)
+    const prefix = newId()
+    const results = (round: number) =>
+      Array.from({ length: 300 }, (_, number) => ({ taskId: `${prefix}-${number}`, result: round }))
+
+    const written = await Promise.all(
+      Array.from({ length: 8 }, (_, round) =>
+        backend.storeMany(round % 2 ? results(round) : results(round).reverse()),
+      ),
+    )
+
+    expect(written).toEqual(Array(8).fill(300))
+  })
+})
+
+describe('a server that falls silent', () => {
+  it('ends a store after the attempts there are, with the cause', async () => {
+    const sockets: Socket[] = []
+    const server = createServer((socket) => {
+      sockets.push(socket)
+      socket.destroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    await using backend = new DatabaseBackend(`postgresql://u:canary@127.0.0.1:${port}/x`, {
+      databaseCreateTablesAtSetup: false,
+      resultBackendMaxRetries: 2,
+    })
+
+    const error = await backend.markAsDone('t-1', 'secret result').catch((reason: unknown) => reason)
+
+    server.close()
+    expect(error).toMatchObject({ name: 'BackendStoreError', taskId: 't-1', state: 'SUCCESS' })
+    expect(sockets.length).toBeGreaterThanOrEqual(3)
+    expect(String(error)).not.toMatch(/canary|secret/)
+  })
+})

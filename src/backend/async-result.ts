@@ -95,14 +95,16 @@ export class AsyncResult {
   }
 
   /**
-   * Waits until the task is done; resolves to what it returned.
+   * Waits until the task is done; resolves to what it returned. A parent that has failed already is the first to throw.
    * @throws TaskError when the task failed or was revoked; ResultTimeoutError, AbortedError
    */
   async get({ propagate = true, ...wait }: GetOptions = {}): Promise<unknown> {
-    if (this.#done === undefined) await this.#backend.waitFor(this.id, wait)
-    const meta = await this.#meta()
-    if (propagate && PROPAGATE_STATES.has(meta.status)) throw taskErrorOf(meta)
-    return resultIn(meta)
+    if (this.#done === undefined) {
+      if (propagate) await this.#throwFailedParent()
+      this.#done = await this.#backend.waitFor(this.id, wait)
+    }
+    if (propagate && PROPAGATE_STATES.has(this.#done.status)) throw taskErrorOf(this.#done)
+    return resultIn(this.#done)
   }
 
   /** Deletes what is stored of the task. */
@@ -113,6 +115,16 @@ export class AsyncResult {
 
   toString(): string {
     return this.id
+  }
+
+  async #throwFailedParent(): Promise<void> {
+    const parents: string[] = []
+    for (let { parent } = this as AsyncResult; parent !== null; parent = parent.parent)
+      parents.unshift(parent.id)
+    if (parents.length === 0) return
+    const states = await this.#backend.finished(parents)
+    const failed = parents.find((id) => PROPAGATE_STATES.has(states.get(id) ?? ''))
+    if (failed !== undefined) throw taskErrorOf(await this.#backend.getTaskMeta(failed))
   }
 
   async #meta(): Promise<TaskMeta> {

@@ -1,4 +1,4 @@
-import { BackendStoreError } from '../errors.ts'
+import { BackendStoreError, PoolTimeoutError } from '../errors.ts'
 import { invalid } from '../option-text.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
@@ -15,6 +15,7 @@ import { isStorable } from './is-storable.ts'
 import { type ListOptions, listRequestOf, pageOf, type TaskPage } from './list-tasks.ts'
 import type { Tables } from './open-tables.ts'
 import { ResultPoller, type WaitOptions } from './result-poller.ts'
+import { isTransient } from './retrying.ts'
 import { type SavedGroup, SavedGroups } from './saved-groups.ts'
 import { countOf, rowsOf, type TaskWrite } from './statements/statements.ts'
 import { EXCEPTION_STATES, READY_STATES, type State } from './states.ts'
@@ -55,7 +56,10 @@ const MAX_RESULT_BYTES = 67_108_864
 export class DatabaseBackend implements AsyncDisposable {
   readonly #settled: SettledBackendOptions
   readonly #access: TableAccess
-  readonly #poller = new ResultPoller((taskIds) => this.finished(taskIds))
+  readonly #poller = new ResultPoller({
+    finished: (taskIds) => this.#finishedMetas(taskIds),
+    mayPass: (error) => isTransient(error) || error instanceof PoolTimeoutError,
+  })
   readonly #tasks: TaskReader
   readonly #groups: SavedGroups
 
@@ -211,11 +215,11 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * Resolves to the state of a task when it is done. Whoever waits on this backend, for whatever task, is asked for in one
-   * statement at a time, which becomes rarer while nothing happens.
+   * Resolves to the meta of a task when it is done. Whoever waits on this backend, for whatever task, is asked for in one
+   * statement at a time, which becomes rarer while nothing happens; a server that is away for a while is waited for too.
    * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError
    */
-  waitFor(taskId: string, options?: WaitOptions): Promise<State> {
+  waitFor(taskId: string, options?: WaitOptions): Promise<TaskMeta> {
     return this.#poller.wait(taskId, options)
   }
 
@@ -302,6 +306,14 @@ export class DatabaseBackend implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+
+  /** Few are done at a time: their metas are read besides. One that was forgotten meanwhile is not done. */
+  async #finishedMetas(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
+    const finished = await this.finished(taskIds)
+    if (finished.size === 0) return new Map()
+    const metas = await this.getMany([...finished.keys()])
+    return new Map([...metas].filter(([, { status }]) => READY_STATES.has(status)))
   }
 
   #writeOf({ written }: Tables, { taskId, result, state = 'SUCCESS', ...options }: TaskResult): TaskWrite {

@@ -2,7 +2,7 @@ import { AsyncResult, type GetOptions } from './async-result.ts'
 import type { DatabaseBackend } from './database-backend.ts'
 import { taskErrorOf } from './exceptions.ts'
 import type { GroupMember } from './groups.ts'
-import { EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, type State } from './states.ts'
+import { EXCEPTION_STATES, PROPAGATE_STATES, type State } from './states.ts'
 import type { TaskMeta } from './task-meta.ts'
 
 /** The results of tasks that belong together: Celery's `GroupResult`. One question answers for all members. */
@@ -32,16 +32,16 @@ export class GroupResult {
 
   /** Whether all are done. */
   async ready(): Promise<boolean> {
-    return (await this.#states()).every((state) => READY_STATES.has(state))
+    return (await this.#finished()).length === taskIdsOf(this).length
   }
 
   async successful(): Promise<boolean> {
-    return (await this.#states()).every((state) => state === 'SUCCESS')
+    return (await this.completedCount()) === taskIdsOf(this).length
   }
 
   /** Whether any failed. */
   async failed(): Promise<boolean> {
-    return (await this.#states()).some((state) => state === 'FAILURE')
+    return (await this.#finished()).some((state) => state === 'FAILURE')
   }
 
   /** Whether any is not done. */
@@ -51,7 +51,7 @@ export class GroupResult {
 
   /** How many succeeded. */
   async completedCount(): Promise<number> {
-    return (await this.#states()).filter((state) => state === 'SUCCESS').length
+    return (await this.#finished()).filter((state) => state === 'SUCCESS').length
   }
 
   /**
@@ -60,21 +60,22 @@ export class GroupResult {
    */
   async join({ propagate = true, ...wait }: GetOptions = {}): Promise<unknown[]> {
     const controller = new AbortController()
-    const signal =
-      wait.signal === undefined ? controller.signal : AbortSignal.any([wait.signal, controller.signal])
+    const signals = wait.signal === undefined ? [controller.signal] : [wait.signal, controller.signal]
+    const signal = AbortSignal.any(signals)
+    const metas = new Map<string, TaskMeta>()
     try {
       await Promise.all(
         taskIdsOf(this).map(async (id) => {
-          const state = await this.#backend.waitFor(id, { ...wait, signal })
-          if (propagate && PROPAGATE_STATES.has(state)) throw taskErrorOf(await this.#backend.getTaskMeta(id))
+          const meta = await this.#backend.waitFor(id, { ...wait, signal })
+          if (propagate && PROPAGATE_STATES.has(meta.status)) throw taskErrorOf(meta)
+          metas.set(id, meta)
         }),
       )
-    } catch (error) {
-      // The others need not be waited for any longer.
-      controller.abort(error)
-      throw error
+    } finally {
+      // After a failure the others need not be waited for any longer.
+      controller.abort()
     }
-    return valuesOf(this, await this.#metas())
+    return valuesOf(this, metas)
   }
 
   /** The same as `join`. */
@@ -97,13 +98,10 @@ export class GroupResult {
     await Promise.all(taskIdsOf(this).map((id) => this.#backend.forget(id)))
   }
 
-  async #states(): Promise<State[]> {
-    const metas = await this.#metas()
-    return taskIdsOf(this).map((id) => metas.get(id)?.status ?? 'PENDING')
-  }
-
-  #metas(): Promise<Map<string, TaskMeta>> {
-    return this.#backend.getMany(taskIdsOf(this))
+  /** The states of the members that are done. */
+  async #finished(): Promise<State[]> {
+    const states = await this.#backend.finished(taskIdsOf(this))
+    return taskIdsOf(this).flatMap((id) => states.get(id) ?? [])
   }
 }
 

@@ -1,5 +1,6 @@
 /** Waiting for results: what `AsyncResult` and `GroupResult` tell, and what it costs to wait. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ConnectError } from 'drizzle-celery'
 import { AsyncResult, DatabaseBackend, GroupResult, TaskError } from 'drizzle-celery/backend'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
@@ -72,6 +73,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     const controller = new AbortController()
 
     const asked: number[] = []
+    const reads = vi.spyOn(backend, 'getTaskMeta')
     for (const waiting of [10, 10_000]) {
       const results = Array.from({ length: waiting }, (_, at) => new AsyncResult(`${waiting}-${at}`, backend))
       const before = questions.mock.calls.length
@@ -84,8 +86,86 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
 
     expect(asked[1]).toBeLessThanOrEqual(asked[0] ?? 0)
     expect(asked[0]).toBeLessThan(20)
+    expect(reads).not.toHaveBeenCalled()
     expect(warned).not.toHaveBeenCalled()
   }, 60_000)
+
+  it('a result that is there is given even if there is no time to wait', async () => {
+    await backend.markAsDone('t-1', 1)
+
+    expect(await new AsyncResult('t-1', backend).get({ timeout: 0 })).toBe(1)
+    await expect(new AsyncResult('t-2', backend).get({ timeout: 0 })).rejects.toHaveProperty(
+      'code',
+      'RESULT_TIMEOUT',
+    )
+  })
+
+  it('a result that is forgotten between two looks is waited for, not taken for null', async () => {
+    const group = new GroupResult(
+      'g',
+      [new AsyncResult('a', backend), new AsyncResult('b', backend)],
+      backend,
+    )
+    const joining = group.join()
+    await backend.markAsDone('a', 'one')
+    await sleep(700)
+    await backend.forget('a')
+    await backend.markAsDone('b', 'two')
+
+    expect(await joining).toEqual(['one', 'two'])
+    const readers = Array.from({ length: 3 }, () => new AsyncResult('c', backend))
+    const reading = readers.map(async (reader) => {
+      const value = await reader.get({ timeout: 1 }).catch((error: { code?: string }) => error.code)
+      await reader.forget()
+      return value
+    })
+    await backend.markAsDone('c', 'three')
+    for (const value of await Promise.all(reading)) expect(['three', 'RESULT_TIMEOUT']).toContain(value)
+  })
+
+  it('who waits goes on waiting while the database cannot be asked, unless it never can', async () => {
+    await backend.counts()
+    const finished = vi.spyOn(backend, 'finished')
+    finished.mockRejectedValueOnce(
+      new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'gone for a while'),
+    )
+    const waiting = new AsyncResult('t-1', backend).get()
+    await backend.markAsDone('t-1', 1)
+    expect(await waiting).toBe(1)
+
+    finished.mockRejectedValueOnce(new Error('no such table'))
+    await expect(new AsyncResult('t-2', backend).get()).rejects.toThrow('no such table')
+  })
+
+  it.each([
+    ['an id that is none', undefined, {}],
+    ['a signal that is none', 't-1', { signal: new AbortController() }],
+    ['a timeout that is none', 't-1', { timeout: '3' }],
+  ])('%s is refused, and troubles nobody else', async (_, id, options) => {
+    const innocent = new AsyncResult('innocent', backend).get({ timeout: 30 })
+    // What a program in JavaScript may give.
+    const { id: taskId, options: given } = { id, options } as unknown as { id: string; options: object }
+
+    await expect(new AsyncResult(taskId, backend).get(given)).rejects.toHaveProperty('code', 'INVALID_OPTION')
+    await backend.markAsDone('innocent', 1)
+    expect(await innocent).toBe(1)
+  })
+
+  it('a parent that has failed is the first to throw', async () => {
+    await backend.markAsFailure('parent', new Error('first'))
+    const child = new AsyncResult('child', backend, { parent: new AsyncResult('parent', backend) })
+
+    await expect(child.get({ timeout: 5 })).rejects.toMatchObject({ taskId: 'parent' })
+  })
+
+  it('saving a group reads nothing of its members', async () => {
+    const read = vi.spyOn(backend, 'getTaskMeta')
+    const group = new GroupResult('g', [new AsyncResult('a', backend)], backend)
+
+    await group.save()
+
+    expect(read).not.toHaveBeenCalled()
+  })
 
   it('a group tells of all its members at once, and joins them in order', async () => {
     const inner = new GroupResult('inner', [new AsyncResult('c', backend)], backend)
@@ -99,7 +179,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
       { taskId: 'b', result: 2 },
       { taskId: 'c', result: 3 },
     ])
-    const questions = vi.spyOn(backend, 'getMany')
+    const questions = vi.spyOn(backend, 'finished')
 
     expect([await group.completedCount(), await group.ready(), await group.waiting()]).toEqual([
       2,

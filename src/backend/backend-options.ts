@@ -34,7 +34,10 @@ export interface TableNames {
 export interface DatabaseBackendOptions {
   /** Store a task's name, arguments, worker, retries and queue too. @default false */
   resultExtended?: boolean
-  /** Seconds after which `cleanup` deletes what is done; `null` and `0` for never. @default 86_400 (a day) */
+  /**
+   * Seconds, up to three centuries, after which `cleanup` deletes what is done; `null` and `0` for never.
+   * @default 86_400 (a day)
+   */
   resultExpires?: number | null
   /**
    * What arguments are written with, and results too with `wire: 'serializer'`: the name of one of ours, or one of your
@@ -68,7 +71,11 @@ export interface DatabaseBackendOptions {
    * @default true
    */
   resultBackendAlwaysRetry?: boolean
-  /** Attempts after the first; Infinity is Celery's. @default 3 */
+  /**
+   * Attempts after the first; Infinity is Celery's. What PostgreSQL rolled back for the sake of another writer
+   * (serialization failures and deadlocks) has certainly not happened: with any retries at all it is tried again for 2 s,
+   * however often. @default 3
+   */
   resultBackendMaxRetries?: number
   /** Milliseconds that bound the first wait; each later bound is twice the one before. @default 10 */
   resultBackendBaseSleepBetweenRetriesMs?: number

@@ -16,12 +16,19 @@ export interface CleanupCounts {
   readonly groups: number
 }
 
+/** What became of one batch. */
+export interface CleanedBatch {
+  readonly deleted: number
+  /** Whether there may be more: as many rows were found as were asked for, even if somebody else took some of them. */
+  readonly isFull: boolean
+}
+
 /**
  * Deletes batch after batch until one is not full: so no lock is held for long, however much has expired.
- * @param deleteBatch deletes up to so many rows and tells how many it were
+ * @param deleteBatch deletes up to so many rows
  */
 export async function cleanUp(
-  deleteBatch: (table: 'task' | 'group', limit: number) => Promise<number>,
+  deleteBatch: (table: 'task' | 'group', limit: number) => Promise<CleanedBatch>,
   { signal, batchSize = 1000, onProgress }: CleanupOptions,
 ): Promise<CleanupCounts> {
   if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
@@ -33,10 +40,11 @@ export async function cleanUp(
     ['task', 'tasks'],
     ['group', 'groups'],
   ] as const) {
-    for (let rows = batchSize; rows >= batchSize; ) {
+    for (let isFull = true; isFull; ) {
       if (signal?.aborted) throw aborted(signal)
-      rows = await deleteBatch(table, batchSize)
-      deleted[counter] += rows
+      const batch = await deleteBatch(table, batchSize)
+      isFull = batch.isFull
+      deleted[counter] += batch.deleted
       onProgress?.({ ...deleted })
     }
   }

@@ -1,6 +1,6 @@
 import { BackendStoreError, PoolTimeoutError } from '../errors.ts'
 import { invalid } from '../option-text.ts'
-import type { DecodeOptions } from '../pickle/limits.ts'
+import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
 import type { SessionManager } from '../session-manager.ts'
 import {
@@ -12,18 +12,20 @@ import { type CleanupCounts, type CleanupOptions, cleanUp } from './cleanup.ts'
 import { taskErrorOf } from './exceptions.ts'
 import type { GroupInput } from './group-input.ts'
 import { isStorable } from './is-storable.ts'
-import { type ListOptions, listRequestOf, pageOf, type TaskPage } from './list-tasks.ts'
+import { type ListOptions, listRequestOf, pageOf, placedIn, type TaskPage } from './list-tasks.ts'
 import type { Tables } from './open-tables.ts'
+import { toRecord } from './option-values.ts'
 import { ResultPoller, type WaitOptions } from './result-poller.ts'
 import { isTransient } from './retrying.ts'
 import { type SavedGroup, SavedGroups } from './saved-groups.ts'
-import { countOf, rowsOf, type TaskWrite } from './statements/statements.ts'
+import { batchOf, countOf, rowsOf, type TaskWrite } from './statements/statements.ts'
 import { EXCEPTION_STATES, READY_STATES, type State } from './states.ts'
 import { piecesOf, storePieces } from './store-many.ts'
 import { accessTo, type TableAccess } from './table-access.ts'
 import type { TaskMeta } from './task-meta.ts'
 import { TaskReader } from './task-reader.ts'
 import { type StoreOptions, taskWriteOf } from './task-write.ts'
+import { guardText } from './text-guard.ts'
 
 /** How a backend is made: Celery's settings, and what is ours. */
 export interface BackendOptions extends DatabaseBackendOptions {
@@ -70,7 +72,9 @@ export class DatabaseBackend implements AsyncDisposable {
   constructor(dburi: string, options: BackendOptions = {}) {
     const { manager, pickle = {}, ...celerys } = options
     const settled = settleBackendOptions(celerys)
-    const maxResultBytes = checkBytes(pickle.maxBytes ?? MAX_RESULT_BYTES)
+    const maxResultBytes = checkBytes(toRecord('pickle', pickle)['maxBytes'] ?? MAX_RESULT_BYTES)
+    // Read for its errors only: else they would come with the first result.
+    limitsOf(pickle, 0)
     const access = accessTo(dburi, { settled, manager, maxResultBytes })
     this.#settled = settled
     this.#access = access
@@ -100,6 +104,8 @@ export class DatabaseBackend implements AsyncDisposable {
     state: State,
     options: StoreOptions = {},
   ): Promise<boolean> {
+    guardText('taskId', taskId)
+    guardText('status', state)
     const { protectReady } = this.#settled
     // It is encoded once the columns are known, and only once.
     let write: TaskWrite | undefined
@@ -142,7 +148,7 @@ export class DatabaseBackend implements AsyncDisposable {
 
   /** It will not run. Celery's reasons are `revoked`, `expired` and `terminated`. */
   markAsRevoked(taskId: string, reason = '', options?: StoreOptions): Promise<boolean> {
-    const error = new PyException('celery.exceptions', 'TaskRevokedError', reason === '' ? [] : [reason])
+    const error = new PyException('celery.exceptions', 'TaskRevokedError', [reason])
     return this.storeResult(taskId, error, 'REVOKED', options)
   }
 
@@ -159,8 +165,8 @@ export class DatabaseBackend implements AsyncDisposable {
       return await this.#access.use(
         (tables, afterLoss) => {
           pieces ??= piecesOf(results.map((each) => this.#writeOf(tables, each)))
-          const mayTurnBack = afterLoss && pieces.flat().some(({ status }) => !READY_STATES.has(status))
-          return storePieces(tables, pieces, protectReady || mayTurnBack)
+          const mayTurnBack = ({ status }: TaskWrite) => afterLoss && !READY_STATES.has(status)
+          return storePieces(tables, pieces, (write) => protectReady || mayTurnBack(write))
         },
         { writing: `storing the results of ${results.length} tasks` },
       )
@@ -255,10 +261,12 @@ export class DatabaseBackend implements AsyncDisposable {
     return this.#groups.delete(groupId)
   }
 
-  /** Tasks page by page, without their results. */
+  /** Tasks page by page, without their results. @throws OptionError, also for a cursor that is none */
   async list(options: ListOptions = {}): Promise<TaskPage> {
     const request = listRequestOf(options)
-    const answer = await this.#access.run({ statement: ({ statements }) => statements.list(request) })
+    const answer = await this.#access.run({
+      statement: ({ engine, statements }) => statements.list(placedIn(request, engine.dialect)),
+    })
     return pageOf(rowsOf(answer), request)
   }
 
@@ -288,7 +296,7 @@ export class DatabaseBackend implements AsyncDisposable {
           statements.cleanup(table, resultExpires + (performance.now() - startedAt) / 1000, limit),
         writing: 'deleting expired results',
       })
-      return countOf(answer)
+      return batchOf(answer, limit)
     }
     try {
       return await cleanUp(deleteBatch, options)
@@ -317,13 +325,13 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   #writeOf({ written }: Tables, { taskId, result, state = 'SUCCESS', ...options }: TaskResult): TaskWrite {
-    const { wire, resultSerializer: serializer } = this.#settled
-    return taskWriteOf(taskId, result, state, options, { wire, serializer, written })
+    const { wire, resultSerializer: serializer, preserveExtended } = this.#settled
+    return taskWriteOf(taskId, result, state, options, { wire, serializer, written, preserveExtended })
   }
 }
 
 /** It becomes part of the statements' texts. */
-function checkBytes(maxBytes: number): number {
-  if (Number.isSafeInteger(maxBytes) && maxBytes >= 0) return maxBytes
+function checkBytes(maxBytes: unknown): number {
+  if (typeof maxBytes === 'number' && Number.isSafeInteger(maxBytes) && maxBytes >= 0) return maxBytes
   throw invalid('pickle.maxBytes', 'a whole number of bytes from 0')
 }

@@ -1,5 +1,9 @@
-import { OptionError } from '../errors.ts'
+import { isDate } from 'node:util/types'
+import type { Dialect } from '../dialect.ts'
+import type { OptionError } from '../errors.ts'
+import { invalid, unknown } from '../option-text.ts'
 import { dateOf, utcText } from './clock.ts'
+import { isStorable } from './is-storable.ts'
 import type { ListRequest } from './statements/statements.ts'
 import type { State } from './states.ts'
 
@@ -11,9 +15,9 @@ export interface ListOptions {
   readonly name?: string
   /** Only tasks of this worker. */
   readonly worker?: string
-  /** Only tasks done at this time or later. */
+  /** Only tasks done at this time or later; a year from 1 to 9999. */
   readonly since?: Date
-  /** Only tasks done before this time. */
+  /** Only tasks done before this time; a year from 1 to 9999. */
   readonly until?: Date
   /**
    * `id` is the order in which tasks were first heard of and lists all of them; `dateDone` that in which they were done,
@@ -47,29 +51,48 @@ export interface TaskPage {
   readonly cursor: string | null
 }
 
-/** @throws OptionError for a limit or a cursor that cannot be */
+/** @throws OptionError for an option that is unknown or cannot be */
 export function listRequestOf(options: ListOptions): ListRequest {
   const { state, name = null, worker = null, since, until, limit = 50, cursor = null } = options
   const { orderBy = 'id', order = 'desc' } = options
+  for (const option of Object.keys(options)) if (!OPTIONS.includes(option)) throw unknown(option, OPTIONS)
+  if (orderBy !== 'id' && orderBy !== 'dateDone') throw invalid('orderBy', 'id or dateDone')
+  if (order !== 'asc' && order !== 'desc') throw invalid('order', 'asc or desc')
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
-    throw new OptionError(
-      'INVALID_OPTION',
-      'limit',
-      'The option limit must be a whole number from 1 to 10000',
-    )
+    throw invalid('limit', 'a whole number from 1 to 10000')
   }
   return {
     orderBy,
     descending: order === 'desc',
     limit,
     after: cursor === null ? null : placeOf(cursor, orderBy),
-    states: state === undefined ? null : [state].flat(),
-    name,
-    worker,
-    since: since === undefined ? null : utcText(timeOf(since, 'since')),
-    until: until === undefined ? null : utcText(timeOf(until, 'until')),
+    states: state == null ? null : [state].flat().map((each) => checkText('state', each)),
+    name: name === null ? null : checkText('name', name),
+    worker: worker === null ? null : checkText('worker', worker),
+    since: since == null ? null : dateTextOf(since, 'since'),
+    until: until == null ? null : dateTextOf(until, 'until'),
   }
 }
+
+const OPTIONS: readonly string[] = [
+  ...(['state', 'name', 'worker', 'since', 'until'] satisfies (keyof ListOptions)[]),
+  ...(['orderBy', 'order', 'limit', 'cursor'] satisfies (keyof ListOptions)[]),
+]
+
+/**
+ * The same request, whose cursor this database can be asked for: in SQLite a date is whatever somebody wrote.
+ * @throws OptionError
+ */
+export function placedIn(request: ListRequest, dialect: Dialect): ListRequest {
+  const { after } = request
+  if (dialect !== 'postgresql' || after === null) return request
+  const { id, dateDone } = after
+  if (Math.abs(id) <= MOST_ID && (dateDone === null || isTimestamp(dateDone))) return request
+  throw wrongCursor()
+}
+
+/** PostgreSQL's ids have 32 bits. */
+const MOST_ID = 2_147_483_647
 
 /** The page that rows make; a full one may have another behind it. */
 export function pageOf(rows: readonly object[], { orderBy, limit }: ListRequest): TaskPage {
@@ -101,28 +124,52 @@ function cursorOf(row: object, orderBy: string): string {
   return Buffer.from(JSON.stringify([orderBy, Reflect.get(row, 'id'), dateDone])).toString('base64url')
 }
 
-function placeOf(cursor: string, orderBy: string): NonNullable<ListRequest['after']> {
+function placeOf(cursor: unknown, orderBy: string): NonNullable<ListRequest['after']> {
   try {
-    const place: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
+    const place: unknown = JSON.parse(Buffer.from(String(cursor), 'base64url').toString())
     if (Array.isArray(place)) {
       const [order, id, dateDone] = place as unknown[]
-      const hasDate = orderBy === 'id' || dateOf(dateDone) !== null
-      if (order === orderBy && Number.isSafeInteger(id) && hasDate) {
-        return { id: Number(id), dateDone: orderBy === 'id' ? null : String(dateDone) }
-      }
+      const isPlace = order === orderBy && typeof id === 'number' && Number.isSafeInteger(id)
+      if (isPlace && orderBy === 'id') return { id, dateDone: null }
+      if (isPlace && isKeyable(dateDone)) return { id, dateDone }
     }
   } catch {
     // Said below: why it is no JSON is of no interest.
   }
-  throw new OptionError(
-    'INVALID_OPTION',
-    'cursor',
-    'The option cursor must be the cursor of a page that was listed with the same orderBy',
-  )
+  throw wrongCursor()
 }
 
-function timeOf(date: Date, option: string): number {
-  const time = date.getTime()
-  if (!Number.isNaN(time)) return time
-  throw new OptionError('INVALID_OPTION', option, `The option ${option} must be a valid Date`)
+/** What a column of dates may hold beside NULL, and a parameter, too. */
+function isKeyable(dateDone: unknown): dateDone is string | number {
+  return typeof dateDone === 'number' || (typeof dateDone === 'string' && isStorable(dateDone))
+}
+
+/** Whether PostgreSQL takes it for a `timestamp`, as it prints them. */
+function isTimestamp(dateDone: string | number): boolean {
+  if (/^-?infinity$/.test(String(dateDone))) return true
+  const match = /^(\d{4,6})-(\d\d)-(\d\d) ([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?( BC)?$/.exec(
+    String(dateDone),
+  )
+  if (match === null) return false
+  const [year, month, day] = match.slice(1, 4).map(Number) as [number, number, number]
+  const isBefore = match[5] !== undefined
+  // The calendar repeats itself every 400 years, and before the year 1 comes 1 BC, which is the year 0.
+  const alike = 2000 + ((isBefore ? 400_001 - year : year) % 400)
+  const isDay = new Date(Date.UTC(alike, month - 1, day)).getUTCMonth() === month - 1 && day > 0
+  return isDay && year >= 1 && year <= (isBefore ? 4_712 : 294_275)
+}
+
+function wrongCursor(): OptionError {
+  return invalid('cursor', 'the cursor of a page that was listed with the same orderBy')
+}
+
+function checkText(option: string, text: unknown): string {
+  if (typeof text === 'string' && isStorable(text)) return text
+  throw invalid(option, 'a text without NUL and half surrogate pairs')
+}
+
+function dateTextOf(date: unknown, option: string): string {
+  const year = isDate(date) ? date.getUTCFullYear() : Number.NaN
+  if (isDate(date) && year >= 1 && year <= 9_999) return utcText(date.getTime())
+  throw invalid(option, 'a valid Date of a year from 1 to 9999')
 }

@@ -21,11 +21,12 @@ export function toFlag(name: string, value: unknown): boolean {
 }
 
 export function toSeconds(name: string, value: unknown): number {
-  if (typeof value !== 'number' || !(value >= 0 && value < Number.POSITIVE_INFINITY)) {
-    throw invalid(name, 'a number of seconds from 0, or null for never')
-  }
-  return value
+  if (typeof value === 'number' && value >= 0 && value <= MOST_SECONDS) return value
+  throw invalid(name, `a number of seconds from 0 to ${MOST_SECONDS}, or null for never`)
 }
+
+/** Three centuries ago is a date in every database; the beginning of the calendar is near beyond. */
+const MOST_SECONDS = 10_000_000_000
 
 export function toDeadline(name: string, value: unknown): number {
   if (typeof value === 'number' && value > 0 && value <= LONGEST_TIMEOUT) return value

@@ -1,8 +1,7 @@
-import { isNativeError } from 'node:util/types'
 import { BackendError, DrizzleCeleryError } from '../errors.ts'
+import { getItem, isDict } from '../pickle/dicts.ts'
 import { encode } from '../pickle/encode.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
-import { PyException } from '../pickle/values.ts'
 import { exceptionDict } from './exceptions.ts'
 import { readPickle } from './read-pickle.ts'
 import { pickleSerializer, type Serializer } from './serializer.ts'
@@ -28,16 +27,16 @@ export interface DecodeResultOptions {
 }
 
 /**
- * What Celery stores in the `result` column: SQL NULL for `null` and `undefined`, the dict of `exceptionDict` for an error
- * in one of the states of `EXCEPTION_STATES`, and any other value as it is. What was thrown and is no error is such a
- * value.
+ * What Celery stores in the `result` column: SQL NULL for `null` and `undefined`, in the states of `EXCEPTION_STATES` the
+ * dict of `exceptionDict`, and in the others the value as it is. What was thrown and is no error becomes such a dict, too,
+ * unless it is one: Celery fails on anything else there, even when it is only asked for the state.
  *
  * @throws PickleError (`PICKLE_UNENCODABLE`), BackendError (`RESULT_UNENCODABLE`) or what a serializer of your own throws
  */
 export function encodeResult(value: unknown, state: string, options: EncodeResultOptions): Uint8Array | null {
   if (value === null || value === undefined) return null
   const write = writerOf(options)
-  if (!EXCEPTION_STATES.has(state) || !isError(value)) return write(value)
+  if (!EXCEPTION_STATES.has(state) || isExceptionDict(value)) return write(value)
   // As Celery, which keeps what the serializer can write, also when it pickles it then.
   return write(
     exceptionDict(value, (arg) => {
@@ -52,8 +51,8 @@ function writerOf({ wire, serializer }: EncodeResultOptions): (value: unknown) =
   return wire === 'pickle' ? (value) => encode(value) : (value) => serializer.encode(value)
 }
 
-function isError(value: unknown): boolean {
-  return value instanceof Error || isNativeError(value) || value instanceof PyException
+function isExceptionDict(value: unknown): boolean {
+  return isDict(value) && typeof getItem(value, 'exc_type') === 'string'
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { textOf } from '../causes.ts'
 import {
   AmbiguousOutcomeError,
@@ -6,17 +7,17 @@ import {
   ContentionError,
   StatementTimeoutError,
 } from '../errors.ts'
-import { retry } from '../retry.ts'
+import { backoffMilliseconds } from '../retry.ts'
 
 /** How often and for how long what failed is tried again. */
 export interface RetryPolicy {
-  /** Attempts after the first; 0 for none. */
+  /** Attempts after the first; 0 for none. What was rolled back is tried again for `ROLLBACK_BUDGET`, if at all. */
   readonly retries: number
   /** Milliseconds that bound the first wait; each later bound is twice the one before. */
   readonly base: number
   /** Milliseconds that bound every wait. */
   readonly max: number
-  /** Seconds after the first attempt from when on none is begun. */
+  /** Seconds after the first attempt from when on none is begun, and no wait goes on. */
   readonly deadline: number
 }
 
@@ -38,23 +39,25 @@ export interface Operation<Result> {
  * database, when a transaction lost against another, and when the connection broke under way. What cannot help (a
  * statement the database refuses) is thrown at once, as it came.
  *
+ * What the server rolled back for the sake of another transaction certainly has not happened: it is tried again for
+ * `ROLLBACK_BUDGET`, however often, and does not count as one of the `retries`; with `retries: 0` that is none, too.
+ *
  * A write whose outcome is not known and that is not tried again is an `AmbiguousOutcomeError`: one that met the
  * `statementTimeout` may still be running, and one with `retries: 0` was not to be repeated.
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
   const { attempt, writing, exhausted } = operation
-  const startedAt = performance.now()
+  const patience = new Patience(policy)
   let wasLost = false
   try {
-    return await retry(() => attempt(wasLost), {
-      retries: policy.retries,
-      base: policy.base,
-      max: policy.max,
-      retryable: (error) => {
+    for (;;) {
+      try {
+        return await attempt(wasLost)
+      } catch (error) {
         wasLost ||= isLoss(error)
-        return isTransient(error) && performance.now() - startedAt < policy.deadline * 1000
-      },
-    })
+        if (!isTransient(error) || !(await patience.outlasts(error))) throw error
+      }
+    }
   } catch (failure) {
     const isOutcomeUnknown = writing !== undefined && (wasLost || isLoss(failure) || isStopped(failure))
     const error = failure instanceof NotBegunError ? failure.cause : failure
@@ -62,6 +65,54 @@ export async function retrying<Result>(operation: Operation<Result>, policy: Ret
     if (wasRetried && exhausted !== undefined) throw exhausted(error, isOutcomeUnknown)
     if (isOutcomeUnknown) throw new AmbiguousOutcomeError(writing, { cause: error })
     throw error
+  }
+}
+
+/** Milliseconds from the first rollback on in which what was rolled back is tried again. */
+const ROLLBACK_BUDGET = 2_000
+/** Milliseconds that bound a wait after a rollback: whoever was in the way is mostly gone by then. */
+const ROLLBACK_WAIT = 100
+
+/** How often one operation has failed, and whether it may be tried again. */
+class Patience {
+  readonly #policy: RetryPolicy
+  readonly #startedAt = performance.now()
+  #failures = 0
+  #rollbacks = 0
+  #rolledBackAt: number | null = null
+
+  constructor(policy: RetryPolicy) {
+    this.#policy = policy
+  }
+
+  /** Waits as long as is due after this failure; false when there is no trying again. */
+  async outlasts(error: unknown): Promise<boolean> {
+    const left = this.#left()
+    const bounds = isRollback(error) ? this.#afterRollback() : this.#afterFailure()
+    if (bounds === null || left <= 0) return false
+    const { failures, max } = bounds
+    await sleep(backoffMilliseconds(failures, { base: this.#policy.base, max: Math.min(max, left) }))
+    // A busy process wakes late.
+    return this.#left() > 0
+  }
+
+  #afterFailure(): { failures: number; max: number } | null {
+    const { retries, max } = this.#policy
+    return this.#failures < retries ? { failures: this.#failures++, max } : null
+  }
+
+  #afterRollback(): { failures: number; max: number } | null {
+    const now = performance.now()
+    this.#rolledBackAt ??= now
+    const { retries, max } = this.#policy
+    const isInTime = retries > 0 && now - this.#rolledBackAt < ROLLBACK_BUDGET
+    if (!isInTime && this.#rollbacks >= retries) return null
+    return { failures: this.#rollbacks++, max: Math.min(max, ROLLBACK_WAIT) }
+  }
+
+  /** Milliseconds until the deadline. */
+  #left(): number {
+    return this.#policy.deadline * 1_000 - (performance.now() - this.#startedAt)
   }
 }
 
@@ -79,7 +130,7 @@ export class NotBegunError extends Error {
 }
 
 /** Whether trying again can help, and nothing was done or what was done may be done again. */
-function isTransient(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   if (error instanceof NotBegunError) return error.mayPass
   if (error instanceof ConnectError) return isPassing(error)
   return error instanceof ContentionError || isLoss(error) || isConflict(error)
@@ -105,10 +156,17 @@ function isConflict(error: unknown): boolean {
   return hasSqlState(error, CONFLICT)
 }
 
+/** PostgreSQL undid the whole transaction for the sake of another one, and it can be run anew. */
+function isRollback(error: unknown): boolean {
+  return hasSqlState(error, ROLLBACK)
+}
+
 /** Connection exceptions, and the server's word that it goes down. */
 const LOST = /^(?:08...|57P0[123])$/
 /** Serialization failure, deadlock, lock not available, too many connections. */
 const CONFLICT = /^(?:40001|40P01|55P03|53300)$/
+/** The first two of them. */
+const ROLLBACK = /^40(?:001|P01)$/
 /** Wrong role or password, no such database. */
 const REFUSED = /^(?:28|3D)/
 

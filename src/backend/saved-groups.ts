@@ -52,18 +52,11 @@ export class SavedGroups {
     const cached = this.#cache.get(groupId)
     if (cached !== undefined) return cached
     if (!isStorable(groupId)) return null
-    const { access, settled, pickle, maxResultBytes } = this.#parts
-    const { mark } = this.#cache
-    const [row] = rowsOf(await access.run({ statement: ({ statements }) => statements.group(groupId) }))
-    if (row === undefined) return null
-
-    const { result, size } = taskRowOf(row)
-    const serializer = settled.resultSerializer
-    const bytes = withinLimit(result, size, maxResultBytes)
-    const { groupId: savedId, members, other } = decodeGroup(bytes, { serializer, pickle })
-    const group = savedId === null ? { groupId, members, other } : { groupId: savedId, members }
-    this.#cache.set(groupId, group, mark)
-    return group
+    return this.#cache.reading([groupId], async (keep) => {
+      const group = await this.#read(groupId)
+      if (group !== null) keep(groupId, group)
+      return group
+    })
   }
 
   async delete(groupId: string): Promise<void> {
@@ -81,5 +74,17 @@ export class SavedGroups {
   /** What is kept in memory may be wrong from now on. */
   drop(): void {
     this.#cache.clear()
+  }
+
+  async #read(groupId: string): Promise<SavedGroup | null> {
+    const { access, settled, pickle, maxResultBytes } = this.#parts
+    const [row] = rowsOf(await access.run({ statement: ({ statements }) => statements.group(groupId) }))
+    if (row === undefined) return null
+
+    const { result, size } = taskRowOf(row)
+    const serializer = settled.resultSerializer
+    const bytes = withinLimit(result, size, maxResultBytes)
+    const { groupId: savedId, members, other } = decodeGroup(bytes, { serializer, pickle })
+    return savedId === null ? { groupId, members, other } : { groupId: savedId, members }
   }
 }

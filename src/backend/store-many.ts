@@ -31,23 +31,39 @@ export function piecesOf(writes: readonly TaskWrite[]): TaskWrite[][] {
   return pieces
 }
 
-/** Writes them all or none of them, in one transaction where it takes more than one statement. */
+/**
+ * Writes them all or none of them, in one transaction where it takes more than one statement. Where only some are guarded
+ * they are no longer in the order of their ids, and two such writers may meet in a deadlock: that is tried again.
+ */
 export async function storePieces(
   { engine, statements }: Tables,
   pieces: readonly TaskWrite[][],
-  guarded: boolean,
+  isGuarded: (write: TaskWrite) => boolean,
 ): Promise<number> {
-  const [first] = pieces
+  const parts = pieces.flatMap((piece) => partsOf(piece, isGuarded))
+  const [first] = parts
   if (first === undefined) return 0
-  if (pieces.length === 1) return countOf(await engine.run(statements.storeMany(first, guarded)))
+  if (parts.length === 1) return countOf(await engine.run(statements.storeMany(first.writes, first.guarded)))
 
   return withinTransaction(engine, async (transaction) => {
     let written = 0
-    for (const piece of pieces) {
-      written += countOf(await transaction.run(statements.storeMany(piece, guarded)))
+    for (const { writes, guarded } of parts) {
+      written += countOf(await transaction.run(statements.storeMany(writes, guarded)))
     }
     return written
   })
+}
+
+interface Part {
+  readonly writes: readonly TaskWrite[]
+  readonly guarded: boolean
+}
+
+/** A statement guards all of its rows or none. */
+function partsOf(piece: readonly TaskWrite[], isGuarded: (write: TaskWrite) => boolean): Part[] {
+  return [false, true]
+    .map((guarded) => ({ guarded, writes: piece.filter((write) => isGuarded(write) === guarded) }))
+    .filter(({ writes }) => writes.length > 0)
 }
 
 async function withinTransaction<Result>(

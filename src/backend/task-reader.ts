@@ -37,17 +37,18 @@ export class TaskReader {
     const { access } = this.#parts
     if (!isStorable(taskId)) return pendingMeta(taskId, this.#context(await access.open()))
 
-    const { mark } = this.#cache
-    const meta = await access.use(
-      async (tables) => {
-        const [row] = rowsOf(await tables.engine.run(tables.statements.get(taskId)))
-        const context = this.#context(tables)
-        return row === undefined ? pendingMeta(taskId, context) : metaOf(taskRowOf(row), context)
-      },
-      { exhausted: (cause) => new BackendGetMetaError(taskId, { cause }) },
-    )
-    if (meta.status === 'SUCCESS') this.#cache.set(taskId, meta, mark)
-    return meta
+    return this.#cache.reading([taskId], async (keep) => {
+      const meta = await access.use(
+        async (tables) => {
+          const [row] = rowsOf(await tables.engine.run(tables.statements.get(taskId)))
+          const context = this.#context(tables)
+          return row === undefined ? pendingMeta(taskId, context) : metaOf(taskRowOf(row), context)
+        },
+        { exhausted: (cause) => new BackendGetMetaError(taskId, { cause }) },
+      )
+      if (meta.status === 'SUCCESS') keep(taskId, meta)
+      return meta
+    })
   }
 
   async many(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
@@ -57,12 +58,13 @@ export class TaskReader {
       const cached = this.#cache.get(id)
       if (cached !== undefined) metas.set(id, cached)
     }
-    const { mark } = this.#cache
     for (const ids of slicesOf(wanted.filter((id) => !metas.has(id)))) {
-      for (const meta of await this.#slice(ids)) {
-        metas.set(meta.taskId, meta)
-        if (meta.status === 'SUCCESS') this.#cache.set(meta.taskId, meta, mark)
-      }
+      await this.#cache.reading(ids, async (keep) => {
+        for (const meta of await this.#slice(ids)) {
+          metas.set(meta.taskId, meta)
+          if (meta.status === 'SUCCESS') keep(meta.taskId, meta)
+        }
+      })
     }
     const context = this.#context(await this.#parts.access.open())
     return new Map(wanted.map((id) => [id, metas.get(id) ?? pendingMeta(id, context)]))

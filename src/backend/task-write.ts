@@ -1,4 +1,4 @@
-import { BackendError, DrizzleCeleryError } from '../errors.ts'
+import { BackendError, DrizzleCeleryError, StatementError } from '../errors.ts'
 import { encodeResult } from './result-column.ts'
 import type { Serializer } from './serializer.ts'
 import type { OptionalColumn, TaskWrite } from './statements/statements.ts'
@@ -11,9 +11,9 @@ export interface TaskRequest {
   readonly task?: string | null
   /** The same; `task` wins. */
   readonly name?: string | null
-  /** @default none, which is stored as the serializer's null */
+  /** @default none, which is stored as the serializer's null, or kept as it was with `preserveExtended` */
   readonly args?: readonly unknown[] | null
-  /** @default none, which is stored as the serializer's null */
+  /** @default none, which is stored as the serializer's null, or kept as it was with `preserveExtended` */
   readonly kwargs?: Readonly<Record<string, unknown>> | null
   /** The worker's node name, `celery@host`. */
   readonly hostname?: string | null
@@ -45,31 +45,35 @@ export interface WriteContext {
   readonly serializer: Serializer
   /** The optional columns that will be written. */
   readonly written: readonly OptionalColumn[]
+  /** Whether what is not given is to be kept, for which the serializer's null would be a value. */
+  readonly preserveExtended: boolean
 }
 
 /**
  * The row of a task's result, as `DatabaseBackend._update_result` and `Backend._get_result_meta` make it.
- * @throws StatementError for texts that do not fit; BackendError `RESULT_UNENCODABLE` for values that cannot be written
+ * @throws StatementError for texts and numbers that do not fit; BackendError `RESULT_UNENCODABLE` for values that cannot be written
  */
 export function taskWriteOf(
   taskId: string,
   result: unknown,
   state: State,
   { traceback, request }: StoreOptions,
-  { wire, serializer, written }: WriteContext,
+  { wire, serializer, written, preserveExtended }: WriteContext,
 ): TaskWrite {
   const encoded = (column: OptionalColumn, value: () => unknown) =>
     request != null && written.includes(column) ? encodeWith(serializer, column, value()) : null
+  const given = (column: 'args' | 'kwargs') =>
+    preserveExtended && request?.[column] == null ? null : encoded(column, () => request?.[column] ?? null)
   return {
     taskId: guardText('taskId', taskId),
     status: guardText('status', state),
     result: encodeResult(result, state, { wire, serializer }),
     traceback: guardText('traceback', traceback === undefined ? stackOf(result, state) : traceback),
     name: guardText('name', request?.task ?? request?.name),
-    args: encoded('args', () => request?.args ?? null),
-    kwargs: encoded('kwargs', () => request?.kwargs ?? null),
+    args: given('args'),
+    kwargs: given('kwargs'),
     worker: guardText('worker', request?.hostname ?? request?.worker),
-    retries: request?.retries ?? null,
+    retries: guardRetries(request?.retries),
     queue: guardText('queue', request?.deliveryInfo?.routingKey ?? request?.queue),
     children: request?.children == null ? null : encoded('children', () => request.children?.map(asTuple)),
     stamps: request?.stamps == null ? null : encoded('stamps', () => request.stamps),
@@ -86,6 +90,16 @@ function encodeWith(serializer: Serializer, column: OptionalColumn, value: unkno
       `Cannot store the ${column} of a task: the serializer ${serializer.name} cannot write them`,
     )
   }
+}
+
+/** PostgreSQL would refuse what its column does not hold, and SQLite keep it for Python to read. */
+function guardRetries(retries: number | null | undefined): number | null {
+  if (retries === null || retries === undefined) return null
+  if (Number.isInteger(retries) && Math.abs(retries) <= 2_147_483_647) return retries
+  throw new StatementError(
+    'INVALID_PARAMETER',
+    'Cannot store the retries of the task: they are no whole number of 32 bits',
+  )
 }
 
 /** A traceback is stored with what failed; a revoked task has none, as in Celery. */

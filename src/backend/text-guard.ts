@@ -8,14 +8,19 @@ export type TextColumn = 'taskId' | 'groupId' | 'status' | 'traceback' | 'name' 
  * U+FFFD, the replacement character, and a failure is stored in spite of what is in its traceback. Ids are compared, so
  * they are never changed but refused.
  *
- * @throws StatementError (`INVALID_PARAMETER`) for an id with such a character, or for a text that is longer than its
- * column: 155 characters, 50 for a status; also where SQLite would take it
+ * @throws StatementError (`INVALID_PARAMETER`) for an id with such a character, for an id or a status that is missing or empty,
+ * for what is no text, and for a text that is longer than its column: 155 characters, 50 for a status; also where SQLite
+ * would take it
  */
 export function guardText(column: TextColumn, text: string): string
 export function guardText(column: TextColumn, text: string | null | undefined): string | null
 export function guardText(column: TextColumn, text: string | null | undefined): string | null {
+  const { words, most, isId, isRequired } = COLUMNS[column]
+  if (isRequired && (text === null || text === undefined || text === '')) {
+    throw refusal(words, 'it is missing or empty')
+  }
   if (text === null || text === undefined) return null
-  const { words, most, isId } = COLUMNS[column]
+  if (typeof text !== 'string') throw refusal(words, 'it is no text')
   if (isId && UNSTORABLE.test(text)) {
     throw refusal(words, 'it holds NUL or half a surrogate pair, which no database takes')
   }
@@ -33,16 +38,18 @@ interface ColumnRule {
   /** Characters, as Python and the databases count them: a surrogate pair is one. */
   readonly most: number
   readonly isId: boolean
+  /** Without it a row would mean nothing. */
+  readonly isRequired: boolean
 }
 
 const COLUMNS: Readonly<Record<TextColumn, ColumnRule>> = {
-  taskId: { words: 'the id of the task', most: 155, isId: true },
-  groupId: { words: 'the id of the group', most: 155, isId: true },
-  status: { words: 'the status', most: 50, isId: false },
-  traceback: { words: 'the traceback', most: Number.POSITIVE_INFINITY, isId: false },
-  name: { words: 'the name of the task', most: 155, isId: false },
-  worker: { words: 'the name of the worker', most: 155, isId: false },
-  queue: { words: 'the name of the queue', most: 155, isId: false },
+  taskId: { words: 'the id of the task', most: 155, isId: true, isRequired: true },
+  groupId: { words: 'the id of the group', most: 155, isId: true, isRequired: true },
+  status: { words: 'the status', most: 50, isId: false, isRequired: true },
+  traceback: { words: 'the traceback', most: Number.POSITIVE_INFINITY, isId: false, isRequired: false },
+  name: { words: 'the name of the task', most: 155, isId: false, isRequired: false },
+  worker: { words: 'the name of the worker', most: 155, isId: false, isRequired: false },
+  queue: { words: 'the name of the queue', most: 155, isId: false, isRequired: false },
 }
 
 const UNSTORABLE = /[\0\p{Surrogate}]/u

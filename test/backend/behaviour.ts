@@ -226,6 +226,28 @@ export function behavesAsCelery({ open }: Behaves): void {
     expect(await clearing.getTaskMeta(preserved)).toMatchObject({ result: 1, name: 'proj.add', retries: 2 })
   })
 
+  it('arguments that are not given clear what was stored, unless it is to be preserved', async () => {
+    await using clearing = open({ resultExtended: true })
+    await using preserving = open({ resultExtended: true, preserveExtended: true })
+    const [cleared, preserved] = [newId(), newId()]
+
+    for (const [backend, id] of [
+      [clearing, cleared],
+      [preserving, preserved],
+    ] as const) {
+      await backend.storeResult(id, null, 'STARTED', { request: REQUEST })
+      await backend.storeResult(id, 1, 'RETRY', { request: { task: 'proj.add', retries: 3 } })
+      await backend.storeMany([{ taskId: id, result: 1, request: { task: 'proj.add', args: null } }])
+    }
+
+    expect(await clearing.getTaskMeta(cleared)).toMatchObject({ args: null, kwargs: null })
+    expect(await preserving.getTaskMeta(preserved)).toMatchObject({
+      args: [1, 'ü'],
+      kwargs: { y: 3 },
+      retries: 3,
+    })
+  })
+
   it('a writer without resultExtended leaves the extended columns alone', async () => {
     await using extended = open({ resultExtended: true })
     await using plain = open()
@@ -239,7 +261,7 @@ export function behavesAsCelery({ open }: Behaves): void {
   })
 }
 
-export function keepsItsPromises({ open }: Behaves): void {
+export function keepsItsPromises({ dialect, open }: Behaves): void {
   it('a result that cannot be decoded hides neither the state nor the rest', async () => {
     await using backend = open({ wire: 'serializer', resultSerializer: UNREADABLE })
     const id = newId()
@@ -396,6 +418,68 @@ export function keepsItsPromises({ open }: Behaves): void {
     await expect(backend.list({ limit: 0 })).rejects.toThrow(/limit/)
   })
 
+  it('list refuses what it does not know, and cursors that no page has', async () => {
+    await using backend = open()
+    const wrong: Record<string, unknown>[] = [
+      { orderBy: 'name' },
+      { order: 'DESC' },
+      { pageSize: 5 },
+      { name: 5 },
+      { worker: 'nul\0' },
+      { state: ['SUCCESS', null] },
+      { since: '2024-01-01' },
+      { since: new Date(Number.NaN) },
+      { until: new Date(8.64e15) },
+      { until: new Date(-8.64e15) },
+      { cursor: 5 },
+    ]
+    for (const options of wrong) {
+      await expect(backend.list(options), JSON.stringify(options)).rejects.toMatchObject({
+        name: 'OptionError',
+      })
+    }
+
+    const cursorAt = (...place: unknown[]) => Buffer.from(JSON.stringify(place)).toString('base64url')
+    const nowhere = [
+      ['id', 1.5],
+      ['id', '1'],
+      ['id', 1e300],
+      ['dateDone', 1, null],
+      ['dateDone', 1, 'nul\0'],
+      ['dateDone', 1, ['2024-01-01']],
+    ]
+    const notInPostgresql = [
+      ['id', 3_000_000_000],
+      ...[
+        'yesterday',
+        '2024-02-30 10:00:00',
+        '2023-02-29 10:00:00',
+        '2024-13-01 10:00:00',
+        '0000-01-01 00:00:00',
+      ].map((date) => ['dateDone', 1, date]),
+      ...['2024-01-01 24:00:01', '999999-01-01 00:00:00', '4713-01-01 00:00:00 BC'].map((date) => [
+        'dateDone',
+        1,
+        date,
+      ]),
+      ['dateDone', 1, 1_700_000_000],
+    ]
+    for (const place of [...nowhere, ...(dialect === 'postgresql' ? notInPostgresql : [])]) {
+      const orderBy = place[0] === 'id' ? 'id' : 'dateDone'
+      await expect(
+        backend.list({ orderBy, cursor: cursorAt(...place) }),
+        String(place),
+      ).rejects.toMatchObject({
+        name: 'OptionError',
+        option: 'cursor',
+      })
+    }
+    const onLeapDay = cursorAt('dateDone', 1, '2024-02-29 23:59:59.999999')
+    expect(
+      await backend.list({ orderBy: 'dateDone', order: 'asc', cursor: onLeapDay, limit: 1 }),
+    ).toBeDefined()
+  })
+
   it('counts tells how many tasks are in each state', async () => {
     await using backend = open()
     const before = await backend.counts()
@@ -471,6 +555,36 @@ export function keepsItsPromises({ open }: Behaves): void {
     await expect(backend.storeResult(newId(), 1, 'x'.repeat(51))).rejects.toMatchObject({
       code: 'INVALID_PARAMETER',
     })
+  })
+
+  it('what no row can mean is refused, and nothing is stored', async () => {
+    await using backend = open({ resultExtended: true })
+    const id = newId()
+    const refused: [taskId: unknown, state: unknown, request?: object][] = [
+      ['', 'SUCCESS'],
+      [undefined, 'SUCCESS'],
+      [5, 'SUCCESS'],
+      [5n, 'SUCCESS'],
+      [id, undefined],
+      [id, null],
+      [id, ''],
+      [id, 7],
+      [id, 'SUCCESS', { retries: 1.5 }],
+      [id, 'SUCCESS', { retries: 2 ** 31 }],
+      [id, 'SUCCESS', { retries: '1' }],
+      [id, 'SUCCESS', { task: 5 }],
+    ]
+    for (const [taskId, state, request = {}] of refused) {
+      const stored = backend.storeResult(taskId as string, 1, state as string, { request })
+      await expect(stored, `${String(taskId)} ${String(state)}`).rejects.toMatchObject({
+        name: 'StatementError',
+        code: 'INVALID_PARAMETER',
+      })
+    }
+    await expect(backend.storeMany([{ taskId: '', result: 1 }])).rejects.toMatchObject({
+      code: 'INVALID_PARAMETER',
+    })
+    expect(await backend.taskResultExists(id)).toBe(false)
   })
 
   it('1, 2: a store that fails leaves no connection checked out', async () => {

@@ -172,6 +172,36 @@ function sharesTables(python: string, make: () => Promise<Place>, isTheirs: bool
     },
   )
 
+  it.each(modes)(
+    'Python reads what Node throws and is no error, and a task revoked for no reason, with $serializer',
+    async ({ serializer, settings }) => {
+      const backend = open({ resultSerializer: serializer })
+      const [revoked, theirs] = [newId(), newId()]
+
+      for (const state of ['FAILURE', 'RETRY', 'REVOKED']) {
+        for (const [thrown, repr] of [
+          ['out of stock', "Exception('out of stock')"],
+          ['', "Exception('')"],
+          [7, 'Exception(7)'],
+          [[1, 'x'], "Exception([1, 'x'])"],
+          [{ sku: 7 }, "Exception({'sku': 7})"],
+          [{ exc_type: 'KeyError', exc_message: ['k'], exc_module: 'builtins' }, "KeyError('k')"],
+        ] as const) {
+          const id = newId()
+          await backend.storeResult(id, thrown, state)
+          expect(await meta(id, settings)).toMatchObject({ status: state, repr })
+          expect(await backend.getResult(id)).toBeInstanceOf(TaskError)
+        }
+      }
+      await backend.markAsRevoked(revoked)
+      await mark(theirs, 'revoked', "''", { settings })
+      const [ours, own] = [await meta(revoked, settings), await meta(theirs, settings)]
+
+      expect(ours.repr).toBe("TaskRevokedError('')")
+      expect(ours.repr).toBe(own.repr)
+    },
+  )
+
   it.each(modes)('the extended fields go both ways with $serializer', async ({ serializer, settings }) => {
     const extended = { ...settings, result_extended: true }
     const backend = open({ resultSerializer: serializer, resultExtended: true })

@@ -75,6 +75,36 @@ describe('on a libSQL file', () => {
     )
   })
 
+  it('a page ends at whatever stands in date_done, and the next one begins there', async () => {
+    const odd = `file:${join(directory, 'odd.db')}`
+    await using backend = new DatabaseBackend(odd)
+    await backend.getState('x')
+    const dates = [
+      "'yesterday'",
+      "'2024-01-01 00:00:00+02:00'",
+      '1700000000',
+      '1.5',
+      '7',
+      "'2024-02-30 10:00:00'",
+    ]
+    for (const [number, date] of dates.entries()) {
+      await ask(
+        backend,
+        odd,
+        `insert into celery_taskmeta (task_id, status, date_done) values ('t-${number}', 'SUCCESS', ${date})`,
+      )
+    }
+
+    const ids: string[] = []
+    for (let cursor: string | null | undefined; cursor !== null; ) {
+      const page = await backend.list({ orderBy: 'dateDone', limit: 1, cursor: cursor ?? null })
+      ids.push(...page.items.map(({ taskId }) => taskId))
+      cursor = page.cursor
+    }
+
+    expect(ids.sort()).toEqual(dates.map((_, number) => `t-${number}`))
+  })
+
   it('children and stamps are stored where the table has columns for them', async () => {
     const later = `file:${join(directory, 'later.db')}`
     await using manager = new SessionManager()
@@ -120,6 +150,53 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
     await guarded.markAsDone(id, 'other')
 
     expect(await drawn()).toEqual(before)
+  })
+
+  it('a page may end at the end of time, and the next one begins there', async () => {
+    await using backend = suite.open()
+    const ids = [newId(), newId(), newId(), newId()]
+    await backend.storeMany(ids.map((taskId) => ({ taskId, result: 1, state: 'ODD' })))
+    for (const [number, date] of ['infinity', '294275-12-31', '0045-02-29 BC', '-infinity'].entries()) {
+      await askPostgres(
+        database.dburi,
+        `update celery_taskmeta set date_done = '${date}' where task_id = '${ids[number]}'`,
+      )
+    }
+
+    const listed: string[] = []
+    for (let cursor: string | null | undefined; cursor !== null; ) {
+      const page = await backend.list({ orderBy: 'dateDone', state: 'ODD', limit: 1, cursor: cursor ?? null })
+      listed.push(...page.items.map(({ taskId }) => taskId))
+      cursor = page.cursor
+    }
+
+    await backend.storeMany(ids.map((taskId) => ({ taskId, result: 1, state: 'STARTED' })))
+    expect(listed).toEqual(ids)
+  })
+
+  it('cleanup goes on when somebody renews a row of its batch', async () => {
+    await using backend = suite.open({ resultExpires: 86_400 })
+    const prefix = newId()
+    await backend.storeMany(
+      Array.from({ length: 25 }, (_, number) => ({ taskId: `${prefix}-${number}`, result: number })),
+    )
+    await askPostgres(
+      database.dburi,
+      `update celery_taskmeta set date_done = date_done - interval '3 days' where task_id like '${prefix}-%'`,
+    )
+    const renewing = askPostgres(
+      database.dburi,
+      `with renewed as (update celery_taskmeta set date_done = clock_timestamp() at time zone 'utc'
+       where task_id like '${prefix}-_' returning 1) select pg_sleep(0.8) from renewed limit 1`,
+    )
+    await expect
+      .poll(() => askPostgres(database.dburi, "select 1 from pg_stat_activity where wait_event = 'PgSleep'"))
+      .not.toEqual([])
+
+    const { tasks } = await backend.cleanup({ batchSize: 10 })
+
+    await renewing
+    expect(tasks).toBe(15)
   })
 
   it('date_done is UTC with microseconds, whatever the zone of the session', async () => {
@@ -208,6 +285,10 @@ describe('how a backend is made', () => {
     const options = { resultExtnded: true } as BackendOptions
     expect(() => new DatabaseBackend(':memory:', options)).toThrow(/resultExtnded/)
     expect(() => new DatabaseBackend(':memory:', { pickle: { maxBytes: 1.5 } })).toThrow(/pickle.maxBytes/)
+    expect(() => new DatabaseBackend(':memory:', { pickle: { maxDepth: -1 } })).toThrow(/maxDepth/)
+    expect(() => new DatabaseBackend(':memory:', { pickle: { maxDeep: 1 } as object })).toThrow(/maxDeep/)
+    expect(() => new DatabaseBackend(':memory:', { pickle: 5 } as object)).toThrow(/pickle/)
+    expect(() => new DatabaseBackend(':memory:', { resultExpires: 1e15 })).toThrow(/resultExpires/)
   })
 
   it('29: tables are created at construction, or with the first call', async () => {
@@ -315,14 +396,38 @@ describe('how a backend is made', () => {
 })
 
 describe('what is kept in memory', () => {
-  it('is not what was read before something was written', () => {
+  it('is not what was read before it was written', async () => {
     const cache = new ResultCache<string>(2)
-    const before = cache.mark
-    cache.delete('x')
-    cache.set('x', 'old', before)
+    await cache.reading(['x'], async (keep) => {
+      cache.delete('x')
+      await cache.reading(['x'], async (keepAnew) => keepAnew('x', 'new'))
+      cache.delete('x')
+      keep('x', 'old')
+    })
+    await cache.reading(['x'], async (keep) => {
+      cache.clear()
+      keep('x', 'old')
+    })
     expect(cache.get('x')).toBeUndefined()
+  })
 
-    for (const id of ['x', 'y', 'x', 'z']) cache.set(id, id, cache.mark)
+  it('is the latest used', async () => {
+    const cache = new ResultCache<string>(2)
+
+    for (const id of ['x', 'y', 'x', 'z']) await cache.reading([id], async (keep) => keep(id, id))
+
     expect([cache.get('x'), cache.get('y'), cache.get('z')]).toEqual(['x', undefined, 'z'])
+  })
+
+  it('is also what was read while others were written', async () => {
+    await using backend = new DatabaseBackend(':memory:', { resultCacheMax: 0 })
+    await using writer = new DatabaseBackend(':memory:', { manager: backend.manager })
+    await backend.markAsDone('x', 'read')
+    const writes = Array.from({ length: 20 }, (_, number) => backend.markAsDone(`y-${number}`, number))
+
+    await Promise.all([backend.getTaskMeta('x'), backend.getMany(['x']), ...writes])
+
+    await writer.forget('x')
+    expect(await backend.getResult('x')).toBe('read')
   })
 })

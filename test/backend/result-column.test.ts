@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeResult, encodeResult } from '../../src/backend/result-column.ts'
 import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/serializer.ts'
 import { BackendError, TaskError } from '../../src/errors.ts'
-import { decode, encode, PyException, PyTuple } from '../../src/pickle.ts'
+import { decode, encode, PyException, PyObject, PyTuple } from '../../src/pickle.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, bytesOf, hexOf, type ReadRows, recordedRows, vector, type WrittenRows } from './oracle.ts'
 
@@ -61,8 +61,31 @@ describe('encodeResult', () => {
     expect(hexOf(encodeResult(error, 'FAILURE', asPickle))).toBe(hexOf(vector('excdict_valueerror@p5')))
   })
 
-  it('stores what was thrown and is no error as it is', () => {
-    expect(hexOf(encodeResult('out of stock', 'FAILURE', asPickle))).toBe(hexOf(encode('out of stock')))
+  it('stores what was thrown and is no error as an Exception, for Celery could not even read the state', () => {
+    for (const thrown of ['out of stock', '', 0, [1], { sku: 7 }, { exc_type: 5 }, new Map([[1, 2]])]) {
+      const bytes = encodeResult(thrown, 'FAILURE', asPickle)
+
+      expect(bytes && decode(bytes)).toStrictEqual({
+        exc_type: 'Exception',
+        exc_message: PyTuple.of(thrown),
+        exc_module: 'builtins',
+      })
+    }
+  })
+
+  it('takes a dict that is such a failure already as it is, and what others pickled for what it was', () => {
+    const dict = { exc_type: 'OutOfStock', exc_message: ['sku'], exc_module: 'shop' }
+    const whole = new PyObject({
+      kind: 'call',
+      module: 'shop',
+      name: 'OutOfStock',
+      args: PyTuple.of('sku'),
+    })
+
+    const [fromDict, fromWhole] = [dict, whole].map((value) => encodeResult(value, 'RETRY', asPickle))
+
+    expect(fromDict && decode(fromDict)).toStrictEqual(dict)
+    expect(fromWhole && decode(fromWhole)).toStrictEqual({ ...dict, exc_message: PyTuple.of('sku') })
   })
 
   it('replaces an argument that the serializer cannot write by its text, also when it pickles', () => {

@@ -155,6 +155,47 @@ describe('retrying', () => {
     })
     expect(attempt).toHaveBeenCalledOnce()
   })
+
+  it('no wait goes on beyond the deadline, and no attempt is begun after it', async () => {
+    const { attempt, operation } = failing([refused, refused], STORE)
+    const startedAt = performance.now()
+    vi.spyOn(Math, 'random').mockReturnValue(0.999)
+
+    const policy = { retries: 3, base: 3_000, max: 3_000, deadline: 0.2 }
+    await expect(retrying(operation, policy)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+
+    vi.restoreAllMocks()
+    expect(attempt).toHaveBeenCalledOnce()
+    expect(performance.now() - startedAt).toBeLessThan(1_500)
+  })
+
+  it('what was rolled back is tried again for two seconds, and costs no retry', async () => {
+    const rollbacks = Array.from(
+      { length: 40 },
+      (_, number) => () => serverError(number % 2 ? '40001' : '40P01'),
+    )
+    const { attempt, operation } = failing([...rollbacks, refused, refused, refused], STORE)
+    const endless = vi.fn(async () => Promise.reject(serverError('40001')))
+    const once = vi.fn(async () => Promise.reject(serverError('40001')))
+    const startedAt = performance.now()
+
+    expect(await retrying(operation, POLICY)).toBe('done')
+    expect(attempt).toHaveBeenCalledTimes(44)
+    await expect(
+      retrying({ ...STORE, attempt: endless }, { ...POLICY, base: 10, max: 50 }),
+    ).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      isOutcomeUnknown: false,
+    })
+    const took = performance.now() - startedAt
+    await expect(retrying({ ...STORE, attempt: once }, { ...POLICY, retries: 0 })).rejects.toMatchObject({
+      code: '40001',
+    })
+
+    expect(took).toBeGreaterThan(1_900)
+    expect(took).toBeLessThan(4_000)
+    expect(once).toHaveBeenCalledOnce()
+  })
 })
 
 describeNeeding('postgresql', 'a backend whose connections break', () => {
@@ -220,6 +261,45 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     expect(isStored).toBe(false)
     expect(await backend.getResult(id)).toBe('finished')
   })
+
+  it('a repeat of many turns back none that was finished, and stores those that finish', async () => {
+    await using manager = new SessionManager()
+    await using backend = new DatabaseBackend(database.dburi, { manager })
+    await using other = new DatabaseBackend(database.dburi, { manager })
+    const [started, done] = [newId(), newId()]
+    await backend.getState(started)
+    const engine = await manager.getEngine(database.dburi as `postgresql://${string}`)
+    vi.spyOn(engine, 'run').mockImplementationOnce(async () => {
+      for (const id of [started, done]) await other.markAsDone(id, 'finished')
+      throw lost()
+    })
+
+    const written = await backend.storeMany([
+      { taskId: started, result: null, state: 'STARTED' },
+      { taskId: done, result: 'finished anew' },
+    ])
+
+    expect(written).toBe(1)
+    expect(await backend.getResult(started)).toBe('finished')
+    expect(await backend.getResult(done)).toBe('finished anew')
+  })
+
+  it.each(['repeatable read', 'serializable'])(
+    '90 stores of one task from three backends all succeed, at %s',
+    async (isolation) => {
+      const dburi = `${database.dburi}?default_transaction_isolation=${encodeURIComponent(isolation)}`
+      const backends = Array.from({ length: 3 }, () => new DatabaseBackend(dburi))
+      const id = newId()
+      await Promise.all(backends.map((backend) => backend.getState(id)))
+
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 90 }, (_, number) => backends[number % 3]?.markAsDone(id, number)),
+      )
+
+      for (const backend of backends) await backend.dispose()
+      expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
+    },
+  )
 
   it('a protected store whose answer was lost is recognised as its own', async () => {
     await using manager = new SessionManager()

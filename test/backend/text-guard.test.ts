@@ -19,7 +19,16 @@ describe('guardText', () => {
   it('leaves what is missing missing', () => {
     expect(guardText('traceback', null)).toBeNull()
     expect(guardText('name', undefined)).toBeNull()
-    expect(guardText('taskId', '')).toBe('')
+    expect(guardText('name', '')).toBe('')
+  })
+
+  it('refuses ids and states that are missing or empty, and what is no text', () => {
+    for (const column of ['taskId', 'groupId', 'status'] as const) {
+      for (const text of ['', null, undefined, 5]) {
+        expect(() => guardText(column, text as string)).toThrow(StatementError)
+      }
+    }
+    expect(() => guardText('traceback', ['a'] as never)).toThrow(/Cannot store the traceback: it is no text/)
   })
 
   it('counts characters as the databases do, a surrogate pair as one', () => {

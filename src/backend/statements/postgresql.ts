@@ -212,10 +212,11 @@ function cleanupText(table: string): string {
   const cutoff = `${NOW} - make_interval(secs => $1::float8)`
   return (
     `with cutoff as materialized (select ${cutoff} as at), ` +
-    `deleted as (delete from ${table} t where t.id = any(array(select e.id from ${table} e ` +
-    'where e.date_done < (select at from cutoff) order by e.date_done limit $2::integer)) ' +
+    `expired as materialized (select e.id from ${table} e ` +
+    'where e.date_done < (select at from cutoff) order by e.date_done limit $2::integer), ' +
+    `deleted as (delete from ${table} t where t.id = any(array(select id from expired)) ` +
     'and t.date_done < (select at from cutoff) returning 1) ' +
-    'select count(*)::integer as written from deleted'
+    'select (select count(*) from deleted)::integer as written, (select count(*) from expired)::integer as found'
   )
 }
 

@@ -1,4 +1,5 @@
 import type { Statement } from '../../statement.ts'
+import type { CleanedBatch } from '../cleanup.ts'
 
 /** What is written to a task's row; `null` clears a column. */
 export interface TaskWrite {
@@ -47,7 +48,8 @@ export interface ListRequest {
   readonly orderBy: 'id' | 'dateDone'
   readonly descending: boolean
   readonly limit: number
-  readonly after: { readonly id: number; readonly dateDone: string | null } | null
+  /** A date that SQLite holds as a number is one here, too. */
+  readonly after: { readonly id: number; readonly dateDone: string | number | null } | null
   readonly states: readonly string[] | null
   readonly name: string | null
   readonly worker: string | null
@@ -121,6 +123,13 @@ export function countOf(answer: unknown): number {
   if (!Array.isArray(answer)) return (answer as { rowsAffected: number }).rowsAffected
   const [row] = answer as { written?: number }[]
   return Number(row?.written ?? 0)
+}
+
+/** What a statement of `cleanup` did. PostgreSQL tells what it found, of which others may have taken some. */
+export function batchOf(answer: unknown, limit: number): CleanedBatch {
+  const deleted = countOf(answer)
+  const [row] = rowsOf(answer) as { found?: number }[]
+  return { deleted, isFull: Number(row?.found ?? deleted) >= limit }
 }
 
 /** A row of the texts that read tasks. */

@@ -3,7 +3,7 @@ import type { Dburi } from './dburi.ts'
 import type { Dialect } from './dialect.ts'
 import { resolveAdapter } from './dialect-resolver.ts'
 import { Engine, type EngineOptions } from './engine.ts'
-import { OptionError } from './errors.ts'
+import { refuseUnless } from './option-text.ts'
 import {
   checkSeconds,
   DEFAULT_POOL_OPTIONS,
@@ -77,8 +77,4 @@ function overrule(
     poolRecycle: over.poolRecycle ?? under.poolRecycle,
     poolPrePing: over.poolPrePing ?? under.poolPrePing,
   }
-}
-
-function refuseUnless(isValid: boolean, option: string, wanted: string): void {
-  if (!isValid) throw new OptionError('INVALID_OPTION', option, `The option ${option} must be ${wanted}`)
 }

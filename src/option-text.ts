@@ -34,6 +34,11 @@ export function invalid(name: string, wanted: string): OptionError {
   return new OptionError('INVALID_OPTION', name, `The option ${quote(name)} must be ${wanted}`)
 }
 
+/** @throws OptionError (`INVALID_OPTION`) */
+export function refuseUnless(isValid: boolean, name: string, wanted: string): void {
+  if (!isValid) throw invalid(name, wanted)
+}
+
 /** The error for an option that is refused whatever its value. */
 export function refused(name: string, reason: string): OptionError {
   return new OptionError('REFUSED_OPTION', name, `The option ${quote(name)} is refused: ${reason}`)

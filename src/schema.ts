@@ -27,7 +27,7 @@ export function ddl(
   dialect: Dialect,
   { casing }: DdlOptions = {},
 ): string[] {
-  return statementsOf(definitionsOf(models, dialect, casing), () => undefined)
+  return statementsOf(definitionsOf(models, dialect, casing))
 }
 
 function definitionsOf(

@@ -1,4 +1,5 @@
-import { AbortedError, ClosedError, OptionError, ResultTimeoutError } from '../errors.ts'
+import { AbortedError, ClosedError, ResultTimeoutError } from '../errors.ts'
+import { refuseUnless } from '../option-text.ts'
 import { LONGEST_TIMEOUT } from '../pool-options.ts'
 import type { TaskMeta } from './task-meta.ts'
 
@@ -181,10 +182,6 @@ function expire(waiter: Waiter, error: ResultTimeoutError): () => void {
   }
   let timer = setTimeout(check, timeout * 1_000)
   return () => clearTimeout(timer)
-}
-
-function refuseUnless(isValid: boolean, option: string, wanted: string): void {
-  if (!isValid) throw new OptionError('INVALID_OPTION', option, `The option ${option} must be ${wanted}`)
 }
 
 function aborted(taskId: string, signal: AbortSignal): AbortedError {

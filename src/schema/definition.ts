@@ -63,12 +63,9 @@ export interface IndexDefinition {
   create(place: string | undefined): string
 }
 
-/** The statements that make `definitions`, each when what it rests on is there. */
-export function statementsOf(
-  definitions: readonly Definition[],
-  placeOf: (definition: Definition) => string | undefined,
-): string[] {
-  return inStages(definitions.flatMap((definition) => definition.statements(placeOf(definition))))
+/** The statements that make `definitions` in an empty database, each when what it rests on is there. */
+export function statementsOf(definitions: readonly Definition[]): string[] {
+  return inStages(definitions.flatMap((definition) => definition.statements(undefined)))
 }
 
 /** The texts of statements in an order in which they can run. */

@@ -1,5 +1,5 @@
 import { is, Table } from 'drizzle-orm'
-import { OptionError } from '../errors.ts'
+import { refuseUnless } from '../option-text.ts'
 import type { Casing } from './casing.ts'
 import type { MigrationsOptions } from './migrate.ts'
 import type { PostgresqlTarget } from './postgresql/database.ts'
@@ -65,8 +65,4 @@ function isTable(value: object): boolean {
 
 function isText(value: unknown): boolean {
   return typeof value === 'string' && value !== ''
-}
-
-function refuseUnless(isValid: boolean, option: string, wanted: string): void {
-  if (!isValid) throw new OptionError('INVALID_OPTION', option, `The option ${option} must be ${wanted}`)
 }

@@ -69,8 +69,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     return found
   }
 
-  const ours = (models: Models, casing?: Casing) =>
-    statementsOf(postgresqlDefinitions(models, casing), () => undefined)
+  const ours = (models: Models, casing?: Casing) => statementsOf(postgresqlDefinitions(models, casing))
 
   async function kits(models: Models, casing?: Casing): Promise<string[]> {
     const json = (of: Models) => generateDrizzleJson(of, undefined, undefined, casing)

@@ -51,7 +51,7 @@ async function made(statements: readonly string[], client = open()): Promise<Cli
 }
 
 function scriptOf(models: Models, casing?: Casing): string[] {
-  return statementsOf(sqliteDefinitions(models, casing), () => undefined)
+  return statementsOf(sqliteDefinitions(models, casing))
 }
 
 async function scriptOfDrizzleKit(models: Models, casing?: Casing): Promise<string[]> {

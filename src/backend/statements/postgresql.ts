@@ -1,5 +1,4 @@
 import type { Statement } from '../../statement.ts'
-import { READY_STATES } from '../states.ts'
 import type {
   ListRequest,
   OptionalColumn,
@@ -9,8 +8,8 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
+import { READY } from './statements.ts'
 
-const READY = `(${[...READY_STATES].map((state) => `'${state}'`).join(', ')})`
 /** The server's clock in UTC, whatever zone its session is in; `now()` would be the time before waiting for a lock. */
 const NOW = `(clock_timestamp() at time zone 'utc')`
 

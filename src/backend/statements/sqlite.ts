@@ -10,8 +10,7 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
-
-const READY = `(${[...READY_STATES].map((state) => `'${state}'`).join(', ')})`
+import { READY } from './statements.ts'
 
 const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'children', 'stamps'])
 

@@ -1,11 +1,9 @@
 import type { Statement } from '../../statement.ts'
 import type { CleanedBatch } from '../cleanup.ts'
+import { READY_STATES } from '../states.ts'
 
-/** What is written to a task's row; `null` clears a column. */
-export interface TaskWrite {
-  readonly taskId: string
-  readonly status: string
-  readonly result: Uint8Array | null
+/** What a task's row holds besides its state and result. */
+interface TaskFields {
   readonly traceback: string | null
   readonly name: string | null
   readonly args: Uint8Array | null
@@ -17,8 +15,15 @@ export interface TaskWrite {
   readonly stamps: Uint8Array | null
 }
 
+/** What is written to a task's row; `null` clears a column. */
+export interface TaskWrite extends TaskFields {
+  readonly taskId: string
+  readonly status: string
+  readonly result: Uint8Array | null
+}
+
 /** A task's row as it is read. Of a result beyond the limit only the size comes. */
-export interface TaskRow {
+export interface TaskRow extends TaskFields {
   readonly taskId: string
   readonly status: string | null
   readonly result: Uint8Array | null
@@ -26,16 +31,10 @@ export interface TaskRow {
   readonly size: number | null
   /** `YYYY-MM-DD HH:MM:SS.ffffff` in UTC. */
   readonly dateDone: string | null
-  readonly traceback: string | null
-  readonly name: string | null
-  readonly args: Uint8Array | null
-  readonly kwargs: Uint8Array | null
-  readonly worker: string | null
-  readonly retries: number | null
-  readonly queue: string | null
-  readonly children: Uint8Array | null
-  readonly stamps: Uint8Array | null
 }
+
+/** The states of tasks that are done, as SQL. */
+export const READY = `(${[...READY_STATES].map((state) => `'${state}'`).join(', ')})`
 
 /** The columns of a task's row that some tables have and some writers fill. */
 export const EXTENDED = ['name', 'args', 'kwargs', 'worker', 'retries', 'queue'] as const

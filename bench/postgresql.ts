@@ -99,6 +99,24 @@ async function onOneConnection(dburi: string): Promise<void> {
         await compare(bareTransaction, built, { operations: 500 }),
         0.85,
       )
+      const builtByHand = async () => {
+        await bare.unsafe('begin')
+        const { sql: built, params: values } = engine.db
+          .insert(task)
+          .values({ taskId: 'bench', status: 'SUCCESS' })
+          .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
+          .toSQL()
+        await bare.unsafe(built, values.map(String), { prepare: true })
+        await bare.unsafe('commit')
+      }
+      reportRatio(
+        'the bare driver, with Drizzle building the upsert: what can be reached',
+        await compare(bareTransaction, builtByHand, { operations: 500 }),
+      )
+      reportRatio(
+        'session with one upsert and commit, against that',
+        await compare(builtByHand, built, { operations: 500 }),
+      )
       reportRatio(
         'the same upsert as sql`…`, without the time Drizzle takes to build it',
         await compare(bareTransaction, written, { operations: 500 }),

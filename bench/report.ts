@@ -17,8 +17,8 @@ export function report(
 export function reportRatio(
   what: string,
   { ratio, baselineMicroseconds, oursMicroseconds }: Comparison,
-  least: number,
+  least?: number,
 ): void {
-  report(what, ratio, '×', { least })
+  report(what, ratio, '×', least === undefined ? {} : { least })
   console.log(`  ${''.padEnd(66)} ${baselineMicroseconds.toFixed(1)} µs → ${oursMicroseconds.toFixed(1)} µs`)
 }

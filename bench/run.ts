@@ -2,20 +2,21 @@
  * The figures of the README, as ratios against a baseline that is measured in the same run, of the built package as users
  * get it.
  *
- *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres npm run bench
+ *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres MYSQL_URL=mysql://root@127.0.0.1:3306/test npm run bench
  *
- * Without POSTGRES_URL only libSQL's are measured. Names on the command line choose among the benches.
+ * Servers that are not named are not measured. Names on the command line choose among the benches.
  */
 import { backend } from './backend.ts'
 import { engines } from './engines.ts'
 import { imports } from './imports.ts'
 import { libsql } from './libsql.ts'
 import { manager } from './manager.ts'
+import { mysql } from './mysql.ts'
 import { pickle } from './pickle.ts'
 import { postgresql } from './postgresql.ts'
 import { schema } from './schema.ts'
 
-const benches = { manager, imports, pickle, libsql, postgresql, schema, backend, engines }
+const benches = { manager, imports, pickle, libsql, postgresql, mysql, schema, backend, engines }
 const chosen = process.argv.slice(2)
 
 for (const [name, bench] of Object.entries(benches)) {

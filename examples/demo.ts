@@ -96,6 +96,11 @@ async function write(session: SessionFor<string>, taskId: string): Promise<void>
         .onConflictDoUpdate({ target: models.task.taskId, set: values })
       return
     }
+    case 'mysql': {
+      const { db, models } = session
+      await db.insert(models.task).values(values).onDuplicateKeyUpdate({ set: values })
+      return
+    }
     case 'sqlite': {
       const { db, models } = session
       await db
@@ -114,6 +119,14 @@ async function read(session: SessionFor<string>): Promise<string[]> {
   async function select() {
     switch (session.dialect) {
       case 'postgresql': {
+        const { db, models } = session
+        return db
+          .select()
+          .from(models.task)
+          .where(inArray(models.task.taskId, ids))
+          .orderBy(models.task.taskId)
+      }
+      case 'mysql': {
         const { db, models } = session
         return db
           .select()

@@ -1,6 +1,13 @@
 import type { Adapter } from './adapter.ts'
 import { type Dburi, type DburiScheme, SCHEMES } from './dburi.ts'
-import type { Dialect, HandleByDialect, LibsqlHandle, PgliteHandle, PostgresJsHandle } from './dialect.ts'
+import type {
+  Dialect,
+  HandleByDialect,
+  LibsqlHandle,
+  Mysql2Handle,
+  PgliteHandle,
+  PostgresJsHandle,
+} from './dialect.ts'
 import { DburiError, DrizzleCeleryError } from './errors.ts'
 
 /** What a driver opens. */
@@ -13,6 +20,7 @@ export interface Opens<D extends Dialect, Db> {
 export interface Drivers {
   'postgres-js': Opens<'postgresql', PostgresJsHandle>
   pglite: Opens<'postgresql', PgliteHandle>
+  mysql2: Opens<'mysql', Mysql2Handle>
   libsql: Opens<'sqlite', LibsqlHandle>
 }
 
@@ -26,6 +34,7 @@ type Adapters = {
 const adapters: Adapters = {
   'postgres-js': () => import('./adapters/postgres-js.ts').then((module) => module.adapter),
   pglite: () => import('./adapters/pglite.ts').then((module) => module.adapter),
+  mysql2: () => import('./adapters/mysql2.ts').then((module) => module.adapter),
   libsql: () => import('./adapters/libsql.ts').then((module) => module.adapter),
 }
 

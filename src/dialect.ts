@@ -5,6 +5,7 @@ export type Dialect = 'postgresql' | 'mysql' | 'sqlite'
 
 export type PostgresJsHandle = ReturnType<typeof import('drizzle-orm/postgres-js').drizzle>
 export type PgliteHandle = ReturnType<typeof import('drizzle-orm/pglite').drizzle>
+export type Mysql2Handle = ReturnType<typeof import('drizzle-orm/mysql2').drizzle>
 export type LibsqlHandle = ReturnType<typeof import('drizzle-orm/libsql').drizzle>
 
 /**
@@ -13,6 +14,7 @@ export type LibsqlHandle = ReturnType<typeof import('drizzle-orm/libsql').drizzl
  */
 export interface HandleByDialect {
   postgresql: PostgresJsHandle
+  mysql: Mysql2Handle
   sqlite: LibsqlHandle
 }
 
@@ -35,7 +37,9 @@ export type WithModels<Db, Models> =
         ? import('drizzle-orm/postgres-js').PostgresJsDatabase<Known> & Pick<Db, '$client'>
         : Db extends PgliteHandle
           ? import('drizzle-orm/pglite').PgliteDatabase<Known> & Pick<Db, '$client'>
-          : Db extends LibsqlHandle
-            ? import('drizzle-orm/libsql').LibSQLDatabase<Known> & Pick<Db, '$client'>
-            : Db
+          : Db extends Mysql2Handle
+            ? import('drizzle-orm/mysql2').MySql2Database<Known> & Pick<Db, '$client'>
+            : Db extends LibsqlHandle
+              ? import('drizzle-orm/libsql').LibSQLDatabase<Known> & Pick<Db, '$client'>
+              : Db
     : Db

@@ -75,8 +75,9 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['poolTimeout', (name, text) => ({ poolTimeout: toNumber(name, text) })],
   ['poolRecycle', (name, text) => ({ poolRecycle: toNumber(name, text) })],
   ['poolPrePing', (name, text) => ({ poolPrePing: toBoolean(name, text) })],
-  // One number for all connections: postgres.js and node-postgres, and Prisma.
+  // One number for all connections: postgres.js and node-postgres, mysql2, and Prisma.
   ['max', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
+  ['connectionLimit', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
   ['connection_limit', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
   // postgres.js, whose 0 means never.
   ['max_lifetime', (name, text) => ({ poolRecycle: toNumber(name, text) || -1 })],

@@ -15,6 +15,7 @@ export type ModelsByDialect = { readonly [D in Dialect]?: Readonly<Record<string
 /** Celery's result tables. */
 export interface ResultModelsByDialect extends ModelsByDialect {
   readonly postgresql: import('./models/postgresql.ts').ResultModels
+  readonly mysql: import('./models/mysql.ts').ResultModels
   readonly sqlite: import('./models/sqlite.ts').ResultModels
 }
 
@@ -286,12 +287,12 @@ interface MadeEngine {
 // biome-ignore lint/suspicious/noExplicitAny: the overloads say what `work` is given; here it is any dialect's
 type AnyWork = (db: any, session: any) => Promise<unknown>
 
-type LoadedModels = Readonly<Record<string, unknown>> | undefined
+type LoadedModels = Readonly<Record<string, unknown>>
 
 const loadResultModels: Readonly<Record<Dialect, () => Promise<LoadedModels>>> = {
   postgresql: async () => (await import('./models/postgresql.ts')).resultModels(),
   sqlite: async () => (await import('./models/sqlite.ts')).resultModels(),
-  mysql: async () => undefined,
+  mysql: async () => (await import('./models/mysql.ts')).resultModels(),
 }
 
 const resultModelsOf = new Map<Dialect, Promise<LoadedModels>>()

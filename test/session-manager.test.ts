@@ -100,7 +100,7 @@ describe('getEngine', () => {
 
   it('refuses a dburi or an option it does not understand, and keeps nothing', async () => {
     await expect(manager.getEngine('no dburi')).rejects.toBeInstanceOf(DburiError)
-    await expect(manager.getEngine('mysql://u@h/db')).rejects.toHaveProperty('code', 'UNSUPPORTED_DIALECT')
+    await expect(manager.getEngine('mssql://u@h/db')).rejects.toHaveProperty('code', 'UNSUPPORTED_DIALECT')
     await expect(manager.getEngine(dburi, { poolSize: 0 })).rejects.toHaveProperty('option', 'poolSize')
     await expect(manager.getEngine(`${dburi}?pool_size=many`)).rejects.toHaveProperty('option', 'pool_size')
     await expect(manager.getEngine(`${dburi}?no_such_thing=1`)).rejects.toBeInstanceOf(OptionError)

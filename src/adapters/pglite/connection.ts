@@ -1,7 +1,7 @@
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
-import { hideParams, type Statement } from '../../statement.ts'
+import { hideParams, type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type Spelled, spellParameters } from './parameters.ts'
@@ -30,7 +30,7 @@ export class PgliteConnection implements Connection {
   constructor(instance: Instance, options: ConnectionOptions) {
     this.#instance = instance
     this.#options = options
-    this.#texts = new StatementCache(options.statementCacheSize)
+    this.#texts = new StatementCache(options.statementCacheSize, traitsOf)
   }
 
   get lost(): Error | null {

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
+import { addressOf, inOneLine } from '../../endpoint.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../../errors.ts'
 import { type Client, PostgresConnection } from './connection.ts'
 import type { LoadedTls } from './load-tls.ts'
 import { orderEndpoints, type PostgresPlan, type TargetSessionAttrs } from './options.ts'
 import { isServerError, type ServerError, scrub } from './server-error.ts'
-import { addressOf, cancelRequest, connectSocket } from './socket.ts'
+import { cancelRequest, connectSocket } from './socket.ts'
 import { type Encryption, encryptionAttempts } from './tls-plan.ts'
 
 /** What connections are made from. */
@@ -175,12 +176,6 @@ function refused(endpoint: ServerTarget, error: unknown): Error {
     `Cannot connect to PostgreSQL: ${addressOf(endpoint)} ${why}`,
     { cause: isServers ? scrub(reason, []) : reason },
   )
-}
-
-/** The server repeats names it was sent, such as the database's: nothing in them may begin a line of its own in a log. */
-function inOneLine(text: string): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, escaped)
 }
 
 function deepestCause(error: unknown): unknown {

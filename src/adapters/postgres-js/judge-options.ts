@@ -1,11 +1,14 @@
 import type { Dburi } from '../../dburi.ts'
-import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../option-text.ts'
+import { printable } from '../../endpoint.ts'
+import { GivenOptions } from '../../given-options.ts'
+import { invalid, refused, unknown } from '../../option-text.ts'
 import { POOL_OPTION_NAMES } from '../../pool-options.ts'
+import { REPEATED_PARTS } from '../../repeated-parts.ts'
 import { isStartupParameter, STARTUP_PARAMETERS, splitOptions, toStartupParameter } from './startup.ts'
 
 /** The query arguments of a dburi, sorted by whom they are for. */
 export interface JudgedOptions {
-  readonly given: GivenOptions
+  readonly given: GivenPostgresOptions
   /** For the server, in its startup message. */
   readonly startup: Readonly<Record<string, string>>
 }
@@ -15,7 +18,7 @@ export interface JudgedOptions {
  * @throws OptionError
  */
 export function judgeOptions(dburi: Dburi): JudgedOptions {
-  const given = new GivenOptions()
+  const given: GivenPostgresOptions = new GivenOptions()
   const startup = new Map<string, string>()
   const addToStartup = (name: string, text: string) => {
     const [parameter, value] = toStartupParameter(name, text)
@@ -25,7 +28,7 @@ export function judgeOptions(dburi: Dburi): JudgedOptions {
 
   let fallbackName: string | null = null
   for (const [name, value] of Object.entries(dburi.options)) {
-    const agrees = IDENTITY.get(name)
+    const agrees = REPEATED_PARTS.get(name)
     if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
     if (agrees !== undefined) continue
 
@@ -64,7 +67,7 @@ function hasNoEffect(name: string, text: string): boolean {
 }
 
 /** Options whose only acceptable values are those that ask for what is so anyway. */
-function checkWithoutUse(given: GivenOptions): void {
+function checkWithoutUse(given: GivenPostgresOptions): void {
   const encoding = given.text('client_encoding') ?? 'utf8'
   if (!/^(utf-?8|unicode|auto)$/i.test(encoding)) throw invalid('client_encoding', 'utf8')
   if (given.word('gssencmode', ['disable', 'prefer', 'require']) === 'require') {
@@ -79,43 +82,10 @@ function knownNames(): string[] {
     ...DRIVER_OPTIONS,
     ...STARTUP_PARAMETERS,
     ...IGNORED,
-    ...IDENTITY.keys(),
+    ...REPEATED_PARTS.keys(),
     'options',
     'schema',
   ]
-}
-
-/** The accepted options of the driver, still as text. */
-export class GivenOptions {
-  readonly #texts = new Map<DriverOption, string>()
-
-  add(name: DriverOption, text: string): void {
-    this.#texts.set(name, text)
-  }
-
-  text(name: DriverOption): string | null {
-    return this.#texts.get(name) ?? null
-  }
-
-  boolean(name: DriverOption): boolean | null {
-    const text = this.text(name)
-    return text === null ? null : toBoolean(name, text)
-  }
-
-  word<Word extends string>(name: DriverOption, words: readonly Word[]): Word | null {
-    const text = this.text(name)
-    return text === null ? null : toWord(name, text, words)
-  }
-
-  /** libpq waits for ever at 0; nothing here does, and a timer of Node fires at once beyond 2^31 ms. */
-  seconds(name: DriverOption): number | null {
-    const text = this.text(name)
-    if (text === null) return null
-
-    const seconds = toNumber(name, text)
-    if (seconds <= 0 || seconds > 2_147_483) throw invalid(name, 'a number of seconds above 0, up to 2147483')
-    return seconds
-  }
 }
 
 /** What the driver understands of libpq, asyncpg, JDBC, node-postgres, postgres.js and Prisma. */
@@ -149,7 +119,7 @@ const DRIVER_OPTIONS = [
   'target_session_attrs',
 ] as const
 
-type DriverOption = (typeof DRIVER_OPTIONS)[number]
+export type GivenPostgresOptions = GivenOptions<(typeof DRIVER_OPTIONS)[number]>
 
 /** Understood, and without effect here: what they ask for is so anyway, or cannot be had in Node and harms nobody. */
 const IGNORED: ReadonlySet<string> = new Set([
@@ -221,36 +191,3 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
   ['rejectunauthorized', 'use sslmode=verify-full, or sslmode=require for TLS without verification'],
   ['currentschema', 'use search_path'],
 ])
-
-/** Arguments that repeat parts of the dburi: the parser has read them, and they must not say anything else. */
-const IDENTITY: ReadonlyMap<string, (dburi: Dburi, value: string | readonly string[]) => boolean> = new Map([
-  ['user', (dburi, value) => dburi.user === value],
-  ['password', (dburi, value) => dburi.password === value],
-  ['dbname', (dburi, value) => dburi.database === value],
-  ['database', (dburi, value) => dburi.database === value],
-  ['host', (dburi, value) => listOf(value).every((host) => hostNames(dburi).has(host))],
-  ['port', (dburi, value) => listOf(value).every((port) => portNames(dburi).has(port))],
-])
-
-/** NUL would end a value in the startup message and begin another parameter. */
-export function printable(name: string, text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(text)) throw invalid(name, 'free of control characters')
-  return text
-}
-
-function hostNames(dburi: Dburi): ReadonlySet<string> {
-  const hosts = dburi.hosts ?? [{ host: dburi.host ?? '', port: dburi.port }]
-  const names = hosts.flatMap(({ host, port }) => [host, `[${host}]`, `${host}:${port}`, `[${host}]:${port}`])
-  return new Set(
-    dburi.socket === undefined ? names : [...names, dburi.socket, `${dburi.socket}:${dburi.port}`],
-  )
-}
-
-function portNames(dburi: Dburi): ReadonlySet<string> {
-  return new Set([dburi.port, ...(dburi.hosts ?? []).map(({ port }) => port)].map((port) => `${port ?? ''}`))
-}
-
-function listOf(value: string | readonly string[]): string[] {
-  return [value].flat().flatMap((text) => text.split(','))
-}

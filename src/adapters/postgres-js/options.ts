@@ -1,11 +1,12 @@
 import { userInfo } from 'node:os'
 import { basename } from 'node:path'
 import type { Dburi } from '../../dburi.ts'
+import { printable } from '../../endpoint.ts'
 import type { ServerTarget } from '../../errors.ts'
 import { OptionError } from '../../errors.ts'
 import { invalid, toNumber } from '../../option-text.ts'
-import type { GivenOptions } from './judge-options.ts'
-import { judgeOptions, printable } from './judge-options.ts'
+import type { GivenPostgresOptions } from './judge-options.ts'
+import { judgeOptions } from './judge-options.ts'
 import type { TlsPlan } from './tls-plan.ts'
 import { tlsPlan } from './tls-plan.ts'
 
@@ -40,7 +41,10 @@ export interface PostgresPlan {
   readonly connectTimeout: number
   /** How long a connection is idle before TCP probes it, in ms; `null` for never. */
   readonly keepAlive: number | null
-  /** Server parameters for the startup message. PgBouncer refuses all of them but `application_name`. */
+  /**
+   * Server parameters for the startup message. Of what a dburi may set, PgBouncer lets through `application_name`,
+   * `DateStyle` and `TimeZone` only.
+   */
   readonly startup: Readonly<Record<string, string>>
   /** Whether statements may be prepared by name: not behind a pooler that changes servers between transactions. */
   readonly prepare: boolean
@@ -81,7 +85,8 @@ export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process
     connectTimeout: (given.seconds('connect_timeout') ?? 10) * 1_000,
     keepAlive:
       given.boolean('keepalives') === false ? null : (given.seconds('keepalives_idle') ?? 60) * 1_000,
-    startup: { application_name: 'drizzle-celery', ...startup },
+    // A database or a role may have another style, which nobody could read.
+    startup: { application_name: 'drizzle-celery', DateStyle: 'ISO', ...startup },
     prepare: mayPrepare(given, endpoints),
     password: () => password,
   }
@@ -131,7 +136,7 @@ function toPort(text: string | undefined): number {
 }
 
 /** The caller's word, or else whether no endpoint looks like a pooler in transaction mode. */
-function mayPrepare(given: GivenOptions, endpoints: readonly ServerTarget[]): boolean {
+function mayPrepare(given: GivenPostgresOptions, endpoints: readonly ServerTarget[]): boolean {
   const prepare = given.boolean('prepare')
   if (prepare !== null) return prepare
   if (given.boolean('pgbouncer') === true) return false

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
-import { connect as connectNet, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { checkServerIdentity, connect as connectTls } from 'node:tls'
+import { addressOf, openSocket } from '../../endpoint.ts'
 import type { ConnectErrorCode, ServerTarget } from '../../errors.ts'
 import { AbortedError, ConnectError } from '../../errors.ts'
 import type { LoadedTls } from './load-tls.ts'
@@ -40,7 +41,7 @@ export function connectSocket(endpoint: ServerTarget, options: ConnectSocketOpti
     let stage = 'accept the connection'
     let failure: ConnectErrorCode = 'CONNECT_FAILED'
     let isSettled = false
-    let socket = open(endpoint, keepAlive, connectTimeout)
+    let socket = openSocket(endpoint, keepAlive, connectTimeout)
     listen()
     socket.once('connect', onConnect)
     const timer = setTimeout(onTimeout, connectTimeout)
@@ -173,32 +174,11 @@ export async function cancelRequest(
   socket.destroy()
 }
 
-/** `host:port`, or the path of a socket; for people. */
-export function addressOf(endpoint: ServerTarget): string {
-  if ('path' in endpoint) return endpoint.path
-  return isIP(endpoint.host) === 6
-    ? `[${endpoint.host}]:${endpoint.port}`
-    : `${endpoint.host}:${endpoint.port}`
-}
-
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 const YES = 'S'.charCodeAt(0)
 const NO = 'N'.charCodeAt(0)
 const CANCEL_CODE = 80_877_102
 const CANCEL_TIMEOUT = 1_000
-
-function open(endpoint: ServerTarget, keepAlive: number | null, connectTimeout: number): Socket {
-  if ('path' in endpoint) return connectNet({ path: endpoint.path })
-  return connectNet({
-    host: endpoint.host,
-    port: endpoint.port,
-    noDelay: true,
-    keepAlive: keepAlive !== null,
-    ...(keepAlive !== null && { keepAliveInitialDelay: keepAlive }),
-    // Node gives the first of several addresses 250 ms by default: too little for a distant server.
-    autoSelectFamilyAttemptTimeout: Math.round(Math.max(250, Math.min(1_000, connectTimeout / 3))),
-  })
-}
 
 /** The certificate is checked against the host we were told, also when that is an IP address; Node alone would not. */
 function startTls(socket: Socket, endpoint: ServerTarget, tls: LoadedTls): TLSSocket {

@@ -1,7 +1,7 @@
-import { isIP } from 'node:net'
+import { isLoopback } from '../../endpoint.ts'
 import type { ServerTarget } from '../../errors.ts'
 import { invalid, refused, toWord } from '../../option-text.ts'
-import type { GivenOptions } from './judge-options.ts'
+import type { GivenPostgresOptions } from './judge-options.ts'
 import { NOT_ENFORCED } from './judge-options.ts'
 
 const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
@@ -61,7 +61,7 @@ const ATTEMPTS: Readonly<Record<TlsMode, readonly Encryption[]>> = {
  * @throws OptionError
  */
 export function tlsPlan(
-  given: GivenOptions,
+  given: GivenPostgresOptions,
   environmentMode: string | null,
   endpoints: readonly ServerTarget[],
 ): TlsPlan {
@@ -92,7 +92,7 @@ export function tlsPlan(
 }
 
 /** The mode that was asked for, by `sslmode`, by the `ssl` of other drivers, or by `PGSSLMODE`. */
-function namedMode(given: GivenOptions, environmentMode: string | null): TlsMode | null {
+function namedMode(given: GivenPostgresOptions, environmentMode: string | null): TlsMode | null {
   const sslmode = given.text('sslmode')
   const ssl = given.text('ssl')
   const byMode = sslmode === null ? null : toTlsMode('sslmode', sslmode)
@@ -128,7 +128,11 @@ function isStrict(mode: TlsMode): boolean {
 }
 
 /** The mode, raised to `verify-full` by what libpq or Prisma mean to be as strict. */
-function raisedMode(given: GivenOptions, named: TlsMode | null, endpoints: readonly ServerTarget[]): TlsMode {
+function raisedMode(
+  given: GivenPostgresOptions,
+  named: TlsMode | null,
+  endpoints: readonly ServerTarget[],
+): TlsMode {
   if (given.word('channel_binding', ['disable', 'prefer', 'require']) === 'require') {
     if (named === 'disable') throw refused('channel_binding', 'it needs TLS, which sslmode=disable turns off')
     if (endpoints.some((endpoint) => 'path' in endpoint)) {
@@ -152,7 +156,7 @@ function raisedMode(given: GivenOptions, named: TlsMode | null, endpoints: reado
   return named ?? 'prefer'
 }
 
-function clientCertificate(given: GivenOptions): { cert: string | null; key: string | null } {
+function clientCertificate(given: GivenPostgresOptions): { cert: string | null; key: string | null } {
   const certMode = given.word('sslcertmode', ['disable', 'allow', 'require'])
   const cert = given.text('sslcert')
   const key = given.text('sslkey')
@@ -161,8 +165,4 @@ function clientCertificate(given: GivenOptions): { cert: string | null; key: str
   if (cert !== null && key === null) throw invalid('sslcert', 'accompanied by sslkey')
   if (key !== null && cert === null) throw invalid('sslkey', 'accompanied by sslcert')
   return { cert, key }
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }

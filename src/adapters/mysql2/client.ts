@@ -1,0 +1,148 @@
+import type { Executor, Transaction, TransactionOptions } from '../../adapter.ts'
+import { StatementError } from '../../errors.ts'
+
+/** What Drizzle gives to `query`. Its `typeCast`, which leaves dates as text, is not needed: the connection does that. */
+interface Query {
+  readonly sql: string
+  readonly values?: unknown[]
+  readonly rowsAsArray?: boolean
+}
+
+/** Rows or a header, and the columns, which Drizzle does not read. */
+type Answer = Promise<[answer: unknown, fields: readonly never[]]>
+
+/** All that Drizzle 0.45 and 1.0 ask of a mysql2 pool, and of the connections they take from it. */
+export interface Mysql2Client {
+  query(query: Query, params?: unknown[]): Answer
+  execute(sql: string, params?: unknown[]): Answer
+  /** Called for each transaction. */
+  getConnection(): Promise<Mysql2Client>
+  release(): void
+}
+
+/** What there is of a Drizzle handle, be it of a database or of a transaction. */
+interface Handle {
+  transaction(work: (inner: Handle) => Promise<unknown>, options?: DrizzleOptions): Promise<unknown>
+}
+
+/** How Drizzle's handles begin a transaction. */
+interface DrizzleOptions extends Pick<TransactionOptions, 'isolationLevel' | 'withConsistentSnapshot'> {
+  readonly accessMode?: 'read only' | 'read write'
+}
+
+/**
+ * The Drizzle handle whose statements go to `executor`. Drizzle begins and ends transactions by SQL text on a connection
+ * that it takes from the pool, and nested ones by savepoints on that same connection, where a statement of the outer
+ * handle cannot be told from one of the inner. Here every level, also a nested one, takes a client of its own.
+ */
+export function handleOver<Db extends object>(executor: Executor, drizzle: (client: Mysql2Client) => Db): Db {
+  const client = new Client(executor)
+  const db = drizzle(client)
+  // No type of Drizzle's says this for both majors.
+  const handle = db as unknown as Handle
+  nest(handle, client, handle.transaction)
+  return db
+}
+
+/** Makes `transaction()` of a handle do on its client's level what `takeFromPool`, that of a database, does on a pool. */
+function nest(handle: Handle, client: Client, takeFromPool: Handle['transaction']): void {
+  handle.transaction = (work, options = {}) => {
+    const level = new Level(client.executor, optionsOf(options))
+    client.next = level
+    return takeFromPool.call(handle, (inner) => {
+      nest(inner, level, takeFromPool)
+      return level.within(() => work(inner))
+    })
+  }
+}
+
+function optionsOf({
+  isolationLevel,
+  accessMode,
+  withConsistentSnapshot,
+}: DrizzleOptions): TransactionOptions {
+  return {
+    ...(isolationLevel !== undefined && { isolationLevel }),
+    ...(withConsistentSnapshot !== undefined && { withConsistentSnapshot }),
+    ...(accessMode === 'read only' && { readOnly: true }),
+  }
+}
+
+class Client implements Mysql2Client {
+  readonly #executor: Executor
+  /** The level that `getConnection` is about to be asked for. */
+  next: Level | null = null
+
+  constructor(executor: Executor) {
+    this.#executor = executor
+  }
+
+  /** Where statements, and transactions inside this level, go. */
+  get executor(): Executor {
+    return this.#executor
+  }
+
+  async query({ sql, values, rowsAsArray = false }: Query, params = values): Answer {
+    return [await this.executor.run({ sql, params: params ?? [], asArrays: rowsAsArray }), []]
+  }
+
+  execute(sql: string, params?: unknown[]): Answer {
+    return this.query({ sql }, params)
+  }
+
+  async getConnection(): Promise<Mysql2Client> {
+    const level = this.next
+    this.next = null
+    if (level !== null) return level
+    throw new StatementError(
+      'INVALID_STATEMENT',
+      'Cannot read by iterator(): it would take the connection past the session. Read pages with limit() instead.',
+    )
+  }
+
+  release(): void {}
+}
+
+/** The connection of one transaction. What Drizzle sends around the work begins and ends it. */
+class Level extends Client {
+  readonly #options: TransactionOptions
+  #transaction: Transaction | null = null
+  #isWorking = false
+
+  constructor(outer: Executor, options: TransactionOptions) {
+    super(outer)
+    this.#options = options
+  }
+
+  override get executor(): Executor {
+    return this.#transaction ?? super.executor
+  }
+
+  async within<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#isWorking = true
+    try {
+      return await work()
+    } finally {
+      this.#isWorking = false
+    }
+  }
+
+  override async query(query: Query, params?: unknown[]): Answer {
+    if (this.#isWorking) return super.query(query, params)
+    switch (query.sql) {
+      case 'begin':
+        this.#transaction = await super.executor.begin(this.#options)
+        break
+      case 'commit':
+        await this.#transaction?.commit()
+        break
+      case 'rollback':
+        await this.#transaction?.rollback()
+        break
+      default:
+        // A handle that outlived its transaction.
+        return super.query(query, params)
+    }
+    return [{}, []]
+  }
+}

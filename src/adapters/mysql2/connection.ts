@@ -1,0 +1,299 @@
+import type { Socket } from 'node:net'
+import type { Connection as Driver, FieldPacket } from 'mysql2'
+import type { Connection, TransactionOptions } from '../../adapter.ts'
+import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
+import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
+import { StatementCache } from '../../statement-cache.ts'
+import { beginTexts } from './begin.ts'
+import { type Integers, type Spelled, spellParameters } from './parameters.ts'
+import { roundFloats } from './rows.ts'
+import { connectionIsGone, isDemoted, isServerError, isStale, scrub } from './server-error.ts'
+import { type MysqlTraits, mysqlTraits } from './statement-traits.ts'
+import { isInTransaction } from './status.ts'
+
+export interface ConnectionParts {
+  readonly driver: Driver
+  readonly integers: Integers
+  /** The socket the driver was given; under TLS, what carries it. */
+  readonly socket: Socket
+  readonly statementCacheSize: number
+  readonly exposeParameters: boolean
+  /** Asks the server to end a connection and what it is doing. */
+  kill(threadId: number): Promise<void>
+}
+
+/** A transaction on its way, and why the server has ended it before its time. */
+interface Open {
+  failure: unknown
+}
+
+const CLOSE_TIMEOUT = 1_000
+
+/**
+ * One mysql2 connection. One statement is on its way at a time, since each may tell that the next one must not run:
+ * MySQL rolls a whole transaction back at a deadlock, commits it at a CREATE TABLE, and would then run what follows
+ * outside of any.
+ */
+export class MysqlConnection implements Connection {
+  readonly #parts: ConnectionParts
+  readonly #texts: StatementCache<MysqlTraits>
+  /** Settles the statement under way when the connection breaks. */
+  readonly #running = new Set<(error: Error) => void>()
+  #lastTurn: Promise<unknown> = Promise.resolve()
+  #transaction: Open | null = null
+  /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
+  #tells = true
+  #lost: Error | null = null
+  #isTainted = false
+  #closed: Promise<void> | null = null
+  onLost: (() => void) | null = null
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts
+    this.#texts = new StatementCache(parts.statementCacheSize, mysqlTraits)
+    parts.driver.on('error', (error) => this.#break(error))
+    parts.socket.on('error', (error) => this.#break(error))
+    parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
+  }
+
+  get lost(): Error | null {
+    return this.#lost
+  }
+
+  get tainted(): boolean {
+    return this.#isTainted
+  }
+
+  async run({ sql, params, asArrays }: Statement): Promise<unknown> {
+    let spelled: Spelled[] = []
+    try {
+      const text = this.#texts.look(sql)
+      const transaction = this.#transaction
+      if (transaction !== null && text.commits) throw wouldCommit()
+      if (text.taints) this.#isTainted = true
+      spelled = spellParameters(params, this.#parts.integers)
+      return await this.#inTurn(() => this.#perform({ sql, spelled, asArrays }, transaction))
+    } catch (error) {
+      const judged = this.#judged(error, spelled)
+      if (!this.#parts.exposeParameters) hideParams(params)
+      throw judged
+    }
+  }
+
+  async begin(options: TransactionOptions): Promise<void> {
+    const texts = beginTexts(options)
+    const transaction: Open = { failure: null }
+    this.#transaction = transaction
+    try {
+      await this.#inTurn(async () => {
+        let answer: unknown
+        for (const text of texts) answer = await this.#send({ sql: text, spelled: [], asArrays: false })
+        this.#tells = isInTransaction(answer) === true
+      })
+    } catch (error) {
+      if (this.#transaction === transaction) this.#transaction = null
+      const judged = this.#judged(error, [])
+      // An isolation level without its transaction would be the next one's.
+      if (texts.length > 1) this.discard(judged)
+      throw judged
+    }
+  }
+
+  async commit(): Promise<boolean> {
+    const transaction = this.#transaction
+    this.#transaction = null
+    return await this.#control(async () => {
+      if (transaction?.failure != null) return false
+      await this.#send({ sql: 'commit', spelled: [], asArrays: false })
+      return true
+    })
+  }
+
+  async rollback(): Promise<void> {
+    this.#transaction = null
+    await this.#control(() => this.#send({ sql: 'rollback', spelled: [], asArrays: false }))
+  }
+
+  async ping(): Promise<void> {
+    await this.#control(() => this.#ask((done) => this.#parts.driver.ping((error) => done(error))))
+  }
+
+  discard(reason: Error): void {
+    const isWorking = this.#running.size > 0
+    this.#break(reason)
+    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#lost !== null) return
+    if (this.#running.size > 0) {
+      this.discard(new ClosedError('connection'))
+      return
+    }
+    this.#lost = new ClosedError('connection')
+    const { socket, driver } = this.#parts
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    socket.ref()
+    const giveUp = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT)
+    driver.end()
+    await closed
+    clearTimeout(giveUp)
+  }
+
+  /** Runs work when all that came before it is settled, however it went. */
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#lastTurn.then(work)
+    this.#lastTurn = turn.catch(() => {})
+    return turn
+  }
+
+  async #control<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await this.#inTurn(work)
+    } catch (error) {
+      throw this.#judged(error, [])
+    }
+  }
+
+  async #perform(work: Work, transaction: Open | null): Promise<unknown> {
+    if (transaction?.failure != null) throw new TransactionAbortedError({ cause: transaction.failure })
+    let answer: unknown
+    try {
+      answer = await this.#sendFresh(work)
+    } catch (error) {
+      if (transaction !== null && isServerError(error)) await this.#lookAfter(error, transaction)
+      throw error
+    }
+    const isOpen = isInTransaction(answer)
+    if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
+    return answer
+  }
+
+  /** What was prepared may be gone, behind a proxy or after a schema change; the statement was not run then. */
+  async #sendFresh(work: Work): Promise<unknown> {
+    try {
+      return await this.#send(work)
+    } catch (error) {
+      if (!isStale(error)) throw error
+      // By the same options as it was prepared, which mysql2's type does not say.
+      this.#parts.driver.unprepare(optionsOf(work) as never)
+      return await this.#send(work)
+    }
+  }
+
+  /** A failed statement may have cost the whole transaction: a deadlock does, and so may a lock waited for too long. */
+  async #lookAfter(error: Error, transaction: Open): Promise<void> {
+    if (!this.#tells) return
+    const isOpen = isInTransaction(await this.#send({ sql: 'do 0', spelled: [], asArrays: false }))
+    if (isOpen === false) transaction.failure = this.#judged(error, [])
+  }
+
+  #send(work: Work): Promise<unknown> {
+    return this.#ask((done) => {
+      const { driver } = this.#parts
+      const answered = (error: Error | null, answer: unknown, fields?: readonly FieldPacket[]) => {
+        if (error === null && fields !== undefined) roundFloats(answer, fields, work.asArrays)
+        done(error, answer)
+      }
+      // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
+      if (work.spelled.length === 0) driver.query(optionsOf(work), answered)
+      else driver.execute(optionsOf(work), work.spelled, answered)
+    })
+  }
+
+  /** Whatever the driver does or forgets to do, the loss of the connection settles it. */
+  #ask(work: (done: (error: Error | null, answer?: unknown) => void) => void): Promise<unknown> {
+    if (this.#lost !== null) return Promise.reject(this.#lost)
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error) => {
+        if (this.#settles(fail)) reject(error)
+      }
+      // An idle connection keeps no process alive; one that works does.
+      if (this.#running.size === 0) this.#parts.socket.ref()
+      this.#running.add(fail)
+      try {
+        work((error, answer) => {
+          if (error) fail(error)
+          else if (this.#settles(fail)) resolve(answer)
+        })
+      } catch (error) {
+        fail(error instanceof Error ? error : new Error(String(error)))
+      }
+    })
+  }
+
+  /** Whether a statement is settled by this, and was not before. */
+  #settles(fail: (error: Error) => void): boolean {
+    if (!this.#running.delete(fail)) return false
+    if (this.#running.size === 0) this.#parts.socket.unref()
+    return true
+  }
+
+  /** A text began or ended a transaction that we know nothing of: whatever comes next would run outside of ours. */
+  #escaped(): StatementError {
+    const error = transactionControlRefused()
+    this.discard(error)
+    return error
+  }
+
+  #judged(error: unknown, spelled: readonly Spelled[]): Error {
+    if (isServerError(error)) {
+      const judged = this.#parts.exposeParameters ? error : scrub(error, spelled)
+      if (isDemoted(error)) this.#isTainted = true
+      if (connectionIsGone(error)) this.discard(judged)
+      return judged
+    }
+    if (isOwnError(error)) return error
+    // Whatever is not the server's word leaves the protocol in doubt.
+    this.discard(error instanceof Error ? error : new Error(String(error)))
+    return this.#lost ?? lostBy(new Error('The connection broke'))
+  }
+
+  #break(reason: Error): void {
+    if (this.#lost !== null) return
+    const lost = lostBy(reason)
+    // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
+    this.#lost = reason instanceof ClosedError ? reason : lost
+    this.#parts.driver.destroy()
+    this.#parts.socket.destroy()
+    for (const fail of this.#running) fail(lost)
+    this.onLost?.()
+  }
+}
+
+/** One statement on its way to the server. */
+interface Work {
+  readonly sql: string
+  /** The parameters as they are sent. */
+  readonly spelled: Spelled[]
+  readonly asArrays: boolean
+}
+
+function optionsOf({ sql, asArrays }: Work): { sql: string; rowsAsArray: boolean } {
+  return { sql, rowsAsArray: asArrays }
+}
+
+function wouldCommit(): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot run this statement in a transaction: MySQL would commit the transaction with it, without a word. ' +
+      'Run it by engine.db, or in a session with autocommit.',
+  )
+}
+
+function lostBy(reason: Error): ConnectionLostError {
+  return new ConnectionLostError(
+    'The connection to MySQL was lost. A statement that was under way may or may not have taken effect.',
+    { cause: isOwnError(reason) || isServerError(reason) ? reason : withoutStatement(reason) },
+  )
+}
+
+/** mysql2 hangs the statement on whatever error breaks its socket; this is what says why. */
+function withoutStatement({ message, code }: Error & { code?: unknown }): Error {
+  return Object.assign(new Error(message), typeof code === 'string' && { code })
+}

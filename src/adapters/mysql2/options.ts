@@ -1,0 +1,73 @@
+import { userInfo } from 'node:os'
+import type { Dburi } from '../../dburi.ts'
+import { printable } from '../../endpoint.ts'
+import { OptionError, type ServerTarget } from '../../errors.ts'
+import { invalid } from '../../option-text.ts'
+import { type GivenMysqlOptions, judgeOptions } from './judge-options.ts'
+import { type TlsPlan, tlsPlan } from './tls-plan.ts'
+
+/** Everything a dburi and the defaults say about connecting to MySQL or MariaDB. */
+export interface MysqlPlan {
+  /** Where to try, in the order given. */
+  readonly endpoints: readonly ServerTarget[]
+  readonly user: string
+  /** `null` for none: tables are then named with their database. */
+  readonly database: string | null
+  readonly tls: TlsPlan
+  /** For one attempt at one endpoint, from looking up its name until the server lets us in, in ms. */
+  readonly connectTimeout: number
+  /** How long a connection is idle before TCP probes it, in ms; `null` for never. */
+  readonly keepAlive: number | null
+  /** A function, so that inspecting, logging or serialising the plan shows no password. */
+  password(): string | null
+}
+
+const USUAL_PORT = 3_306
+
+/**
+ * Turns a parsed dburi into all that is needed to connect. It knows the options of PyMySQL and mysqlclient, as
+ * SQLAlchemy passes them on, of mysql2, of MySQL's own clients, and Prisma's and PlanetScale's for TLS. Where the dburi
+ * is silent: localhost, 3306, the user of the operating system as PyMySQL has it, and no database.
+ * @throws OptionError `REFUSED_OPTION` for what is dangerous or cannot be honoured, `UNKNOWN_OPTION` for what nobody
+ *   knows, `INVALID_OPTION` for a wrong value
+ */
+export function mysqlOptions(dburi: Dburi): MysqlPlan {
+  const given = judgeOptions(dburi)
+  const { password } = dburi
+  return {
+    endpoints: endpointsOf(dburi),
+    user: printable('user', dburi.user || operatingSystemUser()),
+    database: dburi.database ? printable('database', dburi.database) : null,
+    tls: tlsPlan(given),
+    connectTimeout: connectTimeout(given),
+    keepAlive: given.boolean('enableKeepAlive') === false ? null : 60_000,
+    password: () => password,
+  }
+}
+
+/** In seconds as Python's drivers have it, or in milliseconds as mysql2 does. */
+function connectTimeout(given: GivenMysqlOptions): number {
+  const seconds = given.seconds('connect_timeout')
+  const milliseconds = given.text('connectTimeout')
+  if (milliseconds === null) return (seconds ?? 10) * 1_000
+  if (seconds !== null) throw invalid('connectTimeout', 'left out beside connect_timeout')
+  if (!/^[1-9]\d{0,8}$/.test(milliseconds))
+    throw invalid('connectTimeout', 'a number of milliseconds above 0')
+  return Number(milliseconds)
+}
+
+function endpointsOf({ socket, hosts, host, port }: Dburi): ServerTarget[] {
+  if (socket !== undefined) return [{ path: printable('unix_socket', socket) }]
+  const places = hosts ?? [{ host: host || 'localhost', port }]
+  return places.map((place) => ({ host: printable('host', place.host), port: place.port ?? USUAL_PORT }))
+}
+
+function operatingSystemUser(): string {
+  try {
+    return userInfo().username
+  } catch (cause) {
+    // A container may run under a number that has no name.
+    const message = 'The dburi names no user, and the operating system neither'
+    throw new OptionError('INVALID_OPTION', 'user', message, { cause })
+  }
+}

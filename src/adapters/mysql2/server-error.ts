@@ -1,0 +1,61 @@
+import { withoutParams } from '../../statement.ts'
+import type { Spelled } from './parameters.ts'
+
+/** An error the server sent. */
+export interface ServerError extends Error {
+  /** The server's name for it: `ER_DUP_ENTRY`. */
+  readonly code: string
+  readonly errno: number
+  readonly sqlState: string
+}
+
+export function isServerError(error: unknown): error is ServerError {
+  return (
+    error instanceof Error &&
+    'errno' in error &&
+    typeof error.errno === 'number' &&
+    'sqlState' in error &&
+    typeof error.sqlState === 'string'
+  )
+}
+
+/**
+ * The server ends the connection with this error: shutdown, kill, too long idle, or a packet that is too large.
+ * 1053 ER_SERVER_SHUTDOWN, 1153 ER_NET_PACKET_TOO_LARGE, 1184 ER_NEW_ABORTING_CONNECTION, 1927 ER_CONNECTION_KILLED,
+ * 3169 ER_SESSION_WAS_KILLED, 4031 ER_CLIENT_INTERACTION_TIMEOUT.
+ */
+export function connectionIsGone({ errno }: ServerError): boolean {
+  return [1053, 1153, 1184, 1927, 3169, 4031].includes(errno)
+}
+
+/**
+ * The server takes no writes any more, as after a failover: a new connection may find the one that does.
+ * 1290 ER_OPTION_PREVENTS_STATEMENT, 1836 ER_READ_ONLY_MODE.
+ */
+export function isDemoted({ errno, message }: ServerError): boolean {
+  return errno === 1836 || (errno === 1290 && /read[-_]only/i.test(message))
+}
+
+/** The statement was not run, since its prepared form is gone: 1243 ER_UNKNOWN_STMT_HANDLER, 1615 ER_NEED_REPREPARE. */
+export function isStale(error: unknown): boolean {
+  return isServerError(error) && [1243, 1615].includes(error.errno)
+}
+
+/** Values that the server quotes: `Duplicate entry '…' for key`, `Incorrect integer value: '…' for column`. */
+const QUOTED =
+  /\b(entry|value|values|argument|string):? '(?:[\s\S]*'(?= for (?:key|column|function)\b)|[\s\S]*'$)/i
+
+/** The same error without what may repeat a parameter. */
+export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
+  const texts = params.map((param) =>
+    typeof param === 'object' && param !== null && 'value' in param ? String(param.value) : String(param),
+  )
+  const message =
+    params.length === 0 ? error.message : withoutParams(error.message, texts).replace(QUOTED, "$1 '[hidden]'")
+  return made(error, message)
+}
+
+/** A new one: what mysql2 throws carries the statement, and the message once more. */
+export function made({ code, errno, sqlState }: ServerError, message: string): ServerError {
+  return Object.assign(new Error(message), { code, errno, sqlState })
+}

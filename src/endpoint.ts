@@ -1,0 +1,48 @@
+import type { Socket } from 'node:net'
+import { connect, isIP } from 'node:net'
+import type { ServerTarget } from './errors.ts'
+import { invalid } from './option-text.ts'
+
+/** `host:port`, or the path of a socket; for people. */
+export function addressOf(endpoint: ServerTarget): string {
+  if ('path' in endpoint) return endpoint.path
+  return isIP(endpoint.host) === 6
+    ? `[${endpoint.host}]:${endpoint.port}`
+    : `${endpoint.host}:${endpoint.port}`
+}
+
+/** Whether a host is this machine, where nobody listens in. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/**
+ * Begins to connect; the socket bears no listener yet.
+ * @param keepAlive how long the connection is idle before TCP probes it, in ms; `null` for never
+ * @param connectTimeout what the caller grants, in ms: with several addresses each gets a part of it
+ */
+export function openSocket(endpoint: ServerTarget, keepAlive: number | null, connectTimeout: number): Socket {
+  if ('path' in endpoint) return connect({ path: endpoint.path })
+  return connect({
+    host: endpoint.host,
+    port: endpoint.port,
+    noDelay: true,
+    keepAlive: keepAlive !== null,
+    ...(keepAlive !== null && { keepAliveInitialDelay: keepAlive }),
+    // Node gives the first of several addresses 250 ms by default: too little for a distant server.
+    autoSelectFamilyAttemptTimeout: Math.round(Math.max(250, Math.min(1_000, connectTimeout / 3))),
+  })
+}
+
+/** NUL would end a value in a server's protocol, and a line break would begin a line of its own in a log. */
+export function printable(name: string, text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(text)) throw invalid(name, 'free of control characters')
+  return text
+}
+
+/** What a server says repeats names it was sent: nothing in them may begin a line of its own in a log. */
+export function inOneLine(text: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, escaped)
+}

@@ -266,7 +266,7 @@ export type SchemaErrorCode =
   | 'SCHEMA_MIGRATIONS'
 
 /**
- * The models cannot be prepared; nothing was created. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
+ * The models cannot be prepared; nothing was created, unless it tells what was, on MySQL. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
  * creating the same things at the same time) may pass by themselves, the rest want a change.
  */
 export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
@@ -338,8 +338,8 @@ export type BackendErrorCode = 'RESULT_UNREADABLE' | 'RESULT_UNENCODABLE' | 'RES
 /**
  * A result, or one of the extended columns, cannot be read (`RESULT_UNREADABLE`: its row was written by a serializer we
  * were not given, or is damaged; its other columns are fine) or cannot be written (`RESULT_UNENCODABLE`: the serializer
- * knows no such value), or is larger than may be read (`RESULT_TOO_LARGE`: it was left in the database). Nothing of the
- * contents is ever repeated.
+ * knows no such value), or is larger than may be read (`RESULT_TOO_LARGE`: it was left in the database) or than its column
+ * or the server takes, on MySQL (the same code: nothing was written). Nothing of the contents is ever repeated.
  */
 export class BackendError extends DrizzleCeleryError<BackendErrorCode> {
   /** The way from the value given to the one that cannot be written: `$.rows[3].callback`. */

@@ -1,7 +1,8 @@
 import type { Dialect } from './dialect.ts'
-import { DrizzleCeleryError } from './errors.ts'
-import type { Casing } from './schema/casing.ts'
+import { refuseUnless } from './option-text.ts'
+import { type Casing, checkCasing } from './schema/casing.ts'
 import { type Definition, statementsOf } from './schema/definition.ts'
+import { mysqlDefinitions } from './schema/mysql/definitions.ts'
 import { postgresqlDefinitions } from './schema/postgresql/definitions.ts'
 import { sqliteDefinitions } from './schema/sqlite/definitions.ts'
 
@@ -15,25 +16,29 @@ export type { Difference, PreparedModels } from './schema/report.ts'
 export interface DdlOptions {
   /** The `casing` your handles are made with (Drizzle 0.45). */
   readonly casing?: Casing
+  /** Which server it is for, where they differ: MariaDB has sequences, and no indexes over expressions. @default 'mysql' */
+  readonly flavor?: 'mysql' | 'mariadb'
 }
 
 /**
  * The statements that create `models` in an empty database, in an order in which they can run, each without a semicolon:
  * what `prepareModels` would run. For those who run their own migrations, or whose program may not create tables.
- * @throws SchemaError when a model is beyond what can be created
+ * @throws SchemaError when a model is beyond what can be created; OptionError for an option that is none here
  */
 export function ddl(
   models: Readonly<Record<string, unknown>>,
   dialect: Dialect,
-  { casing }: DdlOptions = {},
+  options: DdlOptions = {},
 ): string[] {
-  return statementsOf(definitionsOf(models, dialect, casing))
+  checkCasing(options.casing)
+  refuseUnless([undefined, 'mysql', 'mariadb'].includes(options.flavor), 'flavor', 'mysql or mariadb')
+  return statementsOf(definitionsOf(models, dialect, options))
 }
 
 function definitionsOf(
   models: Readonly<Record<string, unknown>>,
   dialect: Dialect,
-  casing: Casing | undefined,
+  { casing, flavor }: DdlOptions,
 ): Definition[] {
   switch (dialect) {
     case 'postgresql':
@@ -41,9 +46,6 @@ function definitionsOf(
     case 'sqlite':
       return sqliteDefinitions(models, casing)
     case 'mysql':
-      throw new DrizzleCeleryError(
-        'UNSUPPORTED_DIALECT',
-        'Cannot write DDL for MySQL yet: there is no adapter for it.',
-      )
+      return mysqlDefinitions(models, casing, flavor)
   }
 }

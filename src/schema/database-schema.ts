@@ -29,7 +29,7 @@ export interface SchemaReader {
   rows(query: SQL): Promise<object[]>
 }
 
-/** One transaction that holds the lock of `prepareModels`. */
+/** One transaction that holds the lock of `prepareModels`; on MySQL one connection. */
 export interface LockedSchema extends SchemaReader {
   /** Runs statements in order. */
   run(statements: readonly string[]): Promise<void>
@@ -47,8 +47,12 @@ export interface LockedOptions {
 /** What the models find, and may make, in one database. One implementation a dialect, for one call. */
 export interface DatabaseSchema extends SchemaReader {
   readonly definitions: readonly Definition[]
+  /** Set where each statement commits by itself, as all DDL does on MySQL. */
+  readonly commitsEach?: true
+  /** What this call has done and no failure takes back. */
+  readonly kept?: Changes
 
-  /** Works in a transaction that nobody else prepares in: all or nothing. */
+  /** Works where nobody else prepares: in a transaction, all or nothing, unless each statement commits by itself. */
   locked<Result>(work: (schema: LockedSchema) => Promise<Result>, options?: LockedOptions): Promise<Result>
 
   /** What makes the changes, everything where it belongs as found by the last look, and when it may run. */

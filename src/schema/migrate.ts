@@ -28,7 +28,10 @@ export interface Migrated {
   readonly differences: Difference[]
 }
 
-/** Runs the migrations that were not run yet, all or nothing, in one transaction that others wait for. */
+/**
+ * Runs the migrations that were not run yet while others wait: all or nothing, in one transaction, or where each
+ * statement commits by itself one after the other, each noted when it is done.
+ */
 export async function migrate(schema: DatabaseSchema, options: MigrationsOptions): Promise<Migrated> {
   const table = options.table ?? 'drizzle_celery_migrations'
   const migrations = await readMigrations(options.folder)
@@ -44,9 +47,16 @@ export async function migrate(schema: DatabaseSchema, options: MigrationsOptions
       if (noted === undefined) await journal.create(locked)
       const before = (await journal.read(locked)) ?? new Map<string, string>()
       const { unnoted, pending } = planOf(migrations, before, options)
-      // Noted first: a migration may turn the search_path elsewhere.
-      for (const migration of unnoted) await journal.note(migration, locked)
-      for (const migration of pending) await run(migration, locked)
+      if (schema.commitsEach) {
+        for (const migration of unnoted) {
+          if (pending.includes(migration)) await runByItself(migration, locked, journal)
+          await journal.note(migration, locked)
+        }
+      } else {
+        // Noted first: a migration may turn the search_path elsewhere.
+        for (const migration of unnoted) await journal.note(migration, locked)
+        for (const migration of pending) await run(migration, locked)
+      }
       return { migrated: pending.map(({ name }) => name), differences: edited(migrations, before) }
     },
     { lock: table, patient: true, withoutForeignKeys: first.pending.some(rebuildsTables) },
@@ -84,14 +94,41 @@ async function run(migration: Migration, locked: LockedSchema): Promise<void> {
   }
 }
 
+/** Tells how far it came: what is done stays done, and the next call would begin the migration anew. */
+async function runByItself(migration: Migration, locked: LockedSchema, journal: Journal): Promise<void> {
+  const { name, statements } = migration
+  for (const [at, statement] of statements.entries()) {
+    try {
+      await locked.run([statement])
+    } catch (cause) {
+      const what = `run statement ${at + 1} of ${statements.length} of the migration ${name}`
+      const before =
+        at === 0 ? 'None of its statements was run' : `Those before it were run and stay (1 to ${at})`
+      const advice =
+        `${before}, and so do the migrations before this one. Undo them before you try again, or run the rest by hand, ` +
+        `and note that: ${journal.noteText(migration)};`
+      throw failed(what, cause, advice, statements.slice(at))
+    }
+  }
+}
+
 function failed(what: string, cause: unknown, then: string, statements: readonly string[]): SchemaError {
-  const mayNot = causes(cause).some((link) => textOf(link, 'code') === '42501')
+  const mayNot = causes(cause).some((link) => FORBIDDEN.has(textOf(link, 'code') ?? ''))
   return new SchemaError(
     mayNot ? 'SCHEMA_PERMISSION' : 'SCHEMA_MIGRATIONS',
     `Cannot ${what}: ${reasonOf(cause)}. ${then}`,
     { statements, cause },
   )
 }
+
+/** PostgreSQL's code, and the names of MySQL's. */
+const FORBIDDEN = new Set([
+  '42501',
+  'ER_DBACCESS_DENIED_ERROR',
+  'ER_TABLEACCESS_DENIED_ERROR',
+  'ER_COLUMNACCESS_DENIED_ERROR',
+  'ER_SPECIFIC_ACCESS_DENIED_ERROR',
+])
 
 function reasonOf(error: unknown): string {
   return (
@@ -166,6 +203,12 @@ class Journal {
     } catch (error) {
       throw this.#failed('write to', error)
     }
+  }
+
+  /** What `note` does, for somebody to do by hand. */
+  noteText({ name, hash }: Migration): string {
+    const [table, values] = [this.#name.replaceAll('`', '``'), `'${name.replaceAll("'", "''")}', '${hash}'`]
+    return `INSERT INTO \`${table}\` (name, hash) VALUES (${values})`
   }
 
   /** What the connection itself throws is passed on: the server may answer the next time. */

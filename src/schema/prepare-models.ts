@@ -29,7 +29,15 @@ export async function prepareModels(
   return { ...outcome, milliseconds: performance.now() - started }
 }
 
-const NOTHING: Outcome = { created: [], added: [], present: [], missing: [], differences: [], migrated: [] }
+const NOTHING: Outcome = {
+  created: [],
+  added: [],
+  widened: [],
+  present: [],
+  missing: [],
+  differences: [],
+  migrated: [],
+}
 
 async function prepare(
   target: PrepareTarget,
@@ -65,6 +73,7 @@ async function prepare(
 /** Each loads the part of Drizzle that its tables are made of. Loaders of TypeScript make an `import()` slow, each time. */
 let postgresql: Promise<typeof import('./postgresql/database.ts')> | undefined
 let sqlite: Promise<typeof import('./sqlite/database.ts')> | undefined
+let mysql: Promise<typeof import('./mysql/database.ts')> | undefined
 
 async function schemaFor(
   target: PrepareTarget,
@@ -84,7 +93,7 @@ async function schemaFor(
 async function schemaOf(
   target: PrepareTarget,
   models: Readonly<Record<string, unknown>>,
-  { casing }: PrepareOptions,
+  { casing, widen = false }: PrepareOptions,
 ): Promise<DatabaseSchema> {
   switch (target.dialect) {
     case 'postgresql': {
@@ -96,6 +105,11 @@ async function schemaOf(
       sqlite ??= import('./sqlite/database.ts')
       const { SqliteSchema } = await sqlite
       return new SqliteSchema(target, models, casing)
+    }
+    case 'mysql': {
+      mysql ??= import('./mysql/database.ts')
+      const { MysqlSchema } = await mysql
+      return new MysqlSchema(target, models, { casing, widen })
     }
   }
 }
@@ -138,11 +152,19 @@ function changesFor({ missing, gaps }: Findings, { prepare = 'create' }: Prepare
   }
 }
 
-function outcomeOf({ definitions }: DatabaseSchema, { missing, gaps }: Findings, changes: Changes): Outcome {
+function outcomeOf(
+  { definitions, kept = NO_CHANGES }: DatabaseSchema,
+  { missing, gaps }: Findings,
+  changes: Changes,
+): Outcome {
+  const created = new Set([...kept.missing, ...changes.missing])
+  const found = definitions.filter((definition) => !missing.includes(definition) && !created.has(definition))
+  const additions = [...kept.additions, ...changes.additions].map(({ difference }) => difference)
   return {
-    created: changes.missing.map(({ label }) => label),
-    added: changes.additions.map(({ difference }) => nameOf(difference)),
-    present: definitions.filter((definition) => !missing.includes(definition)).map(({ label }) => label),
+    created: [...created].map(({ label }) => label),
+    added: additions.filter(({ kind }) => kind !== 'other type').map(nameOf),
+    widened: additions.filter(({ kind }) => kind === 'other type').map(nameOf),
+    present: found.map(({ label }) => label),
     missing: missing.filter((definition) => !changes.missing.includes(definition)).map(({ label }) => label),
     differences: gaps.filter((gap) => !changes.additions.includes(gap)).map(({ difference }) => difference),
     migrated: [],
@@ -169,7 +191,7 @@ async function migrated(
   const before = isCompared ? await schema.look().catch(unlessJudged) : NOTHING_FOUND
   const { migrated, differences } = await migrate(schema, migrations)
   const after = isCompared && migrated.length > 0 ? await schema.look() : before
-  const found = outcomeOf(schema, after, { missing: [], additions: [] })
+  const found = outcomeOf(schema, after, NO_CHANGES)
   const created = before.missing.filter((definition) => !after.missing.includes(definition))
   const outcome = {
     ...found,
@@ -183,6 +205,7 @@ async function migrated(
 }
 
 const NOTHING_FOUND: Findings = { missing: [], gaps: [] }
+const NO_CHANGES: Changes = { missing: [], additions: [] }
 
 /** What is in the way now may be gone when the migrations have run. */
 function unlessJudged(error: unknown): Findings {

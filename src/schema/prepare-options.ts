@@ -1,7 +1,8 @@
 import { is, Table } from 'drizzle-orm'
 import { refuseUnless } from '../option-text.ts'
-import type { Casing } from './casing.ts'
+import { type Casing, checkCasing } from './casing.ts'
 import type { MigrationsOptions } from './migrate.ts'
+import type { MysqlTarget } from './mysql/target.ts'
 import type { PostgresqlTarget } from './postgresql/database.ts'
 import type { SqliteTarget } from './sqlite/target.ts'
 
@@ -9,6 +10,7 @@ import type { SqliteTarget } from './sqlite/target.ts'
 export type PrepareTarget =
   | ({ readonly dialect: 'postgresql' } & PostgresqlTarget)
   | ({ readonly dialect: 'sqlite' } & SqliteTarget)
+  | ({ readonly dialect: 'mysql' } & MysqlTarget)
 
 /**
  * - `'create'`: creates what is missing, and never touches what is there.
@@ -31,6 +33,12 @@ export interface PrepareOptions {
   readonly onDifference?: 'ignore' | 'warn' | 'error' | undefined
   /** The migrations of `'migrate'`. */
   readonly migrations?: MigrationsOptions | undefined
+  /**
+   * MySQL: `'upgrade'` also makes columns as wide as their models have them, where that changes no value: `BLOB` becomes
+   * `LONGBLOB`, `DATETIME` `DATETIME(6)`, `VARCHAR(50)` `VARCHAR(155)`. The server rewrites the table meanwhile.
+   * @default false
+   */
+  readonly widen?: boolean | undefined
   /** The `casing` your handles are made with (Drizzle 0.45). */
   readonly casing?: Casing | undefined
   /** Ends the waiting between two attempts; a transaction under way is not interrupted. */
@@ -41,14 +49,16 @@ export interface PrepareOptions {
 export function checkPrepareOptions(
   { dialect }: PrepareTarget,
   models: Readonly<Record<string, unknown>>,
-  { prepare = 'create', onDifference = 'ignore', casing, migrations }: PrepareOptions,
+  { prepare = 'create', onDifference = 'ignore', casing, migrations, widen = false }: PrepareOptions,
 ): void {
-  refuseUnless(['postgresql', 'sqlite'].includes(dialect), 'dialect', 'postgresql or sqlite')
+  refuseUnless(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
   const areModels = typeof models === 'object' && models !== null && !isTable(models)
   refuseUnless(areModels, 'models', 'an object that has the tables as its properties')
   refuseUnless(MODES.includes(prepare), 'prepare', `one of ${MODES.join(', ')}`)
   refuseUnless(['ignore', 'warn', 'error'].includes(onDifference), 'onDifference', 'ignore, warn or error')
-  refuseUnless([undefined, 'snake_case', 'camelCase'].includes(casing), 'casing', 'snake_case or camelCase')
+  checkCasing(casing)
+  refuseUnless(typeof widen === 'boolean', 'widen', 'true or false')
+  refuseUnless(!widen || (dialect === 'mysql' && prepare === 'upgrade'), 'widen', "for MySQL, with 'upgrade'")
   if (prepare !== 'migrate') return
   refuseUnless(isText(migrations?.folder), 'migrations', "given for 'migrate': { folder: './drizzle' }")
   const { table, baseline } = migrations ?? {}

@@ -4,7 +4,7 @@ export type Difference =
       readonly kind: 'missing column'
       readonly table: string
       readonly column: string
-      /** The type the model wants; undefined when it is no type that PostgreSQL or SQLite is born with. */
+      /** The type the model wants; undefined when it is no type that the database is born with. */
       readonly expected: string | undefined
     }
   | {
@@ -24,6 +24,8 @@ export interface PreparedModels {
   readonly created: string[]
   /** What this call added to tables that were there: columns as `table.column`, indexes by their names. */
   readonly added: string[]
+  /** MySQL: the columns this call made wider, as `table.column`. */
+  readonly widened: string[]
   /** What was there, or was created by somebody else meanwhile. */
   readonly present: string[]
   /** What is not there and was not to be created: only `'check'` and `'migrate'` leave any. */

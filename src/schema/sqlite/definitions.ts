@@ -3,8 +3,9 @@ import { getTableConfig, getViewConfig, SQLiteTable, SQLiteView } from 'drizzle-
 import { SchemaError } from '../../errors.ts'
 import type { Casing } from '../casing.ts'
 import { type Definition, definitionsOf } from '../definition.ts'
+import { inOrderOfUse } from '../view-order.ts'
 import { tableDefinition } from './table.ts'
-import { inOrderOfUse, viewDefinition } from './view.ts'
+import { viewDefinition } from './view.ts'
 
 /** What the models ask of an SQLite database; `casing` is that of Drizzle 0.45's configuration. */
 export function sqliteDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {

@@ -1,7 +1,6 @@
 import type { getViewConfig } from 'drizzle-orm/sqlite-core'
 import type { Casing } from '../casing.ts'
 import type { Definition } from '../definition.ts'
-import { mentions } from '../expression.ts'
 import { viewQuery } from '../view-query.ts'
 import { quote, sqlText } from './text.ts'
 
@@ -22,25 +21,5 @@ export function viewDefinition(
     columns: [],
     indexes: [],
     statements: () => [{ stage: 'view', text: `CREATE VIEW ${quote(name)} AS ${select}` }],
-  }
-}
-
-/** Views after those that they speak of; all else stays as it is. */
-export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
-  const ordered = new Set<Definition>()
-  const visited = new Set<Definition>()
-  for (const definition of definitions) place(definition)
-  return [...ordered]
-
-  function place(definition: Definition): void {
-    if (visited.has(definition)) return
-    visited.add(definition)
-    if (definition.kind === 'view') {
-      const [statement] = definition.statements(undefined)
-      for (const other of definitions) {
-        if (other.kind === 'view' && mentions(statement?.text ?? '', other.name)) place(other)
-      }
-    }
-    ordered.add(definition)
   }
 }

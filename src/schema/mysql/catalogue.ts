@@ -1,0 +1,169 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { textOf } from '../../causes.ts'
+import type { Definition, IndexDefinition } from '../definition.ts'
+import type { FoundTable } from '../gaps.ts'
+import { catalogueType } from './catalogue-type.ts'
+import { UNFINISHED } from './table.ts'
+import type { Flavor } from './table-model.ts'
+
+/** What is looked for in the catalogue. */
+export type Wanted = Pick<Definition, 'kind' | 'name' | 'schema'>
+
+/**
+ * The server, and everything of a wanted name in a wanted database, all of it text. A row for each column and for each
+ * column of an index: what would gather them into one is cut short by MySQL at 1 kB.
+ */
+export function catalogueQuery(wanted: readonly Wanted[]): SQL {
+  const relations = wanted.filter(({ kind }) => kind !== 'schema')
+  const parts = [...new Set(relations.map(({ schema }) => schema))].flatMap((schema) => {
+    const home = schema === undefined ? sql`database()` : sql`${schema}`
+    const those = relations.filter((relation) => relation.schema === schema)
+    const names = sql.join(
+      those.map(({ name }) => sql`${name}`),
+      sql`, `,
+    )
+    const is = (column: SQL) => sql`table_schema = ${home} and ${column} in (${names})`
+    const place = schema === undefined ? sql`null` : sql`${schema}`
+    return [
+      sql`select 'table', ${place}, table_name, null, table_type, table_comment, null, null, 0
+from information_schema.tables where ${is(sql`table_name`)}`,
+      sql`select 'column', ${place}, table_name, column_name, column_type, is_nullable, collation_name,
+  case when column_comment <> '' or extra <> '' or column_default is not null
+    and not (column_default = 'NULL' and version() like '%MariaDB%') then 'more' end, ordinal_position
+from information_schema.columns where ${is(sql`table_name`)}`,
+      sql`select 'index', ${place}, table_name, index_name, column_name, case non_unique when 0 then 'unique' end,
+  case when sub_part is not null then 'prefix' end, null, seq_in_index
+from information_schema.statistics where ${is(sql`table_name`)}`,
+    ]
+  })
+  const schemas = wanted.filter(({ kind }) => kind === 'schema')
+  const databases = schemas.map(
+    ({ name }) => sql`select 'schema', null, null, schema_name, null, null, null, null, 0
+from information_schema.schemata where schema_name = ${name}`,
+  )
+  return sql`select 'server' as part, cast(null as char(64)) as home, database() as owner, current_user() as name,
+  version() as type, cast(@@lower_case_table_names as char) as a, cast(null as char(64)) as b,
+  cast(null as char(64)) as c, 0 as place
+union all ${sql.join([...parts, ...databases], sql` union all `)} order by place`
+}
+
+/** A server, and what it has of the wanted. */
+export interface Found {
+  readonly flavor: Flavor
+  /** The database of the connection, and who is connected, as `user@host`. */
+  readonly database: string | undefined
+  readonly user: string
+  /** What is in the place of a definition: `BASE TABLE`, `VIEW`, `SEQUENCE`, `schema`. */
+  kindOf(wanted: Wanted): string | undefined
+  tableOf(wanted: Wanted): MysqlTable | undefined
+}
+
+export interface MysqlTable extends FoundTable {
+  readonly isUnfinished: boolean
+  /** What is to be said of a column again when its type is changed; undefined where that is too much for us. */
+  attributesOf(column: string): string | undefined
+}
+
+export function readCatalogue(rows: readonly object[]): Found {
+  const server = rows.find((row) => textOf(row, 'part') === 'server')
+  const flavor = /mariadb/i.test(textOf(server, 'type') ?? '') ? 'mariadb' : 'mysql'
+  // Where the server does not tell them apart it may also have another spelling than the models.
+  const fold = (name: string) => (textOf(server, 'a') === '0' ? name : name.toLowerCase())
+  const keyOf = (schema: string | undefined, name: string) =>
+    JSON.stringify([schema === undefined ? null : fold(schema), fold(name)])
+
+  const kinds = new Map<string, string>()
+  const tables = new Map<string, TableRows>()
+  const schemas = new Set<string>()
+  for (const row of rows) {
+    const key = keyOf(textOf(row, 'home'), textOf(row, 'owner') ?? '')
+    const part = textOf(row, 'part')
+    if (part === 'schema') schemas.add(fold(textOf(row, 'name') ?? ''))
+    if (part === 'table') {
+      kinds.set(key, textOf(row, 'type') ?? '')
+      if (textOf(row, 'a') === UNFINISHED) tablesAt(key).isUnfinished = true
+    }
+    if (part === 'column') tablesAt(key).columns.set(lower(textOf(row, 'name')), row)
+    if (part === 'index') {
+      const name = lower(textOf(row, 'name'))
+      const columns = tablesAt(key).indexes.get(name) ?? []
+      tablesAt(key).indexes.set(name, [...columns, row])
+    }
+  }
+  return {
+    flavor,
+    database: textOf(server, 'owner'),
+    user: textOf(server, 'name') ?? '',
+    kindOf({ kind, schema, name }) {
+      if (kind === 'schema') return schemas.has(fold(name)) ? 'schema' : undefined
+      return kinds.get(keyOf(schema, name))
+    },
+    tableOf({ schema, name }) {
+      const key = keyOf(schema, name)
+      return TABLES.has(kinds.get(key) ?? '') ? foundTable(tablesAt(key), flavor) : undefined
+    },
+  }
+
+  function tablesAt(key: string): TableRows {
+    const known = tables.get(key)
+    if (known !== undefined) return known
+    const table = { columns: new Map(), indexes: new Map(), isUnfinished: false }
+    tables.set(key, table)
+    return table
+  }
+}
+
+const TABLES = new Set(['BASE TABLE', 'SYSTEM VERSIONED'])
+
+/** What serves in the place of what is asked for: a view can be read like a table. */
+export const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
+  schema: ['schema'],
+  sequence: ['SEQUENCE'],
+  table: [...TABLES, 'VIEW'],
+  view: ['VIEW'],
+}
+
+interface TableRows {
+  readonly columns: Map<string, object>
+  readonly indexes: Map<string, readonly object[]>
+  isUnfinished: boolean
+}
+
+/** Names of columns and indexes are compared without regard to case. */
+function lower(name: string | undefined): string {
+  return (name ?? '').toLowerCase()
+}
+
+function foundTable({ columns, indexes, isUnfinished }: TableRows, flavor: Flavor): MysqlTable {
+  const uniques = new Set([...indexes.values()].flatMap((rows) => uniqueKey(rows) ?? []))
+  return {
+    place: undefined,
+    isUnfinished,
+    typeOf: (column) => textOf(columns.get(lower(column)), 'type'),
+    isSameType(found, expected) {
+      const type = catalogueType(found)
+      // To MariaDB the one is but a word for the other.
+      return type === undefined || type === expected || (expected === 'json' && isJson(type, flavor))
+    },
+    // Celery's unique bears another name and serves as well.
+    hasIndex: ({ name, uniqueOn }: IndexDefinition) =>
+      indexes.has(lower(name)) ||
+      (uniqueOn !== undefined && uniques.has(JSON.stringify(uniqueOn.map(lower)))),
+    attributesOf(column) {
+      const row = columns.get(lower(column))
+      if (row === undefined || textOf(row, 'c') !== undefined) return undefined
+      const collation = textOf(row, 'b')
+      return `${collation === undefined ? '' : ` COLLATE ${collation}`} ${textOf(row, 'a') === 'NO' ? 'NOT NULL' : 'NULL'}`
+    },
+  }
+}
+
+function isJson(type: string, flavor: Flavor): boolean {
+  return flavor === 'mariadb' && type === 'longtext'
+}
+
+/** The columns that an index keeps unique; of a prefix it is something else that is. */
+function uniqueKey(rows: readonly object[]): string | undefined {
+  const isUnique = rows.every((row) => textOf(row, 'a') === 'unique' && textOf(row, 'b') === undefined)
+  return isUnique ? JSON.stringify(rows.map((row) => lower(textOf(row, 'type')))) : undefined
+}

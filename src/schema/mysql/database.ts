@@ -1,0 +1,241 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import type { Casing } from '../casing.ts'
+import type {
+  Changes,
+  DatabaseSchema,
+  Findings,
+  Gap,
+  LockedOptions,
+  LockedSchema,
+} from '../database-schema.ts'
+import { type Definition, inStages, remembering, type SchemaStatement } from '../definition.ts'
+import { gapsOf } from '../gaps.ts'
+import { labelsOf, schemaError } from '../schema-error.ts'
+import { catalogueQuery, type Found, type MysqlTable, readCatalogue, SERVES } from './catalogue.ts'
+import { mysqlDefinitions, sequencesOf } from './definitions.ts'
+import { grantOf } from './grant.ts'
+import { withLock } from './lock.ts'
+import { sequenceDefinition } from './sequence.ts'
+import { explanationOf, isRace, numberOf } from './server-error.ts'
+import type { Flavor } from './table-model.ts'
+import { type Asks, type MysqlTarget, onOneConnection, rowsOf } from './target.ts'
+import { qualified, quote } from './text.ts'
+import { isWider, widenText } from './widen.ts'
+
+export interface MysqlSchemaOptions {
+  readonly casing: Casing | undefined
+  /** Whether an upgrade makes columns wider. */
+  readonly widen: boolean
+}
+
+export class MysqlSchema implements DatabaseSchema {
+  readonly commitsEach = true
+  readonly #target: MysqlTarget
+  readonly #models: ModelsRead
+  readonly #widen: boolean
+  /** Those of MySQL, until a look has told which server it is. */
+  #definitions: readonly Definition[]
+  /** The last look: what an error is explained with. */
+  #findings: Findings = { missing: [], gaps: [] }
+  #found: Found | undefined
+  /** Tables that wait for their foreign keys. */
+  #unfinished: ReadonlySet<Definition> = new Set()
+  /** What the texts of the last statements are of. */
+  #sources: ReadonlyMap<string, Definition | Gap> = new Map()
+  readonly #made = new Set<Definition | Gap>()
+
+  constructor(
+    target: MysqlTarget,
+    models: Readonly<Record<string, unknown>>,
+    { casing, widen }: MysqlSchemaOptions,
+  ) {
+    this.#target = target
+    this.#models = read(models, casing)
+    this.#widen = widen
+    this.#definitions = this.#models.of('mysql')
+  }
+
+  get definitions(): readonly Definition[] {
+    return this.#definitions
+  }
+
+  look(): Promise<Findings> {
+    return this.#look(this.#target.db)
+  }
+
+  rows(query: SQL): Promise<object[]> {
+    return rowsOf(this.#target.db, query)
+  }
+
+  async locked<Result>(
+    work: (schema: LockedSchema) => Promise<Result>,
+    { lock, patient = false }: LockedOptions = {},
+  ): Promise<Result> {
+    const names = lock === undefined ? this.#definitions.map(({ label }) => label) : [lock]
+    const timeout = patient ? FOR_EVER : 5
+    return await onOneConnection(this.#target, (db) =>
+      withLock(db, { names, timeout }, async (state) => {
+        // Many who wait are many looks one after the other: what was missing may be there by now.
+        if (state === 'timeout' && (await this.#look(db)).missing.length > 0) {
+          throw this.#error('SCHEMA_LOCK_TIMEOUT', KEPT)
+        }
+        // Who loses a race looks again; a migration that ran twice cannot be made good.
+        if (state !== 'held' && lock !== undefined) throw lockMissing()
+        return await work({
+          look: () => this.#look(db),
+          rows: (query) => rowsOf(db, query),
+          run: (statements) => this.#run(db, statements),
+        })
+      }),
+    )
+  }
+
+  statements(changes: Changes): string[] {
+    const sources = new Map<string, Definition | Gap>()
+    const note = (source: Definition | Gap, statements: readonly SchemaStatement[]) => {
+      for (const { text } of statements) sources.set(text, source)
+      return statements
+    }
+    const statements = [
+      ...changes.missing.flatMap((definition) => note(definition, this.#statementsOf(definition))),
+      ...changes.additions.flatMap((gap) => note(gap, gap.addition ?? [])),
+    ]
+    this.#sources = sources
+    return inStages(statements)
+  }
+
+  /** What was done by attempts that failed later on: no statement takes back what another did. */
+  get kept(): Changes {
+    const made = [...this.#made]
+    return {
+      missing: made.filter((source) => 'statements' in source),
+      additions: made.filter((source) => 'difference' in source),
+    }
+  }
+
+  isMissingTable(error: unknown): boolean {
+    return numberOf(error) === 1146
+  }
+
+  isRace(error: unknown): boolean {
+    return isRace(error)
+  }
+
+  explain(error: unknown): SchemaError | undefined {
+    const { missing, gaps } = this.#findings
+    if (missing.length + gaps.length === 0 || error instanceof SchemaError) return undefined
+    const explanation = explanationOf(error)
+    return explanation && this.#error(explanation.code, explanation.reason, error)
+  }
+
+  async #run(db: Asks, statements: readonly string[]): Promise<void> {
+    for (const statement of statements) {
+      await db.execute(sql.raw(statement))
+      const source = this.#sources.get(statement)
+      if (source !== undefined) this.#made.add(source)
+    }
+  }
+
+  async #look(db: Asks): Promise<Findings> {
+    const found = readCatalogue(await rowsOf(db, this.#models.query))
+    this.#definitions = this.#models.of(found.flavor)
+    this.#found = found
+
+    const missing: Definition[] = []
+    const gaps: Gap[] = []
+    const unfinished = new Set<Definition>()
+    for (const definition of this.#definitions) {
+      const kind = found.kindOf(definition)
+      if (kind === undefined) missing.push(definition)
+      else if (!SERVES[definition.kind]?.includes(kind)) throw nameTaken(definition, kind)
+      else {
+        const table = found.tableOf(definition)
+        if (table === undefined) continue
+        gaps.push(...gapsOf(definition, table).map((gap) => this.#widening(definition, table, gap)))
+        if (table.isUnfinished) {
+          unfinished.add(definition)
+          missing.push(definition)
+        }
+      }
+    }
+    this.#unfinished = unfinished
+    this.#findings = { missing, gaps }
+    return this.#findings
+  }
+
+  #statementsOf(definition: Definition): readonly SchemaStatement[] {
+    const statements = definition.statements(undefined)
+    return this.#unfinished.has(definition)
+      ? statements.filter(({ stage }) => stage === 'foreign key')
+      : statements
+  }
+
+  /** With the statement that makes a column as wide as its model has it, where that is asked for. */
+  #widening({ schema, name }: Definition, table: MysqlTable, gap: Gap): Gap {
+    const { difference } = gap
+    if (!this.#widen || difference.kind !== 'other type') return gap
+    const { column, expected, found } = difference
+    const attributes = table.attributesOf(column)
+    if (attributes === undefined || !isWider(found, expected)) return gap
+    const flavor = this.#found?.flavor ?? 'mysql'
+    const text = widenText(flavor, qualified(schema, name), quote(column), expected + attributes)
+    return { difference, addition: [{ stage: 'column', text }] }
+  }
+
+  #error(code: SchemaErrorCode, reason: string, cause?: unknown): SchemaError {
+    const { missing, gaps } = this.#findings
+    const statements = this.statements({ missing, additions: gaps })
+    const isForbidden = code === 'SCHEMA_PERMISSION'
+    return schemaError(code, reason, {
+      labels: labelsOf(this.#findings),
+      statements,
+      done: [
+        ...this.kept.missing.map(({ label }) => label),
+        ...labelsOf({ missing: [], gaps: this.kept.additions }),
+      ],
+      grant: isForbidden && this.#found ? grantOf({ missing, additions: gaps }, this.#found) : undefined,
+      cause,
+    })
+  }
+}
+
+/** Models as definitions of either server, and what is asked of both. */
+interface ModelsRead {
+  readonly query: SQL
+  of(flavor: Flavor): readonly Definition[]
+}
+
+const read = remembering((models, casing): ModelsRead => {
+  const mysql = mysqlDefinitions(models, casing)
+  const sequences = [...sequencesOf(models).values()].map(sequenceDefinition)
+  let mariadb: readonly Definition[] | undefined
+  return {
+    query: catalogueQuery([...mysql, ...sequences]),
+    of(flavor) {
+      if (flavor === 'mysql') return mysql
+      mariadb ??= mysqlDefinitions(models, casing, flavor)
+      return mariadb
+    },
+  }
+})
+
+/** MariaDB has no word for it. Seconds. */
+const FOR_EVER = 10 * 365 * 24 * 3600
+
+const KEPT = 'another session kept the lock of prepareModels for more than 5 s'
+
+function lockMissing(): SchemaError {
+  return new SchemaError(
+    'SCHEMA_MIGRATIONS',
+    'Cannot run the migrations: this server has no GET_LOCK, without which two processes might run the same one. ' +
+      'Use drizzle-kit migrate, in one place.',
+  )
+}
+
+function nameTaken({ kind, label }: Definition, other: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_NAME_TAKEN',
+    `Cannot create the ${kind} ${label}: a ${other.toLowerCase()} there has that name`,
+  )
+}

@@ -1,0 +1,114 @@
+import { is } from 'drizzle-orm'
+import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } from 'drizzle-orm/mysql-core'
+import { SchemaError } from '../../errors.ts'
+import { drawsFrom, MysqlSequence } from '../../models/mysql-sequence.ts'
+import type { Casing } from '../casing.ts'
+import { type Definition, definitionsOf } from '../definition.ts'
+import { inOrderOfUse } from '../view-order.ts'
+import { references } from './constraint.ts'
+import { schemaDefinition } from './schema.ts'
+import { sequenceDefinition } from './sequence.ts'
+import { tableDefinition } from './table.ts'
+import type { Flavor, TableModel } from './table-model.ts'
+import { viewDefinition } from './view.ts'
+
+/** What the models ask of a MySQL or MariaDB database; `casing` is that of Drizzle 0.45's configuration. */
+export function mysqlDefinitions(
+  models: Readonly<Record<string, unknown>>,
+  casing?: Casing,
+  flavor: Flavor = 'mysql',
+): Definition[] {
+  const tables = inOrderOfReference(
+    Object.values(models)
+      .filter((model) => is(model, MySqlTable))
+      .map((table): TableModel => ({ ...getTableConfig(table), casing, flavor })),
+  )
+  refuseClashes(tables)
+  const places = new Map(tables.map((table, at) => [keyOf(table), at]))
+
+  const definitions = definitionsOf(withSequences(models), (value) => {
+    if (is(value, MySqlTable)) {
+      const table = { ...getTableConfig(value), casing, flavor }
+      const place = places.get(keyOf(table)) ?? 0
+      return tableDefinition(table, (target) => (places.get(keyOf(target)) ?? 0) > place)
+    }
+    if (is(value, MySqlView)) return viewDefinition(getViewConfig(value), casing)
+    if (isMySqlSchema(value)) return schemaDefinition(value)
+    if (value instanceof MysqlSequence) return flavor === 'mariadb' ? sequenceDefinition(value) : 'existing'
+    return undefined
+  })
+  const inTurn = definitions
+    .filter(({ kind }) => kind === 'table')
+    .sort((one, other) => (places.get(keyOf(one)) ?? 0) - (places.get(keyOf(other)) ?? 0))
+    .values()
+  // Only tables change places with tables.
+  return inOrderOfUse(
+    definitions.map((definition) =>
+      definition.kind === 'table' ? (inTurn.next().value ?? definition) : definition,
+    ),
+  )
+}
+
+/** The models with the sequences that columns of theirs draw from, which they need not export. */
+function withSequences(models: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const others = Object.entries(models).filter(([, model]) => !(model instanceof MysqlSequence))
+  return { ...Object.fromEntries(others), ...Object.fromEntries(sequencesOf(models)) }
+}
+
+/** All sequences, those of one name but once. */
+export function sequencesOf(models: Readonly<Record<string, unknown>>): Map<string, MysqlSequence> {
+  const all = Object.values(models).flatMap((model) => {
+    if (model instanceof MysqlSequence) return model
+    if (!is(model, MySqlTable)) return []
+    return getTableConfig(model).columns.flatMap((column) => drawsFrom(column) ?? [])
+  })
+  return new Map(
+    all.map((sequence) => [keyOf({ schema: sequence.schema, name: sequence.sequenceName }), sequence]),
+  )
+}
+
+interface Named {
+  readonly schema: string | undefined
+  readonly name: string
+}
+
+function keyOf({ schema, name }: Named): string {
+  return JSON.stringify([schema, name])
+}
+
+/** Tables behind those that they refer to, as far as they do not go round in a circle. */
+function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
+  const byKey = new Map(tables.map((table) => [keyOf(table), table]))
+  const ordered = new Set<TableModel>()
+  const visited = new Set<TableModel>()
+  for (const table of tables) place(table)
+  return [...ordered]
+
+  function place(table: TableModel): void {
+    if (visited.has(table)) return
+    visited.add(table)
+    for (const { target } of references(table)) {
+      const other = byKey.get(keyOf(target))
+      if (other !== undefined) place(other)
+    }
+    ordered.add(table)
+  }
+}
+
+/** A name of a foreign key is taken for all tables of a database, whatever its case. */
+function refuseClashes(tables: readonly TableModel[]): void {
+  const taken = new Map<string, TableModel>()
+  for (const table of tables) {
+    for (const { name } of references(table)) {
+      const key = JSON.stringify([table.schema, name.toLowerCase()])
+      const first = taken.get(key)
+      if (first !== undefined && keyOf(first) !== keyOf(table)) {
+        throw new SchemaError(
+          'SCHEMA_NAME_TAKEN',
+          `Cannot prepare "${first.name}" and "${table.name}": both have a foreign key that is called "${name}"`,
+        )
+      }
+      taken.set(key, table)
+    }
+  }
+}

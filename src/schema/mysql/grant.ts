@@ -1,0 +1,42 @@
+import type { Changes } from '../database-schema.ts'
+import type { Found } from './catalogue.ts'
+import { quote } from './text.ts'
+
+/** What would let a user create the missing, or when nothing is, make the additions. */
+export function grantOf({ missing, additions }: Changes, { database, user }: Found): string | undefined {
+  const rights = new Map<string | undefined, Set<string>>()
+  const want = (place: string | undefined, ...wanted: string[]) => {
+    const known = rights.get(place) ?? new Set()
+    for (const right of wanted) known.add(right)
+    rights.set(place, known)
+  }
+  for (const definition of missing) {
+    const { kind, name, schema } = definition
+    const place = kind === 'schema' ? name : (schema ?? database)
+    want(place, kind === 'view' ? 'CREATE VIEW' : 'CREATE')
+    if (kind === 'view') want(place, 'SELECT')
+    const text = definition.statements(undefined).map((statement) => statement.text)
+    if (kind === 'table' && /\bREFERENCES\b/.test(text.join())) want(place, 'REFERENCES')
+    if (kind === 'table' && /\bnextval\(/.test(text.join())) want(place, 'SELECT', 'INSERT')
+    if (text.length > 1) want(place, 'ALTER')
+  }
+  const isAdding = missing.length === 0 && additions.some(({ addition }) => addition !== undefined)
+  if (isAdding) want(database, 'ALTER', 'CREATE', 'INSERT')
+
+  const grants = [...rights].flatMap(([place, wanted]) =>
+    place === undefined ? [] : `GRANT ${[...wanted].join(', ')} ON ${pattern(place)}.* TO ${account(user)}`,
+  )
+  return grants.length === 0 ? undefined : grants.join(';\n')
+}
+
+/** In a GRANT the name of a database is a pattern. */
+function pattern(database: string): string {
+  return quote(database).replace(/[_%]/g, '\\$&')
+}
+
+/** `user@host`, whose user may hold an @. */
+function account(user: string): string {
+  const at = user.lastIndexOf('@')
+  const parts = at < 0 ? [user] : [user.slice(0, at), user.slice(at + 1)]
+  return parts.map((part) => `'${part.replaceAll("'", "''")}'`).join('@')
+}

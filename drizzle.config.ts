@@ -1,7 +1,7 @@
 import { defineConfig } from 'drizzle-kit'
 
 /** One config for every dialect: `DIALECT=sqlite npx drizzle-kit generate`. */
-const dialects = ['postgresql', 'sqlite'] as const
+const dialects = ['postgresql', 'mysql', 'sqlite'] as const
 
 const wanted = process.env['DIALECT'] ?? 'postgresql'
 const dialect = dialects.find((known) => known === wanted)

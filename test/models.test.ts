@@ -6,19 +6,24 @@ import { PGlite } from '@electric-sql/pglite'
 import { type Client, createClient } from '@libsql/client'
 import { asc, eq, getTableColumns, sql } from 'drizzle-orm'
 import { drizzle as drizzleLibsql } from 'drizzle-orm/libsql'
+import { getTableConfig as mysqlTableConfig } from 'drizzle-orm/mysql-core'
+import { drizzle as drizzleMysql } from 'drizzle-orm/mysql2'
 import { getTableConfig as pgTableConfig } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { drizzle as drizzlePostgres } from 'drizzle-orm/postgres-js'
 import { getTableConfig as sqliteTableConfig } from 'drizzle-orm/sqlite-core'
+import { createPool } from 'mysql2'
 import postgres from 'postgres'
 import { afterAll, describe, expect, expectTypeOf, it } from 'vitest'
+import * as mysqlFile from '../src/models/mysql.ts'
+import { drawsFrom } from '../src/models/mysql-sequence.ts'
 import * as postgresqlFile from '../src/models/postgresql.ts'
 import * as sqliteFile from '../src/models/sqlite.ts'
 import { prepareModels } from '../src/schema/prepare-models.ts'
-import { askPostgres } from './fixtures/catalogue.ts'
-import { CeleryPeer, celeryDdl } from './fixtures/celery/peer.ts'
+import { askMysql, askPostgres } from './fixtures/catalogue.ts'
+import { CeleryPeer, celeryDdl, mysqlCeleryDdl } from './fixtures/celery/peer.ts'
 import { childRun, scenario } from './fixtures/child-run.ts'
-import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
+import { createMysql, describeNeeding, freshPostgres } from './fixtures/servers.ts'
 
 const EDGE_BYTES = Uint8Array.of(0x00, 0x01, 0xff, 0x80)
 const TASK_COLUMNS = [
@@ -56,6 +61,9 @@ describe('the models', () => {
       postgresqlFile.resultModels({ tableNames: { task: 'jobs' } }),
     )
     expect(sqliteFile.resultModels().group).toBe(sqliteFile.group)
+    expect(mysqlFile.resultModels({}).task).toBe(mysqlFile.task)
+    expect(mysqlFile.resultModels(custom)).toBe(mysqlFile.resultModels({ ...custom }))
+    expect(mysqlFile.resultModels(custom)).not.toBe(mysqlFile.resultModels({ tableNames: { task: 'jobs' } }))
   })
 
   it('have Celery’s columns in Celery’s order', () => {
@@ -63,6 +71,7 @@ describe('the models', () => {
 
     expect(names(pgTableConfig(postgresqlFile.task).columns)).toEqual(TASK_COLUMNS)
     expect(names(sqliteTableConfig(sqliteFile.task).columns)).toEqual(TASK_COLUMNS)
+    expect(names(mysqlTableConfig(mysqlFile.task).columns)).toEqual(TASK_COLUMNS)
     expect(names(Object.values(getTableColumns(postgresqlFile.group)))).toEqual([
       'id',
       'taskset_id',
@@ -87,12 +96,27 @@ describe('the models', () => {
     expect([tasksetIdSequence.schema, tasksetIdSequence.seqName]).toEqual(['public', 'taskset_id_sequence'])
   })
 
+  it('name them on MySQL as Celery does there: the keys after their columns', () => {
+    const { task, taskIdSequence } = mysqlFile.resultModels({
+      tableNames: { task: 'jobs' },
+      schemas: { task: 'app' },
+    })
+    const config = mysqlTableConfig(task)
+
+    expect(config.indexes.map((index) => index.config.name)).toEqual(['ix_jobs_date_done'])
+    expect(config.columns.find(({ name }) => name === 'task_id')?.uniqueName).toBe('task_id')
+    expect(taskIdSequence).toMatchObject({ schema: 'app', sequenceName: 'task_id_sequence' })
+    expect(drawsFrom(task.id)).toBe(taskIdSequence)
+  })
+
   it('have exact types', () => {
     type Task = typeof postgresqlFile.task.$inferSelect
     expectTypeOf<Task['id']>().toEqualTypeOf<number>()
     expectTypeOf<Task['result']>().toEqualTypeOf<Uint8Array | null>()
     expectTypeOf<Task['dateDone']>().toEqualTypeOf<Date | null>()
     expectTypeOf<typeof sqliteFile.task.$inferSelect>().toEqualTypeOf<Task>()
+    expectTypeOf<typeof mysqlFile.task.$inferSelect>().toEqualTypeOf<Task>()
+    expectTypeOf<typeof mysqlFile.task.$inferInsert>().toEqualTypeOf<typeof sqliteFile.task.$inferInsert>()
     expectTypeOf<typeof postgresqlFile.group.$inferInsert>().toEqualTypeOf<
       typeof sqliteFile.group.$inferInsert
     >()
@@ -263,6 +287,136 @@ describeNeeding('postgresql', 'the PostgreSQL models', () => {
         expect(await peer.read(celeryUrl(), 'node', settings)).toMatchObject({ status: 'SUCCESS' })
       })
     })
+  })
+})
+
+describeNeeding('mysql', 'the MySQL models', () => {
+  const { task, group, ...sequences } = mysqlFile.resultModels()
+  const models = { task, group, ...sequences }
+
+  interface Opened {
+    readonly db: Omit<ReturnType<typeof drizzleMysql>, '$client'>
+    readonly dburi: string
+    ask(text: string): Promise<Record<string, unknown>[]>
+  }
+
+  async function withDatabase(use: (opened: Opened) => Promise<void>): Promise<void> {
+    await using database = await createMysql()
+    const client = createPool({ uri: database.dburi, connectionLimit: 1 })
+    try {
+      const { dburi } = database
+      await use({ db: drizzleMysql({ client }), dburi, ask: (text) => askMysql(dburi, text) })
+    } finally {
+      await client.promise().end()
+    }
+  }
+
+  async function prepare({ db, dburi, ask }: Opened, maker: string): Promise<void> {
+    if (maker === 'prepareModels') await prepareModels({ dialect: 'mysql', db }, models)
+    else for (const statement of await mysqlCeleryDdl(dburi)) await ask(statement)
+  }
+
+  const makers = ['prepareModels', 'Celery']
+
+  it.each(makers)('insert, upsert and select on tables that %s made', (maker) =>
+    withDatabase(async (opened) => {
+      await prepare(opened, maker)
+      const { db } = opened
+      const dateDone = new Date('2026-01-02T03:04:05.678Z')
+
+      await db.insert(task).values({ taskId: 't-1', status: 'SUCCESS', result: EDGE_BYTES, dateDone })
+      await db.insert(task).values([{ taskId: 't-2' }, { taskId: 't-3' }])
+      await db
+        .insert(task)
+        .values({ taskId: 't-1' })
+        .onDuplicateKeyUpdate({ set: { retries: 3 } })
+      await db.insert(group).values({ tasksetId: 'g-1', result: EDGE_BYTES })
+
+      const [first, second, third] = await db.select().from(task).orderBy(asc(task.taskId))
+      expect(first).toMatchObject({ id: 1, taskId: 't-1', status: 'SUCCESS', retries: 3, traceback: null })
+      expect(first?.dateDone?.toISOString()).toBe(
+        maker === 'Celery' ? '2026-01-02T03:04:05.000Z' : '2026-01-02T03:04:05.678Z',
+      )
+      expect(first?.result).toBeInstanceOf(Uint8Array)
+      expect([...(first?.result ?? [])]).toEqual([...EDGE_BYTES])
+      expect(second).toMatchObject({ id: 2, status: 'PENDING', result: null, dateDone: null })
+      expect(third?.id).toBe(3)
+      const [saved] = await db.select().from(group).where(eq(group.tasksetId, 'g-1'))
+      expect(Date.now() - Number(saved?.dateDone)).toBeLessThan(60_000)
+    }),
+  )
+
+  it('let a plain SQL insert leave out the id on tables of ours', () =>
+    withDatabase(async (opened) => {
+      await prepare(opened, 'prepareModels')
+      await opened.db.insert(task).values({ taskId: 'drizzle' })
+
+      await opened.ask(`insert into celery_taskmeta (task_id) values ('plain')`)
+
+      expect(await opened.ask('select id, task_id from celery_taskmeta order by id')).toEqual([
+        { id: 1, task_id: 'drizzle' },
+        { id: 2, task_id: 'plain' },
+      ])
+    }))
+
+  it('have room for large results, and tell ids apart by their case', () =>
+    withDatabase(async (opened) => {
+      await prepare(opened, 'prepareModels')
+      const { db } = opened
+
+      await db.insert(task).values({ taskId: 'a', result: new Uint8Array(70_000) })
+      await db.insert(task).values({ taskId: 'A', traceback: 'x'.repeat(70_000) })
+
+      expect(await db.select({ id: task.id }).from(task).where(eq(task.taskId, 'A'))).toEqual([{ id: 2 }])
+    }))
+
+  it('work in another database, under names that need quoting', () =>
+    withDatabase(async ({ db }) => {
+      await using other = await createMysql()
+      const named = mysqlFile.resultModels({
+        tableNames: { task: 'my `jobs`', group: "group's" },
+        schemas: { task: other.name, group: other.name },
+      })
+
+      await prepareModels({ dialect: 'mysql', db }, { ...named })
+      await db.insert(named.task).values({ taskId: 't-1' })
+      await db.insert(named.group).values({ tasksetId: 'g-1' })
+
+      expect(await db.select({ id: named.task.id }).from(named.task)).toEqual([{ id: 1 }])
+      expect(await prepareModels({ dialect: 'mysql', db }, { ...named })).toMatchObject({ created: [] })
+    }))
+
+  describeNeeding('python celery mysql', 'with real Celery', () => {
+    const celeryUrl = (dburi: string) => dburi.replace('mysql:', 'mysql+pymysql:')
+
+    it.each(makers)('share tables that %s made', (maker) =>
+      withDatabase(async (opened) => {
+        using peer = new CeleryPeer()
+        const { db } = opened
+        const theirs = celeryUrl(opened.dburi)
+        if (maker === 'Celery') await peer.prepare(theirs)
+        else await prepare(opened, maker)
+
+        await peer.store(theirs, 'python', { n: 1 })
+        await db.insert(task).values({ taskId: 'node', status: 'SUCCESS', dateDone: new Date(0) })
+        await peer.store(theirs, 'python-2', null)
+        await peer.saveGroup(theirs, 'g-1')
+        await db.insert(group).values({ tasksetId: 'g-2' })
+
+        expect(await peer.read(theirs, 'node')).toMatchObject({
+          status: 'SUCCESS',
+          dateDone: '1970-01-01 00:00:00',
+        })
+        expect(await peer.readGroup(theirs, 'g-1')).toEqual(['member'])
+        const rows = await db.select().from(task).orderBy(task.id)
+        expect(rows.map(({ id, taskId }) => [id, taskId])).toEqual([
+          [1, 'python'],
+          [2, 'node'],
+          [3, 'python-2'],
+        ])
+        expect((rows[0]?.result ?? [])[0]).toBe(0x80)
+      }),
+    )
   })
 })
 

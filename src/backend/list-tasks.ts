@@ -85,13 +85,14 @@ const OPTIONS: readonly string[] = [
  */
 export function placedIn(request: ListRequest, dialect: Dialect): ListRequest {
   const { after } = request
-  if (dialect !== 'postgresql' || after === null) return request
+  if (dialect === 'sqlite' || after === null) return request
   const { id, dateDone } = after
-  if (Math.abs(id) <= MOST_ID && (dateDone === null || isTimestamp(dateDone))) return request
+  const isDate = dialect === 'mysql' ? isDatetime : isTimestamp
+  if (Math.abs(id) <= MOST_ID && (dateDone === null || isDate(dateDone))) return request
   throw wrongCursor()
 }
 
-/** PostgreSQL's ids have 32 bits. */
+/** Elsewhere than in SQLite ids have 32 bits. */
 const MOST_ID = 2_147_483_647
 
 /** The page that rows make; a full one may have another behind it. */
@@ -157,6 +158,12 @@ function isTimestamp(dateDone: string | number): boolean {
   const alike = 2000 + ((isBefore ? 400_001 - year : year) % 400)
   const isDay = new Date(Date.UTC(alike, month - 1, day)).getUTCMonth() === month - 1 && day > 0
   return isDay && year >= 1 && year <= (isBefore ? 4_712 : 294_275)
+}
+
+/** Whether MySQL takes it for a `datetime`, as it prints them: also a day that is none, as old programs store. */
+function isDatetime(dateDone: string | number): boolean {
+  const isZero = /^0000-00-00 00:00:00(?:\.0{1,6})?$/.test(String(dateDone))
+  return isZero || (/^\d{4}-[^B]*$/.test(String(dateDone)) && isTimestamp(dateDone))
 }
 
 function wrongCursor(): OptionError {

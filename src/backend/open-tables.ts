@@ -1,6 +1,7 @@
 import type { Engine, EngineOptions } from '../engine.ts'
 import { SchemaError } from '../errors.ts'
 import type { SessionManager } from '../session-manager.ts'
+import { lookAtMysql, mysqlStatements } from './statements/mysql.ts'
 import { lookAtPostgresql, postgresqlStatements } from './statements/postgresql.ts'
 import { lookAtSqlite, sqliteStatements } from './statements/sqlite.ts'
 import {
@@ -60,10 +61,9 @@ export async function openTables(options: TablesOptions): Promise<Tables> {
   refuseMissing(facts, names)
   const later = LATER.filter((column) => facts.task.has(column) && (column === 'children' || resultExtended))
   const optional = [...(resultExtended ? EXTENDED : []), ...later]
-  const makeStatements = engine.dialect === 'sqlite' ? sqliteStatements : postgresqlStatements
   return {
     engine,
-    statements: makeStatements(names, facts, {
+    statements: DIALECTS[engine.dialect].statements(names, facts, {
       written: optional,
       read: optional,
       preserveExtended,
@@ -75,18 +75,31 @@ export async function openTables(options: TablesOptions): Promise<Tables> {
   }
 }
 
+const DIALECTS = {
+  postgresql: { look: lookAtPostgresql, statements: postgresqlStatements },
+  mysql: { look: lookAtMysql, statements: mysqlStatements },
+  sqlite: { look: lookAtSqlite, statements: sqliteStatements },
+}
+
 async function lookAt(engine: Engine, names: TableNames): Promise<TableFacts> {
-  const look = engine.dialect === 'sqlite' ? lookAtSqlite(names) : lookAtPostgresql(names)
-  const found = rowsOf(await engine.run(look)).map((row) => ({
-    kind: String(Reflect.get(row, 'kind')),
-    name: String(Reflect.get(row, 'name')),
-  }))
-  const namesOf = (kind: string) => new Set(found.filter((row) => row.kind === kind).map(({ name }) => name))
+  const rows = rowsOf(await engine.run(DIALECTS[engine.dialect].look(names)))
+  // The last two come from MySQL only; its number may be a text, since a union makes a decimal of it.
+  const found = rows as { kind: string; name: string; octets?: string | null; charset?: string | null }[]
+  const ofKind = (kind: string) =>
+    new Map(
+      found
+        .filter((row) => row.kind === kind)
+        .map(({ name, octets = null, charset = null }) => [
+          name,
+          { octets: octets === null ? null : Number(octets), charset },
+        ]),
+    )
   return {
-    task: namesOf('task'),
-    group: namesOf('group'),
-    hasTaskSequence: namesOf('task sequence').size > 0,
-    hasGroupSequence: namesOf('group sequence').size > 0,
+    task: ofKind('task'),
+    group: ofKind('group'),
+    hasTaskSequence: ofKind('task sequence').size > 0,
+    hasGroupSequence: ofKind('group sequence').size > 0,
+    mostBytes: ofKind('packet').get('')?.octets ?? null,
   }
 }
 
@@ -104,12 +117,12 @@ async function modelsOf(
 ): Promise<Readonly<Record<string, unknown>>> {
   const tableNames = { task, group }
   if (dialect === 'sqlite') return (await import('../models/sqlite.ts')).resultModels({ tableNames })
-  const { resultModels } = await import('../models/postgresql.ts')
   const schemas = {
     ...(taskSchema !== undefined && { task: taskSchema }),
     ...(groupSchema !== undefined && { group: groupSchema }),
   }
-  return resultModels({ tableNames, schemas })
+  if (dialect === 'mysql') return (await import('../models/mysql.ts')).resultModels({ tableNames, schemas })
+  return (await import('../models/postgresql.ts')).resultModels({ tableNames, schemas })
 }
 
 /** A manager that prepares nothing, or other models, leaves that to whoever made it. */

@@ -39,8 +39,7 @@ export class SavedGroups {
     const id = guardText('groupId', groupId)
     const bytes = encodeGroup(id, membersOf(members), { wire, serializer })
     try {
-      await this.#parts.access.run({
-        statement: ({ statements }) => statements.saveGroup(id, bytes),
+      await this.#parts.access.use(({ engine, statements }) => statements.saveGroup(engine, id, bytes), {
         writing: `saving group ${JSON.stringify(id)}`,
       })
     } finally {

@@ -1,7 +1,7 @@
 import type { Engine } from '../engine.ts'
 import { Scope } from '../transaction.ts'
 import type { Tables } from './open-tables.ts'
-import { countOf, type TaskWrite } from './statements/statements.ts'
+import type { TaskWrite } from './statements/statements.ts'
 
 /** Rows and bytes of one statement. */
 const MOST_ROWS = 1_000
@@ -10,8 +10,10 @@ const MOST_BYTES = 4_194_304
 /**
  * Rows in the pieces that are sent, each task once with what was said of it last, and ordered by id: two writers with
  * the same tasks then lock them in the same order.
+ * @param mostBytes that one statement may have, if fewer than we would send anyway
  */
-export function piecesOf(writes: readonly TaskWrite[]): TaskWrite[][] {
+export function piecesOf(writes: readonly TaskWrite[], mostBytes: number): TaskWrite[][] {
+  const most = Math.min(MOST_BYTES, mostBytes)
   const last = new Map(writes.map((write) => [write.taskId, write]))
   const sorted = [...last.values()].sort((one, other) => (one.taskId < other.taskId ? -1 : 1))
   const pieces: TaskWrite[][] = []
@@ -19,7 +21,7 @@ export function piecesOf(writes: readonly TaskWrite[]): TaskWrite[][] {
   let bytes = 0
   for (const write of sorted) {
     const size = sizeOf(write)
-    if (piece.length >= MOST_ROWS || (piece.length > 0 && bytes + size > MOST_BYTES)) {
+    if (piece.length >= MOST_ROWS || (piece.length > 0 && bytes + size > most)) {
       pieces.push(piece)
       piece = []
       bytes = 0
@@ -43,12 +45,12 @@ export async function storePieces(
   const parts = pieces.flatMap((piece) => partsOf(piece, isGuarded))
   const [first] = parts
   if (first === undefined) return 0
-  if (parts.length === 1) return countOf(await engine.run(statements.storeMany(first.writes, first.guarded)))
+  if (parts.length === 1) return statements.storeMany(engine, first.writes, first.guarded)
 
   return withinTransaction(engine, async (transaction) => {
     let written = 0
     for (const { writes, guarded } of parts) {
-      written += countOf(await transaction.run(statements.storeMany(writes, guarded)))
+      written += await statements.storeMany(transaction, writes, guarded)
     }
     return written
   })
@@ -84,6 +86,6 @@ async function withinTransaction<Result>(
   }
 }
 
-function sizeOf({ result, traceback, args, kwargs }: TaskWrite): number {
-  return (result?.length ?? 0) + (traceback?.length ?? 0) + (args?.length ?? 0) + (kwargs?.length ?? 0)
+function sizeOf({ retries, ...fields }: TaskWrite): number {
+  return Object.values(fields).reduce((sum, field) => sum + (field?.length ?? 0), 0)
 }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BackendOptions, DatabaseBackend, TaskError } from '../../src/backend.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle.ts'
 import { BackendPeer, type PythonMeta, pythons } from '../fixtures/celery/backend-peer.ts'
-import { createPostgres, describeNeeding, python3, type TestDatabase } from '../fixtures/servers.ts'
+import { createMysql, createPostgres, describeNeeding, python3 } from '../fixtures/servers.ts'
 import { newId } from './behaviour.ts'
 
 interface Place {
@@ -17,7 +17,7 @@ interface Place {
   drop(): Promise<void>
 }
 
-const places: Readonly<Record<string, () => Promise<Place>>> = {
+const places = {
   SQLite: async () => {
     const directory = mkdtempSync(join(tmpdir(), 'dc-celery-'))
     const path = join(directory, 'results.sqlite')
@@ -25,20 +25,31 @@ const places: Readonly<Record<string, () => Promise<Place>>> = {
     return { dburi: `file:${path}`, theirs: `sqlite:///${path}?timeout=20`, drop }
   },
   PostgreSQL: async () => {
-    const database: TestDatabase = await createPostgres()
+    const database = await createPostgres()
     return { dburi: database.dburi, theirs: database.dburi, drop: () => database.drop() }
   },
-}
+  MySQL: async () => {
+    const { dburi, drop } = await createMysql()
+    return { dburi, theirs: dburi.replace('mysql:', 'mysql+pymysql:'), drop }
+  },
+} satisfies Record<string, () => Promise<Place>>
 
 describeNeeding(['python celery', 'postgresql'], 'with real Celery', () => {
   for (const python of pythons(python3() ?? '')) {
-    for (const [name, make] of Object.entries(places)) {
-      describe.each(['Celery', 'this library'])(`${python}, ${name}, tables made by %s`, (maker) => {
-        sharesTables(python, make, maker === 'Celery')
-      })
-    }
+    sharesTablesOfBoth(python, 'SQLite')
+    sharesTablesOfBoth(python, 'PostgreSQL')
   }
 })
+
+describeNeeding(['python celery mysql', 'mysql'], 'with real Celery', () => {
+  for (const python of pythons(python3('pymysql') ?? '')) sharesTablesOfBoth(python, 'MySQL')
+})
+
+function sharesTablesOfBoth(python: string, name: keyof typeof places): void {
+  describe.each(['Celery', 'this library'])(`${python}, ${name}, tables made by %s`, (maker) => {
+    sharesTables(python, places[name], maker === 'Celery')
+  })
+}
 
 function sharesTables(python: string, make: () => Promise<Place>, isTheirs: boolean): void {
   let place: Place

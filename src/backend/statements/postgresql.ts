@@ -8,7 +8,7 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
-import { READY } from './statements.ts'
+import { countOf, READY } from './statements.ts'
 
 /** The server's clock in UTC, whatever zone its session is in; `now()` would be the time before waiting for a lock. */
 const NOW = `(clock_timestamp() at time zone 'utc')`
@@ -91,22 +91,24 @@ export function postgresqlStatements(
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
   return {
-    store: (write, guarded) =>
-      statement(
-        guarded ? texts.storeGuarded : texts.store,
-        columns.map((column) => valueIn(write, column)),
-      ),
-    storeMany: (writes, guarded) =>
-      statement(
-        guarded ? texts.storeManyGuarded : texts.storeMany,
-        columns.map((column) => writes.map((write) => valueIn(write, column))),
-      ),
+    mostBytes: Number.POSITIVE_INFINITY,
+    async store(runner, write, guarded) {
+      const values = columns.map((column) => valueIn(write, column))
+      return countOf(await runner.run(statement(guarded ? texts.storeGuarded : texts.store, values))) > 0
+    },
+    async storeMany(runner, writes, guarded) {
+      const text = guarded ? texts.storeManyGuarded : texts.storeMany
+      const values = columns.map((column) => writes.map((write) => valueIn(write, column)))
+      return countOf(await runner.run(statement(text, values)))
+    },
     get: (id) => statement(texts.get, [id]),
     getMany: (ids) => statement(texts.getMany, [ids]),
     state: (id) => statement(texts.state, [id]),
     finished: (ids) => statement(texts.finished, [ids]),
     forget: (id) => statement(texts.forget, [id]),
-    saveGroup: (id, members) => statement(texts.saveGroup, [id, members]),
+    async saveGroup(runner, id, members) {
+      await runner.run(statement(texts.saveGroup, [id, members]))
+    },
     group: (id) => statement(texts.group, [id]),
     deleteGroup: (id) => statement(texts.deleteGroup, [id]),
     list: (request) => listStatement(task, request, listed, lists),
@@ -232,7 +234,8 @@ function listStatement(
     if (value === null) return
     conditions.push(condition(`$${params.push(value)}`))
   }
-  where((place) => `t.status = any(${place}::varchar[])`, states)
+  const orNone = states?.includes('PENDING') ? ' or t.status is null' : ''
+  where((place) => `(t.status = any(${place}::varchar[])${orNone})`, states)
   where((place) => `t.name = ${place}::varchar`, name)
   where((place) => `t.worker = ${place}::varchar`, worker)
   where((place) => `t.date_done >= ${place}::timestamp`, since)
@@ -280,7 +283,7 @@ function nextOf(sequence: string): string {
   return `nextval('${sequence.replaceAll("'", "''")}')`
 }
 
-function qualified(schema: string | undefined, name: string): string {
+export function qualified(schema: string | undefined, name: string): string {
   return schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
 }
 

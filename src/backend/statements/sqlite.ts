@@ -10,7 +10,7 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
-import { READY } from './statements.ts'
+import { countOf, READY } from './statements.ts'
 
 const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'children', 'stamps'])
 
@@ -93,24 +93,25 @@ export function sqliteStatements(
       return value instanceof Uint8Array ? hex(value) : value
     })
   return {
-    store: (write, guarded) => {
+    mostBytes: Number.POSITIVE_INFINITY,
+    async store(runner, write, guarded) {
       const dateDone = utcNow()
-      return statement(
-        guarded ? texts.storeGuarded : texts.store,
-        columns.map((column) => valueIn(write, column, dateDone)),
-      )
+      const values = columns.map((column) => valueIn(write, column, dateDone))
+      return countOf(await runner.run(statement(guarded ? texts.storeGuarded : texts.store, values))) > 0
     },
-    storeMany: (writes, guarded) => {
+    async storeMany(runner, writes, guarded) {
       const dateDone = utcNow()
       const rows = JSON.stringify(writes.map((write) => json(write, dateDone)))
-      return statement(guarded ? texts.storeManyGuarded : texts.storeMany, [rows])
+      return countOf(await runner.run(statement(guarded ? texts.storeManyGuarded : texts.storeMany, [rows])))
     },
     get: (id) => statement(texts.get, [id]),
     getMany: (ids) => statement(texts.getMany, [JSON.stringify(ids)]),
     state: (id) => statement(texts.state, [id]),
     finished: (ids) => statement(texts.finished, [JSON.stringify(ids)]),
     forget: (id) => statement(texts.forget, [id]),
-    saveGroup: (id, members) => statement(texts.saveGroup, [id, members, utcNow()]),
+    async saveGroup(runner, id, members) {
+      await runner.run(statement(texts.saveGroup, [id, members, utcNow()]))
+    },
     group: (id) => statement(texts.group, [id]),
     deleteGroup: (id) => statement(texts.deleteGroup, [id]),
     list: (request) => listStatement(task, request, listed, lists),
@@ -168,7 +169,9 @@ function listStatement(
     conditions.push(condition)
     params.push(...values)
   }
-  where('t.status in (select value from json_each(?))', states === null ? null : JSON.stringify(states))
+  const orNone = states?.includes('PENDING') ? ' or t.status is null' : ''
+  const amongStates = `(t.status in (select value from json_each(?))${orNone})`
+  where(amongStates, states === null ? null : JSON.stringify(states))
   where('t.name = ?', name)
   where('t.worker = ?', worker)
   where('t.date_done >= ?', since)

@@ -49,6 +49,7 @@ export interface ListRequest {
   readonly limit: number
   /** A date that SQLite holds as a number is one here, too. */
   readonly after: { readonly id: number; readonly dateDone: string | number | null } | null
+  /** With `PENDING`, rows without a state are meant as well. */
   readonly states: readonly string[] | null
   readonly name: string | null
   readonly worker: string | null
@@ -58,12 +59,22 @@ export interface ListRequest {
 
 /** What a table is asked about once, before the texts of its statements are made. */
 export interface TableFacts {
-  /** The columns of the tasks' table; empty where there is no such table. */
-  readonly task: ReadonlySet<string>
-  readonly group: ReadonlySet<string>
+  /** The columns of the tasks' table by their names; empty where there is no such table. */
+  readonly task: ReadonlyMap<string, ColumnFacts>
+  readonly group: ReadonlyMap<string, ColumnFacts>
   /** Whether the sequences are there that Celery draws ids from. */
   readonly hasTaskSequence: boolean
   readonly hasGroupSequence: boolean
+  /** Bytes that may be sent at once; `null` where nobody counts them. */
+  readonly mostBytes: number | null
+}
+
+/** How much a column holds. MySQL tells, elsewhere it is enough for everything. */
+export interface ColumnFacts {
+  /** Bytes. */
+  readonly octets: number | null
+  /** The charset of its texts. */
+  readonly charset: string | null
 }
 
 /** What decides on the texts, beside the tables. */
@@ -86,22 +97,32 @@ export interface TableNames {
   readonly groupSchema: string | undefined
 }
 
+/** Where statements run: an engine, where each commits by itself, or a transaction. */
+export interface Runner {
+  run(statement: Statement): Promise<unknown>
+}
+
 /**
  * The statements of one pair of tables: texts that are built once, and parameters that are new each time, since a
- * failed statement blanks them.
+ * failed statement blanks them. What takes a runner is more than one statement on MySQL.
  */
 export interface Statements {
-  /** `guarded`: a row in a ready state stays, unless it has the same state and result already. */
-  store(write: TaskWrite, guarded: boolean): Statement
-  /** Several tasks at once, none of them twice. */
-  storeMany(writes: readonly TaskWrite[], guarded: boolean): Statement
+  /** Bytes of the values that one call of `storeMany` should not exceed. */
+  readonly mostBytes: number
+  /**
+   * Resolves to whether the row has it now. `guarded`: a row in a ready state stays, unless it has the same state and result
+   * already.
+   */
+  store(runner: Runner, write: TaskWrite, guarded: boolean): Promise<boolean>
+  /** Several tasks at once, none of them twice; resolves to how many have it now. */
+  storeMany(runner: Runner, writes: readonly TaskWrite[], guarded: boolean): Promise<number>
   get(taskId: string): Statement
   getMany(taskIds: readonly string[]): Statement
   state(taskId: string): Statement
   /** Those among the ids whose tasks are in a ready state. */
   finished(taskIds: readonly string[]): Statement
   forget(taskId: string): Statement
-  saveGroup(groupId: string, members: Uint8Array): Statement
+  saveGroup(runner: Runner, groupId: string, members: Uint8Array): Promise<void>
   group(groupId: string): Statement
   deleteGroup(groupId: string): Statement
   list(request: ListRequest): Statement
@@ -119,7 +140,10 @@ export function rowsOf(answer: unknown): readonly object[] {
 
 /** How many rows a writing statement of `Statements` wrote. */
 export function countOf(answer: unknown): number {
-  if (!Array.isArray(answer)) return (answer as { rowsAffected: number }).rowsAffected
+  if (!Array.isArray(answer)) {
+    const { rowsAffected, affectedRows = 0 } = answer as { rowsAffected?: number; affectedRows?: number }
+    return rowsAffected ?? affectedRows
+  }
   const [row] = answer as { written?: number }[]
   return Number(row?.written ?? 0)
 }
@@ -127,7 +151,7 @@ export function countOf(answer: unknown): number {
 /** What a statement of `cleanup` did. PostgreSQL tells what it found, of which others may have taken some. */
 export function batchOf(answer: unknown, limit: number): CleanedBatch {
   const deleted = countOf(answer)
-  const [row] = rowsOf(answer) as { found?: number }[]
+  const [row] = Array.isArray(answer) ? (answer as { found?: number }[]) : []
   return { deleted, isFull: Number(row?.found ?? deleted) >= limit }
 }
 

@@ -1,7 +1,7 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, StatementError } from '../../errors.ts'
-import { hideParams, isOwnError } from '../../statement.ts'
+import { hideParams, isOwnError, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { Calls } from './calls.ts'
 import type { LibsqlStatement, ResultSet } from './client.ts'
@@ -45,7 +45,7 @@ export class LibsqlConnection implements Connection {
   constructor(parts: ConnectionParts) {
     this.#parts = parts
     this.#client = parts.client
-    this.#texts = new StatementCache(parts.statementCacheSize)
+    this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
     this.#calls = new Calls({ isLocal: this.#isLocal, onContention: (error) => this.#reopen(error) })
     this.#patience = new Patience(this.#calls, parts)
     this.#statements = new SafeStatements({
@@ -82,8 +82,9 @@ export class LibsqlConnection implements Connection {
     let release = () => {}
     try {
       if (!isReadOnly) release = await patience.turnToWrite()
-      const driver = await patience.patiently(() => beginTransaction(this.#client, { isLocal, isReadOnly }))
-      const transaction = new OpenTransaction(driver, { isLocal, isReadOnly, calls, patience, release })
+      const mode = isReadOnly ? READ_MODES[this.#parts.kind] : 'write'
+      const driver = await patience.patiently(() => beginTransaction(this.#client, mode))
+      const transaction = new OpenTransaction(driver, { isLocal, mode, calls, patience, release })
       if (calls.lost === null) {
         this.#transaction = transaction
         return
@@ -177,7 +178,11 @@ export class LibsqlConnection implements Connection {
 
   #execute(statement: SentStatement, writes: boolean): Promise<ResultSet> {
     const transaction = this.#transaction
-    if (transaction !== null) return this.#inTransaction(transaction, (driver) => driver.execute(statement))
+    if (transaction !== null) {
+      const mayWrite = writes && !SAVEPOINT.test(statement.sql)
+      if (mayWrite && transaction.onlyReads) return Promise.reject(writeWhereOnlyRead())
+      return this.#inTransaction(transaction, (driver) => driver.execute(statement))
+    }
     const call = () => this.#client.execute(statement)
     if (writes && this.#parts.mutex?.isHeld) return this.#patience.inTurn(call)
     return this.#calls.alone(call).catch((error: unknown) => {
@@ -205,6 +210,7 @@ export class LibsqlConnection implements Connection {
     switch (call.name) {
       case 'executeMultiple':
         // It cannot be tried again once it has met a lock, so it has to have its turn.
+        if (transaction?.onlyReads) throw writeWhereOnlyRead()
         if (transaction !== null)
           return this.#inTransaction(transaction, (driver) => driver.executeMultiple(sql))
         return this.#patience.holding(() => this.#calls.alone(() => this.#client.executeMultiple(sql)))
@@ -278,7 +284,17 @@ export class LibsqlConnection implements Connection {
   }
 }
 
+/** What sets and ends savepoints writes nothing. */
+const SAVEPOINT = /^\s*(?:savepoint|release|rollback)\b/i
+const READ_MODES = { memory: 'query-only', file: 'query-only', replica: 'read', remote: 'read' } as const
 const PING: SentStatement = { sql: 'select 1', args: [] }
+
+function writeWhereOnlyRead(): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot write in a read-only transaction: begin one without readOnly.',
+  )
+}
 
 function migrationInTransaction(): StatementError {
   return new StatementError(

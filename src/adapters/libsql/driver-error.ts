@@ -18,12 +18,15 @@ export function isSqlError(error: unknown): boolean {
   return textOf(error, 'code') === 'SQLITE_ERROR'
 }
 
-const LOST = /^(?:HRANA_|STREAM_|TRANSACTION_TIMEOUT$|UNKNOWN$|INTERNAL_ERROR$|CLIENT_CLOSED$)/
+const LOST = /^(?:HRANA_|STREAM_|AUTH_|TRANSACTION_TIMEOUT$|UNKNOWN$|INTERNAL_ERROR$|CLIENT_CLOSED$)/
 
-/** A remote server that could not be asked, or whose answer did not come: the outcome is unknown. */
+/**
+ * A remote server that could not be asked, or whose answer did not come: the outcome is unknown. Or it takes our token
+ * no longer: the next connection asks for a new one.
+ */
 export function isLoss(error: unknown): boolean {
   const code = textOf(error, 'code')
-  if (code === 'SERVER_ERROR') return statusOf(error) >= 500
+  if (code === 'SERVER_ERROR') return statusOf(error) >= 500 || statusOf(error) === 401
   if (code !== undefined) return LOST.test(code)
   return error instanceof Error && error.message === 'fetch failed'
 }

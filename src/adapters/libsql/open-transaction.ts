@@ -1,12 +1,19 @@
 import type { Calls } from './calls.ts'
 import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
-import { isContention, isTransactionClosed } from './driver-error.ts'
+import { isContention, isLoss, isTransactionClosed } from './driver-error.ts'
 import type { Patience } from './patience.ts'
+
+/**
+ * How a transaction keeps from writing, if it does: `query-only` has SQLite refuse what writes. libSQL's own `read` lets
+ * it pass (its client begins a transaction that is merely called READONLY), and servers and replicas know no other way:
+ * there we refuse what looks as if it wrote.
+ */
+export type TransactionMode = 'write' | 'read' | 'query-only'
 
 /** How a transaction was begun, and by whom it is asked for things. */
 export interface OpenTransactionParts {
   readonly isLocal: boolean
-  readonly isReadOnly: boolean
+  readonly mode: TransactionMode
   readonly calls: Calls
   readonly patience: Patience
   /** Ends our turn to write. */
@@ -14,15 +21,10 @@ export interface OpenTransactionParts {
 }
 
 /** Begins a transaction of the driver. */
-export async function beginTransaction(
-  client: Client,
-  { isLocal, isReadOnly }: Pick<OpenTransactionParts, 'isLocal' | 'isReadOnly'>,
-): Promise<ClientTransaction> {
-  if (!isLocal) return client.transaction(isReadOnly ? 'read' : 'write')
-  if (!isReadOnly) return client.transaction('write')
+export async function beginTransaction(client: Client, mode: TransactionMode): Promise<ClientTransaction> {
+  if (mode !== 'query-only') return client.transaction(mode)
   const driver = await client.transaction('deferred')
   try {
-    // libSQL's own "read" mode lets writes pass.
     await driver.execute(QUERY_ONLY)
     // Fixes what the transaction sees, and meets others' locks here, where we can try again.
     await driver.execute(LOOK)
@@ -44,9 +46,15 @@ export class OpenTransaction {
     this.#parts = parts
   }
 
+  /** We have to see to it that nothing is written. */
+  get onlyReads(): boolean {
+    return this.#parts.mode === 'read'
+  }
+
   /** Asks the driver's transaction for something. */
   run<Result>(call: (driver: ClientTransaction) => Promise<Result>): Promise<Result> {
-    return this.#parts.calls.unlessStopped(call(this.#driver))
+    const { isLocal, calls } = this.#parts
+    return isLocal ? call(this.#driver) : calls.alone(() => this.#ask(call))
   }
 
   commit(): Promise<void> {
@@ -54,9 +62,9 @@ export class OpenTransaction {
   }
 
   async rollback(): Promise<void> {
-    const { isLocal, isReadOnly } = this.#parts
+    const { mode } = this.#parts
     try {
-      if (isReadOnly && isLocal) await this.#driver.execute(WRITABLE)
+      if (mode === 'query-only') await this.#driver.execute(WRITABLE)
       await this.run((driver) => driver.rollback())
     } catch (error) {
       // It was rolled back before us: that is what we wanted.
@@ -66,8 +74,8 @@ export class OpenTransaction {
 
   /** Rolls back what is still open, without asking a server. @throws what the driver throws when it cannot */
   undo(): void {
-    const { isLocal, isReadOnly } = this.#parts
-    if (isReadOnly && isLocal) void this.#driver.execute(WRITABLE).catch(() => {})
+    const { mode } = this.#parts
+    if (mode === 'query-only') void this.#driver.execute(WRITABLE).catch(() => {})
     this.#driver.close()
   }
 
@@ -76,10 +84,26 @@ export class OpenTransaction {
     this.#parts.release()
   }
 
-  async #commitLocally(): Promise<void> {
-    const { isReadOnly, patience } = this.#parts
+  /**
+   * Some failures roll the transaction back at the server, and the protocol we speak there (Hrana 2) would let what
+   * follows autocommit. So nothing follows a failure until the server has said that the transaction is still open.
+   */
+  async #ask<Result>(call: (driver: ClientTransaction) => Promise<Result>): Promise<Result> {
     const driver = this.#driver
-    if (isReadOnly) await driver.execute(WRITABLE)
+    try {
+      return await call(driver)
+    } catch (error) {
+      if (isLoss(error) || isContention(error) || isTransactionClosed(error)) throw error
+      const isOpen = await driver.execute(BEGIN).then(() => false, isWithinTransaction)
+      if (!isOpen) driver.close()
+      throw error
+    }
+  }
+
+  async #commitLocally(): Promise<void> {
+    const { mode, patience } = this.#parts
+    const driver = this.#driver
+    if (mode === 'query-only') await driver.execute(WRITABLE)
     const deadline = patience.deadline()
     for (;;) {
       try {
@@ -95,5 +119,11 @@ export class OpenTransaction {
   }
 }
 
+function isWithinTransaction(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('within a transaction')
+}
+
+/** Refused where a transaction is open. */
+const BEGIN: SentStatement = { sql: 'begin', args: [] }
 const QUERY_ONLY: SentStatement = { sql: 'pragma query_only=1', args: [] }
 const WRITABLE: SentStatement = { sql: 'pragma query_only=0', args: [] }

@@ -41,6 +41,15 @@ describe('the package, in a project where no driver is installed', () => {
     expect(run(program)).toEqual({ stdout: 'postgres-js\n', stderr: '', status: 0 })
   })
 
+  it('imports the adapters of celery-node and celery-ts without either', () => {
+    const program = `
+      const { CeleryNodeBackend } = await import('drizzle-celery/celery-node')
+      const { CeleryTsBackend } = await import('drizzle-celery/celery-ts')
+      console.log(CeleryNodeBackend.name, CeleryTsBackend.name)`
+
+    expect(run(program)).toEqual({ stdout: 'CeleryNodeBackend CeleryTsBackend\n', stderr: '', status: 0 })
+  })
+
   it.each([
     ['postgresql://u@h/db', 'postgres'],
     ['file:x.db', '@libsql/client'],
@@ -65,12 +74,20 @@ describe('the package, in a project where no driver is installed', () => {
       join(project, 'main.ts'),
       `import { type Adapter, type EngineFor, type Opens, registerAdapter } from 'drizzle-celery'
        import { type Session, SessionManager } from 'drizzle-celery'
+       import { DatabaseBackend } from 'drizzle-celery/backend'
+       import { CeleryNodeBackend } from 'drizzle-celery/celery-node'
+       import { CeleryTsBackend } from 'drizzle-celery/celery-ts'
        export async function main(dburi: string): Promise<string> {
          const manager = new SessionManager({ engineOptions: { poolSize: 2 } })
          const session = await manager.sessionFactory(dburi)
          await session.commit()
          const sessions: Session[] = [session]
          return sessions[0]?.dialect ?? (await manager.getEngine('postgresql://u@h/db')).dialect
+       }
+       export async function ask(backend: DatabaseBackend, taskId: string): Promise<string> {
+         const { status } = await new CeleryNodeBackend(backend).getTaskMeta(taskId)
+         const { result } = await new CeleryTsBackend(backend).get<string, 'SUCCESS'>({ taskId })
+         return status + result
        }
        // A third party's scheme is typed by declaration merging.
        interface DuckHandle { quack(): void }
@@ -110,7 +127,7 @@ it('no driver is a dependency, and drizzle-orm is a peer without the holes of CV
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
   expect(manifest.dependencies).toBeUndefined()
-  expect(manifest.peerDependencies['drizzle-orm']).toBe('>=0.45.2')
+  expect(manifest.peerDependencies['drizzle-orm']).toBe('>=0.45.2 <1 || >=1.0.0-rc.5 <2')
   expect(Object.keys(manifest.peerDependenciesMeta).sort()).toEqual(
     Object.keys(manifest.peerDependencies)
       .filter((name) => name !== 'drizzle-orm')

@@ -1,0 +1,177 @@
+/**
+ * Installs the packed package into empty projects, beside one driver each and once beside none, and uses it there on
+ * every Node it promises to run on: what npm brings, types, imports, missing drivers, the README's quick start.
+ *
+ *     npm run build && npx tsx scripts/check-installed.ts
+ *
+ * `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the quick start on that database is skipped.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Driver, drivers } from './check-installed/drivers.ts'
+import {
+  entriesProgram,
+  handleProgram,
+  missingProgram,
+  pickleProgram,
+  quickStart,
+} from './check-installed/programs.ts'
+import { type Output, Project, run } from './check-installed/project.ts'
+
+interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly engines: { readonly node: string }
+  readonly exports: Readonly<Record<string, string | null | { readonly default: string }>>
+}
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const manifest = manifestIn(root)
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const versions = [`${manifest.engines.node.replace('>=', '')}.0`, '22', '24']
+const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-installed-'))
+const tarball = join(directory, `${manifest.name}-${manifest.version}.tgz`)
+const nodes = new Project(join(directory, 'nodes'))
+const counts = { passed: 0, failed: 0, skipped: 0 }
+
+try {
+  await check('npm pack', () => run('npm', ['pack', '--pack-destination', directory], { cwd: root }))
+  await check(`Node ${versions.join(', ')}`, installNodes)
+  if (counts.failed === 0) await checkProjects([...drivers, null])
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+process.exitCode = counts.failed > 0 ? 1 : 0
+
+/** By npm's package `node`, whose script fetches the binary for this machine. */
+async function installNodes(): Promise<void> {
+  const dependencies = Object.fromEntries(versions.map((version) => [version, `npm:node@${version}`]))
+  await nodes.install({ dependencies, allowScripts: { node: true } })
+  for (const version of versions) {
+    const { stdout } = await run(binary(version), ['--version'], { cwd: directory })
+    assert.match(stdout, new RegExp(`^v${version}\\b`))
+  }
+}
+
+function binary(version: string): string {
+  return nodes.path('node_modules', version, 'bin/node')
+}
+
+/** Two at a time, as CI has two cores. */
+async function checkProjects(waiting: (Driver | null)[]): Promise<void> {
+  const work = async () => {
+    for (let driver = waiting.shift(); driver !== undefined; driver = waiting.shift()) {
+      await checkProject(driver)
+    }
+  }
+  await Promise.all([work(), work()])
+}
+
+async function checkProject(driver: Driver | null): Promise<void> {
+  const name = driver?.drizzle ?? 'no driver'
+  const project = new Project(join(directory, name))
+  const asked = ['drizzle-orm', ...(driver ? [driver.name] : [])]
+  const claim = `npm install brings only ${manifest.name}, ${asked.join(', ')} and what they need`
+  const isInstalled = await check(`${name}: ${claim}`, async () => {
+    await project.install({
+      dependencies: { ...locked(asked), [manifest.name]: `file:${tarball}` },
+      devDependencies: locked(['typescript', '@types/node']),
+    })
+    assert.deepEqual(project.surplus(asked), [manifest.name])
+  })
+  if (!isInstalled) return
+
+  const absent = drivers.filter((other) => other !== driver)
+  const steps = driver ? quickStart(readme, driver) : [pickleProgram]
+  await check(`${name}: types`, async () => {
+    project.write('entries.ts', entriesProgram(entriesIn(project)))
+    project.write('missing.ts', missingProgram(absent))
+    if (driver) project.write('handle.ts', handleProgram(driver))
+    for (const [index, step] of steps.entries()) project.write(`step-${index}.ts`, step)
+    await project.compile()
+  })
+
+  for (const version of versions) {
+    const on = `${name}, Node ${version}`
+    await check(`${on}: every entry imports`, async () => {
+      assert.deepEqual(await project.node(binary(version), 'entries.js'), { stdout: 'true\n', stderr: '' })
+    })
+    await check(`${on}: missing drivers are told, with what to install`, async () => {
+      const stdout = absent.map((driver) => `MISSING_DRIVER npm install ${driver.name}\n`).join('')
+      assert.deepEqual(await project.node(binary(version), 'missing.js'), { stdout, stderr: '' })
+    })
+    const works = `${on}: ${driver ? 'the quick start' : 'pickle'} works`
+    if (driver?.server && !process.env[driver.server.variable]) {
+      tell('skipped', `${works} (${driver.server.variable} is not set)`)
+    } else {
+      await check(works, () => takeSteps(project, version, driver, steps.length))
+    }
+  }
+}
+
+/** On each Node in a directory, and where there is a server in a database, of its own. */
+async function takeSteps(
+  project: Project,
+  version: string,
+  driver: Driver | null,
+  steps: number,
+): Promise<void> {
+  const database = await driver?.server?.create()
+  try {
+    const outputs: Output[] = []
+    for (let index = 0; index < steps; index++) {
+      const step = project.read(`step-${index}.js`)
+      const own = `${version}/step-${index}.js`
+      project.write(own, driver && database ? step.replaceAll(driver.dburi, database.dburi) : step)
+      outputs.push(await project.node(binary(version), own, version))
+    }
+    assert.equal(outputs.map(({ stdout }) => stdout).join(''), 'SUCCESS\n')
+    assert.equal(outputs.map(({ stderr }) => stderr).join(''), '')
+  } finally {
+    await database?.drop()
+  }
+}
+
+/** What `exports` promises, with the files that stand for `*`. */
+function entriesIn(project: Project): string[] {
+  return Object.entries(manifest.exports).flatMap(([entry, target]) => {
+    if (target === null || typeof target === 'string') return []
+    const name = posix.join(manifest.name, entry)
+    const [folder = '', ending] = target.default.split('*')
+    if (ending === undefined) return [name]
+    return readdirSync(project.path('node_modules', manifest.name, folder))
+      .filter((file) => file.endsWith(ending))
+      .map((file) => name.replace('*', file.slice(0, -ending.length)))
+  })
+}
+
+/** The versions this project is tested with. */
+function locked(names: readonly string[]): Record<string, string> {
+  const version = (name: string) => manifestIn(join(root, 'node_modules', name)).version
+  return Object.fromEntries(names.map((name) => [name, version(name)]))
+}
+
+function manifestIn(folder: string): Manifest {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+}
+
+async function check(claim: string, prove: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await prove()
+    tell('passed', claim)
+    return true
+  } catch (error) {
+    tell('failed', claim)
+    console.log(error instanceof Error ? error.message : error)
+    return false
+  }
+}
+
+function tell(outcome: keyof typeof counts, claim: string): void {
+  counts[outcome]++
+  console.log(`${outcome.padEnd(7)}  ${claim}`)
+}

@@ -1,7 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { drizzleMajor } from './test/fixtures/drizzle-major.ts'
 
 const src = fileURLToPath(new URL('./src/', import.meta.url))
+const fixtures = fileURLToPath(new URL(`./test/fixtures/drizzle-${drizzleMajor}/`, import.meta.url))
 const isLong = (process.env['LONG'] ?? '') !== ''
 
 export default defineConfig({
@@ -9,6 +11,7 @@ export default defineConfig({
     alias: [
       { find: /^drizzle-celery$/, replacement: `${src}index.ts` },
       { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1.ts` },
+      { find: /^drizzle-major\/(.+)$/, replacement: `${fixtures}$1.ts` },
     ],
   },
   test: {

@@ -1,7 +1,7 @@
 import { SessionManager } from 'drizzle-celery'
 import { resultModels } from 'drizzle-celery/models/postgresql'
 import { type PrepareTarget, prepareModels } from 'drizzle-celery/schema'
-import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
+import { postgresqlByKit } from 'drizzle-major/kit'
 import type { SQL } from 'drizzle-orm'
 import {
   type AnyPgColumn,
@@ -89,7 +89,7 @@ async function whenAllIsThere(
 
 /** Against drizzle-kit's own SQL for the same models, as one script without a look, a lock or a transaction. */
 async function creating(dburi: string): Promise<void> {
-  const script = (await generateMigration(generateDrizzleJson({}), generateDrizzleJson(shop()))).join('\n')
+  const script = (await postgresqlByKit(shop())).join('\n')
   const bare = postgres(dburi, { max: 1, fetch_types: false, onnotice() {} })
   await using manager = new SessionManager({ engineOptions: { poolSize: 1, maxOverflow: 0 } })
   const engine = await manager.getEngine(dburi as `postgresql://${string}`)

@@ -6,16 +6,19 @@ export interface DrizzleConfig {
   readonly casing?: NonNullable<AdapterOptions['casing']>
   readonly schema?: Record<string, unknown>
   readonly relations?: Record<string, never>
+  readonly paramsInErrors?: true
 }
 
 /** The part of an adapter's options that is Drizzle's own. */
-export function drizzleConfig({ logger, casing, models }: AdapterOptions): DrizzleConfig {
+export function drizzleConfig({ logger, casing, models, exposeParameters }: AdapterOptions): DrizzleConfig {
   const relations = models && Object.values(models).find(isRelations)
   return {
     ...(logger && { logger }),
     ...(casing && { casing }),
     ...(models && { schema: models }),
     ...(relations && { relations }),
+    // 1.0 hides them by itself; 0.45 never does, so that connections do.
+    ...(exposeParameters && { paramsInErrors: true }),
   }
 }
 

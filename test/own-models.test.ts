@@ -3,47 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SessionManager } from 'drizzle-celery'
-import { relations } from 'drizzle-orm'
-import * as pg from 'drizzle-orm/pg-core'
-import * as sqlite from 'drizzle-orm/sqlite-core'
+import { ddl } from 'drizzle-celery/schema'
+import { mysqlModels, postgresqlModels, snakeCased, sqliteModels } from 'drizzle-major/relational'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
-
-const author = pg.pgTable('author', { id: pg.serial().primaryKey(), fullName: pg.text().notNull() })
-const book = pg.pgTable('book', {
-  id: pg.serial().primaryKey(),
-  authorId: pg.integer().references(() => author.id),
-})
-const models = {
-  author,
-  book,
-  authorRelations: relations(author, ({ many }) => ({ books: many(book) })),
-  bookRelations: relations(book, ({ one }) => ({
-    author: one(author, { fields: [book.authorId], references: [author.id] }),
-  })),
-}
-
-const writer = sqlite.sqliteTable('author', {
-  id: sqlite.integer().primaryKey({ autoIncrement: true }),
-  fullName: sqlite.text().notNull(),
-})
-const novel = sqlite.sqliteTable('book', {
-  id: sqlite.integer().primaryKey({ autoIncrement: true }),
-  authorId: sqlite.integer().references(() => writer.id),
-})
-const sqliteModels = {
-  author: writer,
-  book: novel,
-  authorRelations: relations(writer, ({ many }) => ({ books: many(novel) })),
-  bookRelations: relations(novel, ({ one }) => ({
-    author: one(writer, { fields: [novel.authorId], references: [writer.id] }),
-  })),
-}
+import { drizzleMajor } from './fixtures/drizzle-major.ts'
+import { describeNeeding, freshMysql, freshPostgres } from './fixtures/servers.ts'
 
 const found = [{ id: 1, fullName: 'Ursula', books: [{ id: 1, authorId: 1 }] }]
 
 async function onPostgresql(dburi: 'pglite:' | `postgresql://${string}`): Promise<void> {
-  await using manager = new SessionManager({ models: { postgresql: models }, casing: 'snake_case' })
+  await using manager = new SessionManager({ models: { postgresql: postgresqlModels }, ...snakeCased })
   await using session = await manager.sessionFactory(dburi)
   await session.db.insert(session.models.author).values({ fullName: 'Ursula' })
   await session.db.insert(session.models.book).values({ authorId: 1 })
@@ -52,7 +22,8 @@ async function onPostgresql(dburi: 'pglite:' | `postgresql://${string}`): Promis
   const inside = await session.db.transaction((tx) => tx.query.author.findMany({ with: { books: true } }))
   expect(inside).toEqual(found)
   // The name that the casing makes is the one in the database.
-  expect(await session.db.execute('select full_name from author')).toEqual([{ full_name: 'Ursula' }])
+  const names = session.db.select({ name: sql`full_name` }).from(session.models.author)
+  expect(await names).toEqual([{ name: 'Ursula' }])
 }
 
 describe('on PGlite', () => {
@@ -66,6 +37,40 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
     onPostgresql(`postgresql://${database.dburi.replace(/^\w+:\/\//, '')}`))
 })
 
+describeNeeding('mysql', 'on MySQL', () => {
+  const database = freshMysql()
+  const dburi = () => `mysql://${database.dburi.replace(/^\w+:\/\//, '')}` as const
+  let manager: SessionManager<{ mysql: typeof mysqlModels }>
+  beforeAll(async () => {
+    manager = new SessionManager({ models: { mysql: mysqlModels }, ...snakeCased })
+    await using session = await manager.sessionFactory(dburi())
+    await session.db.insert(session.models.author).values({ fullName: 'Ursula' })
+    await session.db.insert(session.models.book).values({ authorId: 1 })
+    await session.commit()
+  })
+  afterAll(() => manager.dispose())
+
+  it('queries know the models', async () => {
+    await using session = await manager.sessionFactory(dburi())
+    const { author } = session.models
+
+    const rows = await session.db.select({ name: author.fullName, raw: sql`full_name` }).from(author)
+
+    expect(rows).toEqual([{ name: 'Ursula', raw: 'Ursula' }])
+  })
+
+  it.skipIf(drizzleMajor === '1.0')(
+    'relational queries know the models, also in a transaction (not under 1.0: MariaDB lacks its lateral joins)',
+    async () => {
+      await using session = await manager.sessionFactory(dburi())
+
+      expect(await session.db.query.author.findMany({ with: { books: true } })).toEqual(found)
+      const inside = await session.db.transaction((tx) => tx.query.author.findMany({ with: { books: true } }))
+      expect(inside).toEqual(found)
+    },
+  )
+})
+
 describe('on libSQL', () => {
   let directory: string
   beforeAll(() => {
@@ -74,7 +79,7 @@ describe('on libSQL', () => {
   afterAll(() => rmSync(directory, { recursive: true }))
 
   it('relational queries know the models, also in a transaction', async () => {
-    await using manager = new SessionManager({ models: { sqlite: sqliteModels }, casing: 'snake_case' })
+    await using manager = new SessionManager({ models: { sqlite: sqliteModels }, ...snakeCased })
     await using session = await manager.sessionFactory(`file:${join(directory, 'own.db')}`)
     await session.db.insert(session.models.author).values({ fullName: 'Ursula' })
     await session.db.insert(session.models.book).values({ authorId: 1 })
@@ -85,8 +90,18 @@ describe('on libSQL', () => {
     expect(await session.db.all('select full_name from author')).toMatchObject([{ full_name: 'Ursula' }])
   })
 
+  it.skipIf(drizzleMajor !== '1.0')('under 1.0 refuses a casing, which only tables have there', async () => {
+    await using manager = new SessionManager({ models: { sqlite: sqliteModels }, casing: 'snake_case' })
+
+    await expect(manager.sessionFactory('file::memory:')).rejects.toMatchObject({
+      code: 'REFUSED_OPTION',
+      message: expect.stringContaining('snakeCase.table()'),
+    })
+    expect(() => ddl(sqliteModels, 'sqlite', { casing: 'snake_case' })).toThrow('snakeCase.table()')
+  })
+
   it('refuses a dburi of a dialect without models, and says where to give them', async () => {
-    await using manager = new SessionManager({ models: { postgresql: models } })
+    await using manager = new SessionManager({ models: { postgresql: postgresqlModels } })
 
     await expect(manager.sessionFactory('file::memory:')).rejects.toMatchObject({
       code: 'NO_MODELS',

@@ -1,7 +1,16 @@
 import type { Column } from 'drizzle-orm'
+import { refused, refuseUnless } from '../option-text.ts'
+import { isDrizzle1 } from './drizzle-version.ts'
 
-/** What Drizzle 0.45 makes of the key of a column without a name; under Drizzle 1.0 every column has its name. */
+/** What Drizzle 0.45 makes of the key of a column without a name; under 1.0 tables do it, by `snakeCase.table()`. */
 export type Casing = 'snake_case' | 'camelCase'
+
+/** @throws OptionError for what is no casing; for any under Drizzle 1.0, whose handles would not heed it */
+export function checkCasing(casing: Casing | undefined): void {
+  if (casing === undefined) return
+  refuseUnless(Object.hasOwn(CONVERSIONS, casing), 'casing', 'snake_case or camelCase')
+  if (isDrizzle1) throw refused('casing', 'drizzle-orm 1.0 has none; make your tables by snakeCase.table()')
+}
 
 /** The name of a column in the database. */
 export function columnName({ name, keyAsName }: ColumnKey, casing: Casing | undefined): string {

@@ -13,15 +13,16 @@ export interface ExpressionOptions {
 /** An expression as a DDL statement can hold it: its values written down where a query would have parameters. */
 export function expressionText(expression: SQL, options: ExpressionOptions): string {
   const { literal, quote, casing, isUnqualified = false } = options
-  // Without its own flag for inlining, which a view's query has: Drizzle's literals know no bigint and no bytes.
-  return new SQL(expression.queryChunks).toQuery({
+  const config = {
     escapeName: quote,
-    escapeParam: (_, value) => literal(value),
+    escapeParam: (_: number, value: unknown) => literal(value),
     escapeString: literal,
     // All that Drizzle 0.45 uses of its cache; 1.0 has none, so that the class cannot be imported.
-    casing: { getColumnCasing: (column: Column) => columnName(column, casing) } as QueryConfig['casing'],
-    invokeSource: isUnqualified ? 'indexes' : undefined,
-  }).sql
+    casing: { getColumnCasing: (column: Column) => columnName(column, casing) },
+    invokeSource: isUnqualified ? ('indexes' as const) : undefined,
+  }
+  // Without its own flag for inlining, which a view's query has: Drizzle's literals know no bigint and no bytes.
+  return new SQL(expression.queryChunks).toQuery(config as QueryConfig).sql
 }
 
 type QueryConfig = Parameters<SQL['toQuery']>[0]
@@ -39,5 +40,7 @@ export function columnsIn(chunk: unknown): Column[] {
 export function mentions(text: string, name: string): boolean {
   const pattern = name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
   const word = String.raw`[\w$\u0080-\uffff]`
-  return new RegExp(`(?<!${word})${pattern}(?!${word})`, 'i').test(text.replaceAll('""', '"'))
+  return new RegExp(`(?<!${word})${pattern}(?!${word})`, 'i').test(
+    text.replaceAll('""', '"').replaceAll('``', '`'),
+  )
 }

@@ -61,8 +61,10 @@ describeNeeding('postgresql', 'prepared statements', () => {
     const answers: unknown[] = []
     for (let round = 0; round < 2; round++) {
       await times(300, async (index) => {
-        const [row] = await engine.db.execute(sql`select ${sql.raw(String(index))} + ${round}::int as answer`)
-        answers.push(row?.['answer'])
+        const [row] = await engine.db.execute<{ answer: number }>(
+          sql`select ${sql.raw(String(index))} + ${round}::int as answer`,
+        )
+        answers.push(row?.answer)
       })
     }
 

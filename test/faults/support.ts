@@ -66,14 +66,14 @@ type Runner = Pick<PostgresJsHandle, 'execute'>
 
 /** The backend a handle's statements go to. */
 export async function pidOf(db: Runner): Promise<number> {
-  const [row] = await db.execute(sql`select pg_backend_pid() as pid`)
-  return Number(row?.['pid'])
+  const [row] = await db.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+  return Number(row?.pid)
 }
 
 /** One value that the server is asked for. */
 export async function ask(db: Runner, text: string): Promise<unknown> {
-  const [row] = await db.execute(sql.raw(`select (${text}) as answer`))
-  return row?.['answer']
+  const [row] = await db.execute<{ answer: unknown }>(sql.raw(`select (${text}) as answer`))
+  return row?.answer
 }
 
 /** What a promise rejects with; undefined when it does not. */

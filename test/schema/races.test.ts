@@ -165,8 +165,10 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
         ids.map((taskId) => db.select({ taskId: task.taskId }).from(task).where(eq(task.taskId, taskId))),
       )
       const pids = await times(64, async () => {
-        const [row] = await db.execute(sql`select pg_backend_pid() as pid from pg_sleep(0.005)`)
-        return row?.['pid']
+        const [row] = await db.execute<{ pid: number }>(
+          sql`select pg_backend_pid() as pid from pg_sleep(0.005)`,
+        )
+        return row?.pid
       })
 
       expect(rows).toEqual(ids.map((taskId) => [{ taskId }]))

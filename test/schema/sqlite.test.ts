@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from '@libsql/client'
-import { generateSQLiteDrizzleJson, generateSQLiteMigration } from 'drizzle-kit/api'
+import { casedTables, casingOption } from 'drizzle-major/cased'
+import { sqliteByKit } from 'drizzle-major/kit'
+import { alikeSqlite } from 'drizzle-major/kit-differences'
 import { eq, inArray, type SQL, sql } from 'drizzle-orm'
 import { toCamelCase, toSnakeCase } from 'drizzle-orm/casing'
 import { drizzle } from 'drizzle-orm/libsql'
@@ -16,7 +18,7 @@ import { type Casing, columnName } from '../../src/schema/casing.ts'
 import { type Definition, inStages, statementsOf } from '../../src/schema/definition.ts'
 import { prepareModels } from '../../src/schema/prepare-models.ts'
 import { sqliteDefinitions } from '../../src/schema/sqlite/definitions.ts'
-import { sqliteCatalogue } from '../fixtures/catalogue.ts'
+import { sqliteCatalogue as wholeCatalogue } from '../fixtures/catalogue.ts'
 import { loops } from '../fixtures/loops.ts'
 import { arbitraryRecipes, modelsOf } from '../fixtures/schemas/sqlite-arbitrary.ts'
 import * as shop from '../fixtures/schemas/sqlite-shop.ts'
@@ -50,13 +52,10 @@ async function made(statements: readonly string[], client = open()): Promise<Cli
   return client
 }
 
+const sqliteCatalogue = async (client: Client) => alikeSqlite(await wholeCatalogue(client))
+
 function scriptOf(models: Models, casing?: Casing): string[] {
   return statementsOf(sqliteDefinitions(models, casing))
-}
-
-async function scriptOfDrizzleKit(models: Models, casing?: Casing): Promise<string[]> {
-  const nothing = await generateSQLiteDrizzleJson({})
-  return await generateSQLiteMigration(nothing, await generateSQLiteDrizzleJson(models, undefined, casing))
 }
 
 async function typesAgree(models: Models, client: Client, casing?: Casing): Promise<void> {
@@ -89,7 +88,7 @@ function definitionOf(table: s.SQLiteTable): Definition {
 
 describe('beside drizzle-kit', () => {
   it.each(['memory', 'file'])('everything there is makes the same database, in a %s', async (where) => {
-    const expected = await made(await scriptOfDrizzleKit(wide))
+    const expected = await made(await sqliteByKit(wide))
 
     const actual = await prepared(
       wide,
@@ -107,7 +106,7 @@ describe('beside drizzle-kit', () => {
     await fc.assert(
       fc.asyncProperty(arbitraryRecipes(), async (recipes) => {
         const models = modelsOf(recipes)
-        const expected = await made(await scriptOfDrizzleKit(models))
+        const expected = await made(await sqliteByKit(models))
         const actual = await prepared(models)
 
         expect(await sqliteCatalogue(actual)).toEqual(await sqliteCatalogue(expected))
@@ -121,12 +120,14 @@ describe('beside drizzle-kit', () => {
   it.each([undefined, 'snake_case', 'camelCase'] as const)(
     'keys become the same names with casing %s',
     async (casing) => {
-      const owners = s.sqliteTable(
+      const { sqliteTable } = casedTables(casing)
+      const option = casingOption(casing)
+      const owners = sqliteTable(
         'owners',
         { ownerId: s.integer().primaryKey(), first_name: s.text().notNull(), lastName: s.text('LastName') },
         (t) => [s.unique().on(t.first_name, t.lastName)],
       )
-      const pets = s.sqliteTable(
+      const pets = sqliteTable(
         'pets',
         {
           petName: s.text().unique(),
@@ -145,12 +146,12 @@ describe('beside drizzle-kit', () => {
         ],
       )
       const models = { owners, pets }
-      const expected = await made(await scriptOfDrizzleKit(models, casing))
+      const expected = await made(await sqliteByKit(models, option))
 
-      const actual = await made(scriptOf(models, casing))
+      const actual = await made(scriptOf(models, option))
 
       expect(await sqliteCatalogue(actual)).toEqual(await sqliteCatalogue(expected))
-      await typesAgree(models, actual, casing)
+      await typesAgree(models, actual, option)
     },
   )
 
@@ -177,7 +178,7 @@ describe('beside drizzle-kit', () => {
       (t) => [s.index('by_parent').on(t.parent), s.check('not itself', sql`${t.parent} <> ${t.id}`)],
     )
     const models = { alias: s.alias(pets, 'others') }
-    const expected = await made(await scriptOfDrizzleKit(models))
+    const expected = await made(await sqliteByKit(models))
 
     const actual = await prepared(models)
 
@@ -248,10 +249,10 @@ describe('a schema such as Drizzle tests itself with', () => {
 
   it('makes the database that drizzle-kit makes, but for a default that drizzle-kit cannot write', async () => {
     const { customers: _, ...models } = shop
-    const expected = await made(await scriptOfDrizzleKit(models))
+    const expected = await made(await sqliteByKit(models))
 
     expect(await sqliteCatalogue(await prepared(models))).toEqual(await sqliteCatalogue(expected))
-    await expect(made(await scriptOfDrizzleKit(shop))).rejects.toThrow('near "(": syntax error')
+    await expect(made(await sqliteByKit(shop))).rejects.toThrow('near "(": syntax error')
   })
 
   it('is there the second time, views and all', async () => {
@@ -327,6 +328,8 @@ describe('where drizzle-kit writes something else, or what does not run', () => 
       blobJson: s.blob('blob_json', { mode: 'json' }).default("it's"),
       textJson: s.text('text_json', { mode: 'json' }).default('text'),
       jsonFlag: s.text('json_flag', { mode: 'json' }).default(true),
+      slash: s.text('slash').default('\\'),
+      jsonNumber: s.text('json_number', { mode: 'json' }).default(5),
       nothing: s.text('nothing').$type<string | null>().default(null),
       bytes: bytes('bytes').default([1, 2]),
       upper: upper('upper').default('loud'),
@@ -350,6 +353,8 @@ describe('where drizzle-kit writes something else, or what does not run', () => 
         blobJson: "it's",
         textJson: 'text',
         jsonFlag: true,
+        slash: '\\',
+        jsonNumber: 5,
         nothing: null,
         bytes: [1, 2],
         upper: 'LOUD',
@@ -399,8 +404,9 @@ describe('where drizzle-kit writes something else, or what does not run', () => 
   })
 
   it('a view selects the columns by the names that the casing gives them', async () => {
-    const staff = s.sqliteTable('staff', { staffId: s.integer().primaryKey(), firstName: s.text() })
-    const teams = s.sqliteTable('teams', { teamName: s.text(), leadId: s.integer() })
+    const { sqliteTable } = casedTables('snake_case')
+    const staff = sqliteTable('staff', { staffId: s.integer().primaryKey(), firstName: s.text() })
+    const teams = sqliteTable('teams', { teamName: s.text(), leadId: s.integer() })
     const upper = sql<string>`upper(${staff.firstName})`.as('upperName')
     const plain = s
       .sqliteView('plain')
@@ -427,8 +433,9 @@ describe('where drizzle-kit writes something else, or what does not run', () => 
     })
     const models = { staff, teams, plain, joined, nested, counted }
 
-    const client = await made(scriptOf(models, 'snake_case'))
-    const db = drizzle({ client, casing: 'snake_case' })
+    const casing = casingOption('snake_case')
+    const client = await made(scriptOf(models, casing))
+    const db = drizzle({ client, ...(casing && { casing }) })
     await db.insert(staff).values({ firstName: 'firstName' })
     await db.insert(teams).values({ teamName: 'A', leadId: 1 })
 

@@ -1,10 +1,12 @@
 import type { Engine, EngineFor, Session, SessionFor } from 'drizzle-celery'
 import { SessionManager } from 'drizzle-celery'
-import type { resultModels as postgresqlModels } from 'drizzle-celery/models/postgresql'
+import type { resultModels as mysqlResultModels } from 'drizzle-celery/models/mysql'
+import type { resultModels as postgresqlResultModels } from 'drizzle-celery/models/postgresql'
 import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
-import { relations, sql } from 'drizzle-orm'
-import type { LibSQLDatabase, drizzle as libsql } from 'drizzle-orm/libsql'
-import { integer, pgTable, serial, text } from 'drizzle-orm/pg-core'
+import { postgresqlModels as models } from 'drizzle-major/relational'
+import { sql } from 'drizzle-orm'
+import type { drizzle as libsql } from 'drizzle-orm/libsql'
+import type { drizzle as mysql2 } from 'drizzle-orm/mysql2'
 import type { drizzle as pglite } from 'drizzle-orm/pglite'
 import type { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
 
@@ -16,8 +18,10 @@ function assertType<_Claim extends true>(): void {}
 type PostgresJs = ReturnType<typeof postgresJs>
 type Pglite = ReturnType<typeof pglite>
 type Libsql = ReturnType<typeof libsql>
-type PostgresqlModels = ReturnType<typeof postgresqlModels>
+type Mysql2 = ReturnType<typeof mysql2>
+type PostgresqlModels = ReturnType<typeof postgresqlResultModels>
 type SqliteModels = ReturnType<typeof sqliteModels>
+type MysqlModels = ReturnType<typeof mysqlResultModels>
 
 // A literal dburi gives the exact Drizzle handle.
 assertType<Same<EngineFor<'postgresql://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
@@ -27,6 +31,10 @@ assertType<Same<EngineFor<'db+postgresql+psycopg2://u@h/db'>, Engine<'postgresql
 assertType<Same<EngineFor<`postgresql://${string}`>, Engine<'postgresql', PostgresJs>>>()
 assertType<Same<EngineFor<'pglite:./data'>, Engine<'postgresql', Pglite>>>()
 assertType<Same<EngineFor<'postgresql+pglite://'>, Engine<'postgresql', Pglite>>>()
+assertType<Same<EngineFor<'mysql://u@h/db'>, Engine<'mysql', Mysql2>>>()
+assertType<Same<EngineFor<'db+mysql+pymysql://u@h/db'>, Engine<'mysql', Mysql2>>>()
+assertType<Same<EngineFor<'mariadb://u@h/db'>, Engine<'mysql', Mysql2>>>()
+assertType<Same<EngineFor<'mariadb+mariadbconnector://u@h/db'>, Engine<'mysql', Mysql2>>>()
 assertType<Same<EngineFor<'file:x.db'>, Engine<'sqlite', Libsql>>>()
 assertType<Same<EngineFor<':memory:'>, Engine<'sqlite', Libsql>>>()
 assertType<Same<EngineFor<'db+sqlite:///results.sqlite'>, Engine<'sqlite', Libsql>>>()
@@ -38,6 +46,7 @@ assertType<Same<EngineFor<'mssql://h/db'>, never>>()
 
 // The models follow the dialect.
 assertType<Same<SessionFor<'postgresql://h/db'>, Session<'postgresql', PostgresJs, PostgresqlModels>>>()
+assertType<Same<SessionFor<'mysql://h/db'>, Session<'mysql', Mysql2, MysqlModels>>>()
 assertType<Same<SessionFor<'file:x.db'>, Session<'sqlite', Libsql, SqliteModels>>>()
 
 // A string gives a union that `switch` narrows to handles which can be called.
@@ -50,6 +59,14 @@ export async function narrows(manager: SessionManager, dburi: string): Promise<v
       const ids: (string | null)[] = rows.map((row) => row.taskId)
       await session.db.insert(session.models.task).values({ taskId: ids[0] ?? null })
       await session.db.execute(sql`select 1`)
+      break
+    }
+    case 'mysql': {
+      assertType<Same<typeof session.db, Mysql2>>()
+      await session.db
+        .insert(session.models.task)
+        .values({ taskId: 't' })
+        .onDuplicateKeyUpdate({ set: { name: 'n' } })
       break
     }
     case 'sqlite': {
@@ -74,7 +91,7 @@ export async function works(manager: SessionManager): Promise<void> {
     return result
   })
   const { engine, sessionMaker } = await manager.createSession(':memory:')
-  const database: LibSQLDatabase<Record<string, unknown>> = engine.db
+  const database: Libsql = engine.db
   await sessionMaker().db.batch([database.select().from(sqliteModels().task)])
 
   // @ts-expect-error: only libSQL has batches
@@ -91,13 +108,6 @@ export async function ownModels(): Promise<void> {
 
 // Relational queries know a manager's own models.
 export async function relationalQueries(): Promise<void> {
-  const author = pgTable('author', { id: serial().primaryKey(), name: text().notNull() })
-  const book = pgTable('book', { id: serial().primaryKey(), authorId: integer().references(() => author.id) })
-  const authorRelations = relations(author, ({ many }) => ({ books: many(book) }))
-  const bookRelations = relations(book, ({ one }) => ({
-    author: one(author, { fields: [book.authorId], references: [author.id] }),
-  }))
-  const models = { author, book, authorRelations, bookRelations }
   const manager = new SessionManager({ models: { postgresql: models } })
 
   const postgresJsSession = await manager.sessionFactory('postgresql://h/db')
@@ -109,6 +119,6 @@ export async function relationalQueries(): Promise<void> {
 
   const pgliteSession = await manager.sessionFactory('pglite:')
   const first = await pgliteSession.db.query.book.findFirst({ with: { author: true } })
-  assertType<Same<NonNullable<NonNullable<typeof first>['author']>['name'], string>>()
+  assertType<Same<NonNullable<NonNullable<typeof first>['author']>['fullName'], string>>()
   await pgliteSession.db.transaction(async (tx) => tx.query.author.findMany())
 }

@@ -1,7 +1,7 @@
 import { is } from 'drizzle-orm'
 import { isPgEnum, PgColumn, type PgEnum } from 'drizzle-orm/pg-core'
+import { isDrizzle1 } from '../drizzle-version.ts'
 import { catalogueName, catalogueType } from './catalogue-type.ts'
-import { isDrizzle1 } from './drizzle-version.ts'
 import { qualified } from './names.ts'
 
 export interface ColumnType {

@@ -17,6 +17,7 @@ import { labelsOf, schemaError } from '../schema-error.ts'
 import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, placesQuery } from './catalogue.ts'
 import { postgresqlDefinitions } from './definitions.ts'
 import { quote } from './names.ts'
+import { isRace, troubleOf } from './trouble.ts'
 
 /** What we use of a Drizzle handle for PostgreSQL, whichever its driver. */
 export interface PostgresqlHandle {
@@ -134,15 +135,8 @@ export class PostgresqlSchema implements DatabaseSchema {
       return this.#error('SCHEMA_CONFLICT', reason, error)
     }
 
-    for (const cause of causes(error)) {
-      const state = textOf(cause, 'code') ?? ''
-      const known = EXPLAINED.get(state)
-      if (known !== undefined) {
-        return this.#error(known.code, `${known.reason}: ${textOf(cause, 'message')} (${state})`, error)
-      }
-      if (REFUSED.test(state))
-        return this.#error('SCHEMA_REFUSED', `${textOf(cause, 'message')} (${state})`, error)
-    }
+    const trouble = troubleOf(error)
+    if (trouble !== undefined) return this.#error(trouble.code, trouble.reason, error)
     return undefined
   }
 
@@ -243,32 +237,6 @@ const read = remembering((models, casing) => {
   const definitions = postgresqlDefinitions(models, casing)
   return { definitions, query: catalogueQuery(definitions) }
 })
-
-function isRace(error: unknown): boolean {
-  const code = textOf(error, 'code') ?? ''
-  if (code === 'XX000') return /concurrently (?:updated|deleted)/.test(textOf(error, 'message') ?? '')
-  return RACES.has(code) || (code === '23505' && isOnCatalogue(error))
-}
-
-/** "Already there" in all its forms, deadlock, serialisation failure, our own word. */
-const RACES = new Set(['42P07', '42P06', '42710', '42701', '40P01', '40001', 'CONTENTION'])
-
-const EXPLAINED = new Map<string, { readonly code: SchemaErrorCode; readonly reason: string }>([
-  ['42501', { code: 'SCHEMA_PERMISSION', reason: 'this role may not do it' }],
-  ['25006', { code: 'SCHEMA_READ_ONLY', reason: 'this connection may only read' }],
-  ['3F000', { code: 'SCHEMA_MISSING_SCHEMA', reason: 'the schema is not there' }],
-  ['55P03', { code: 'SCHEMA_LOCK_TIMEOUT', reason: 'another session kept a lock on them for more than 5 s' }],
-])
-
-/** The classes of SQLSTATE that find fault with a statement, as opposed to a connection or server in trouble. */
-const REFUSED = /^(?:0A|22|23|42)[0-9A-Z]{3}$/
-
-/** Two sessions that create the same at once meet in a unique index of the catalogue. */
-function isOnCatalogue(error: unknown): boolean {
-  const constraint =
-    textOf(error, 'constraint_name') ?? textOf(error, 'constraint') ?? textOf(error, 'message')
-  return constraint !== undefined && /\bpg_[a-z_]+_index\b/.test(constraint)
-}
 
 /** Refuses what is there but is of no use: no statement of ours could mend it. */
 function refuseUnserving({ kind, label }: Definition, row: object): void {

@@ -2,8 +2,8 @@ import { is, SQL } from 'drizzle-orm'
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import type { Casing } from '../casing.ts'
 import { unsupported } from '../definition.ts'
+import { isDrizzle1 } from '../drizzle-version.ts'
 import type { ColumnType } from './column-type.ts'
-import { isDrizzle1 } from './drizzle-version.ts'
 import { ddlText, literal } from './literal.ts'
 
 /** What stands behind DEFAULT; undefined when the database is to know none. */

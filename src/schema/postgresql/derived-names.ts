@@ -1,4 +1,4 @@
-import { isDrizzle1 } from './drizzle-version.ts'
+import { isDrizzle1 } from '../drizzle-version.ts'
 
 /** What drizzle-kit calls a thing of a table that nobody gave a name: from 1.0 on what PostgreSQL would call it. */
 export const derivedNames: DerivedNames = isDrizzle1

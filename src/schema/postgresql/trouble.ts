@@ -1,0 +1,41 @@
+import { causes, textOf } from '../../causes.ts'
+import type { SchemaErrorCode } from '../../errors.ts'
+
+/** Whether somebody else was creating the same, or was in the way for a moment: another look tells. */
+export function isRace(error: unknown): boolean {
+  const code = textOf(error, 'code') ?? ''
+  if (code === 'XX000') return /concurrently (?:updated|deleted)/.test(textOf(error, 'message') ?? '')
+  return RACES.has(code) || (code === '23505' && isOnCatalogue(error))
+}
+
+/** "Already there" in all its forms, deadlock, serialisation failure, our own word. */
+const RACES = new Set(['42P07', '42P06', '42710', '42701', '42723', '40P01', '40001', 'CONTENTION'])
+
+/** Two sessions that create the same at once meet in a unique index of the catalogue. */
+function isOnCatalogue(error: unknown): boolean {
+  const constraint =
+    textOf(error, 'constraint_name') ?? textOf(error, 'constraint') ?? textOf(error, 'message')
+  return constraint !== undefined && /\bpg_[a-z_]+_index\b/.test(constraint)
+}
+
+/** Why the server refuses a definition; undefined when it is the connection or the server that is in trouble. */
+export function troubleOf(error: unknown): { code: SchemaErrorCode; reason: string } | undefined {
+  for (const cause of causes(error)) {
+    const state = textOf(cause, 'code') ?? ''
+    const said = `${textOf(cause, 'message')} (${state})`
+    const known = EXPLAINED.get(state)
+    if (known !== undefined) return { code: known.code, reason: `${known.reason}: ${said}` }
+    if (REFUSED.test(state)) return { code: 'SCHEMA_REFUSED', reason: said }
+  }
+  return undefined
+}
+
+const EXPLAINED = new Map<string, { readonly code: SchemaErrorCode; readonly reason: string }>([
+  ['42501', { code: 'SCHEMA_PERMISSION', reason: 'this role may not do it' }],
+  ['25006', { code: 'SCHEMA_READ_ONLY', reason: 'this connection may only read' }],
+  ['3F000', { code: 'SCHEMA_MISSING_SCHEMA', reason: 'the schema is not there' }],
+  ['55P03', { code: 'SCHEMA_LOCK_TIMEOUT', reason: 'another session kept a lock on them for more than 5 s' }],
+])
+
+/** The classes of SQLSTATE that find fault with a statement, as opposed to a connection or server in trouble. */
+const REFUSED = /^(?:0A|22|23|42)[0-9A-Z]{3}$/

@@ -10,6 +10,8 @@ export interface TransactionOptions {
   readOnly?: boolean
   /** PostgreSQL: wait for a snapshot that cannot fail to serialize. @default false */
   deferrable?: boolean
+  /** MySQL: take the snapshot at once, not at the first read. @default false */
+  withConsistentSnapshot?: boolean
 }
 
 /** Where a Drizzle handle sends its statements: a pool, a session, or a transaction. */
@@ -49,12 +51,31 @@ export interface Connection {
   onLost: (() => void) | null
 }
 
+/** Who is told what is heard on a channel of NOTIFY. */
+export interface Hearing {
+  onMessage(text: string): void
+  /** Called once, when the connection is lost and nothing is heard any more. */
+  onLost(): void
+}
+
+/** A connection of its own that hears what is sent to a channel. */
+export interface Listening {
+  /** Safe to call twice. */
+  close(): Promise<void>
+}
+
 /** A database opened by an adapter: it makes connections, and Drizzle handles over executors. */
 export interface Database<Db> {
   /** Opens one more connection. @throws ConnectError */
   connect(signal?: AbortSignal): Promise<Connection>
   /** The Drizzle handle whose statements go to `executor`. */
   handle(executor: Executor): Db
+  /**
+   * Opens a connection that hears what is sent to a channel, until it is closed or the database released; `null` where
+   * something stands in between that hands nothing on. Missing where there are no channels.
+   * @throws ConnectError
+   */
+  listen?(channel: string, hearing: Hearing, signal?: AbortSignal): Promise<Listening | null>
   /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
   readonly pooling: 'queue' | 'static'
   /** Over how many connections single statements are spread. @default poolSize */

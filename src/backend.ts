@@ -16,6 +16,7 @@ export type { SavedGroup } from './backend/saved-groups.ts'
 export { jsonSerializer, pickleSerializer, type Serializer } from './backend/serializer.ts'
 export { EXCEPTION_STATES, PROPAGATE_STATES, READY_STATES, type State } from './backend/states.ts'
 export type { TaskMeta } from './backend/task-meta.ts'
+export type { AskOptions } from './backend/task-reader.ts'
 export type { StoreOptions, TaskRequest } from './backend/task-write.ts'
 export {
   AmbiguousOutcomeError,

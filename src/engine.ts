@@ -119,6 +119,11 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     return this.#shared.run(statement)
   }
 
+  /** Opens a connection beside the pool that hears what is sent to a channel; missing where there are none. @internal */
+  get listen(): Database<Db>['listen'] {
+    return this.#database.listen
+  }
+
   /** The counters of its pool at this moment, and the dburi without its secrets. */
   stats(): EngineStats {
     return { dburi: this.#name, dialect: this.dialect, ...this.#pool.stats() }

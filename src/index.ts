@@ -27,7 +27,14 @@ export { type Dburi, parseDburi } from './dburi.ts'
 export { redactDburi } from './redact-dburi.ts'
 
 // Dialects and adapters
-export type { Dialect, HandleByDialect, LibsqlHandle, PgliteHandle, PostgresJsHandle } from './dialect.ts'
+export type {
+  Dialect,
+  HandleByDialect,
+  LibsqlHandle,
+  Mysql2Handle,
+  PgliteHandle,
+  PostgresJsHandle,
+} from './dialect.ts'
 export { type Drivers, type Opens, registerAdapter, type Schemes } from './dialect-resolver.ts'
 export type {
   Adapter,
@@ -36,6 +43,8 @@ export type {
   Database,
   DrizzleLogger,
   Executor,
+  Hearing,
+  Listening,
   Transaction,
   TransactionOptions,
 } from './adapter.ts'

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { ConnectError, SessionManager } from 'drizzle-celery'
+import { integerGrid } from 'drizzle-major/columns'
 import { sql } from 'drizzle-orm'
 import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -125,7 +126,7 @@ describeNeeding('postgresql', 'postgres-js', () => {
     const notes = pgTable('notes', {
       id: integer().primaryKey(),
       tags: text().array(),
-      grid: integer().array().array(),
+      grid: integerGrid('grid'),
       data: jsonb(),
       at: timestamp(),
     })

@@ -60,7 +60,7 @@ describe('defaults', () => {
       database: 'results',
       connectTimeout: 10_000,
       keepAlive: 60_000,
-      startup: { application_name: 'drizzle-celery' },
+      startup: { application_name: 'drizzle-celery', DateStyle: 'ISO' },
       prepare: true,
     })
     expect(plan.password()).toBe('canary-1')
@@ -415,7 +415,7 @@ describe('the driver', () => {
     [{ target_session_attrs: 'master' }, 'INVALID_OPTION target_session_attrs'],
     [{ load_balance_hosts: 'random' }, { loadBalanceHosts: 'random' }],
     [{ load_balance_hosts: 'yes' }, 'INVALID_OPTION load_balance_hosts'],
-    [{ client_encoding: 'utf8' }, { startup: { application_name: 'drizzle-celery' } }],
+    [{ client_encoding: 'utf8' }, { startup: { application_name: 'drizzle-celery', DateStyle: 'ISO' } }],
     [{ client_encoding: 'UTF-8' }, {}],
     [{ client_encoding: 'latin1' }, 'INVALID_OPTION client_encoding'],
     [{ gssencmode: 'prefer' }, {}],
@@ -445,7 +445,7 @@ describe('the driver', () => {
     }
     const plan = planOf(options)
 
-    expect(plan.startup).toEqual({ application_name: 'drizzle-celery' })
+    expect(plan.startup).toEqual({ application_name: 'drizzle-celery', DateStyle: 'ISO' })
   })
 })
 
@@ -512,7 +512,8 @@ describe('server parameters', () => {
     const outcome = outcomeOf(() => planOf(options).startup)
 
     const isError = typeof expected === 'string'
-    expect(outcome).toEqual(isError ? expected : { application_name: 'drizzle-celery', ...expected })
+    const always = { application_name: 'drizzle-celery', DateStyle: 'ISO' }
+    expect(outcome).toEqual(isError ? expected : { ...always, ...expected })
   })
 
   it('splits options as the server does', () => {
@@ -643,7 +644,7 @@ describe('the strings of providers', () => {
     const plan = planOf({ sslmode: 'require', channel_binding: 'require' }, { host })
 
     expect(plan).toMatchObject({ prepare: false, tls: { verify: 'full', ca: null, sni: true } })
-    expect(plan.startup).toEqual({ application_name: 'drizzle-celery' })
+    expect(plan.startup).toEqual({ application_name: 'drizzle-celery', DateStyle: 'ISO' })
   })
 
   it('asyncpg behind PgBouncer', () => {
@@ -655,7 +656,7 @@ describe('the strings of providers', () => {
   it('YugabyteDB on loopback', () => {
     const plan = planOf({ load_balance: 'true', topology_keys: 'c.r.z' }, { host: '127.0.0.1', port: 5433 })
 
-    expect(plan.startup).toEqual({ application_name: 'drizzle-celery' })
+    expect(plan.startup).toEqual({ application_name: 'drizzle-celery', DateStyle: 'ISO' })
   })
 })
 

@@ -10,13 +10,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type LoadedTls, loadTls } from '../src/adapters/postgres-js/load-tls.ts'
 import { postgresOptions } from '../src/adapters/postgres-js/options.ts'
 import {
-  addressOf,
   type ConnectSocketOptions,
   cancelRequest,
   connectSocket,
 } from '../src/adapters/postgres-js/socket.ts'
 import { encryptionAttempts } from '../src/adapters/postgres-js/tls-plan.ts'
 import type { Dburi } from '../src/dburi.ts'
+import { addressOf } from '../src/endpoint.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../src/errors.ts'
 import { describeNeeding } from './fixtures/servers.ts'
 

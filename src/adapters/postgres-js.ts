@@ -4,8 +4,11 @@ import type { PostgresJsHandle } from '../dialect.ts'
 import { drizzleConfig } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
 import { addArrayParsers } from './postgres-js/array-parsers.ts'
+import { parseBytea } from './postgres-js/bytea.ts'
 import { postgresJsClient } from './postgres-js/client.ts'
 import { connect } from './postgres-js/connect.ts'
+import type { PostgresConnection } from './postgres-js/connection.ts'
+import { Listeners, type OnNotify } from './postgres-js/listeners.ts'
 import { loadTls } from './postgres-js/load-tls.ts'
 import { type PostgresPlan, postgresOptions } from './postgres-js/options.ts'
 
@@ -20,24 +23,32 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
     const tls = plan.tls.mode === 'disable' ? null : await loadTls(plan.tls)
     const { statementCacheSize, exposeParameters } = options
     const config = drizzleConfig(options)
+    const password = passwordOf(plan, options)
+    const listeners = new Listeners((onNotify, signal) => open(signal, onNotify))
 
     return {
       pooling: 'queue',
-      connect: (signal) =>
-        connect(
-          { plan, tls, statementCacheSize, exposeParameters, password: passwordOf(plan, options), client },
-          signal,
-        ),
+      connect: (signal) => open(signal),
       // Drizzle's type wants all of postgres.js; `PostgresJsClient` is all it uses.
       handle: (executor) =>
         drizzle({ client: postgresJsClient(executor) as never, ...config }) as PostgresJsHandle,
+      listen: (channel, hearing, signal) => listeners.listen(channel, hearing, signal),
+      release: () => listeners.release(),
     }
 
-    function client({ socket, password }: { socket: () => Socket; password: string | null }) {
+    function open(signal?: AbortSignal, onNotify?: OnNotify): Promise<PostgresConnection> {
+      const client = (given: { socket: () => Socket; password: string | null }) => clientOf(given, onNotify)
+      return connect({ plan, tls, statementCacheSize, exposeParameters, password, client }, signal)
+    }
+
+    function clientOf(
+      { socket, password }: { socket: () => Socket; password: string | null },
+      onnotify: OnNotify | undefined,
+    ) {
       const made = postgres({
         ...FIXED,
-        // The `socket` option is missing from postgres.js's types.
-        ...{ socket },
+        // These two are missing from postgres.js's types.
+        ...{ socket, onnotify },
         user: plan.user,
         database: plan.database,
         pass: password ?? '',
@@ -45,6 +56,7 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
       })
       // Lets Drizzle set the parsers it wants; parameters are spelled before postgres.js sees them.
       drizzle({ client: made })
+      made.options.parsers[BYTEA] = parseBytea
       addArrayParsers(made.options.parsers)
       for (const oid of Object.keys(made.options.serializers)) delete made.options.serializers[Number(oid)]
       return made
@@ -69,6 +81,8 @@ const FIXED = {
   fetch_types: false,
   onnotice: () => {},
 } as const
+
+const BYTEA = 17
 
 function passwordOf(plan: PostgresPlan, { password }: AdapterOptions): () => Promise<string | null> {
   if (password === undefined) return async () => plan.password()

@@ -55,7 +55,10 @@ export interface DatabaseBackendOptions {
   resultCacheMax?: number | null
   /** @default { task: 'celery_taskmeta', group: 'celery_tasksetmeta' } */
   databaseTableNames?: TableNames
-  /** The PostgreSQL schema of each table and of its sequence. @default that of the connection's `search_path` */
+  /**
+   * The PostgreSQL schema, or the database on MySQL, of each table and of its sequence.
+   * @default that of the connection
+   */
   databaseTableSchemas?: TableNames
   /** Create what is missing as soon as the backend is used, not only with the first session. @default true */
   databaseCreateTablesAtSetup?: boolean
@@ -72,7 +75,7 @@ export interface DatabaseBackendOptions {
    */
   resultBackendAlwaysRetry?: boolean
   /**
-   * Attempts after the first; Infinity is Celery's. What PostgreSQL rolled back for the sake of another writer
+   * Attempts after the first; Infinity is Celery's. What the server rolled back for the sake of another writer
    * (serialization failures and deadlocks) has certainly not happened: with any retries at all it is tried again for 2 s,
    * however often. @default 3
    */
@@ -108,6 +111,13 @@ export interface DatabaseBackendOptions {
   preserveExtended?: boolean
   /** Seconds after which an operation is not tried again, whatever the retries left. Not a setting of Celery. @default null */
   retryDeadline?: number | null
+  /**
+   * On PostgreSQL, have whoever waits told of results as they are stored, by Python too, instead of asking every half
+   * second. Who waits first creates a trigger on the table of tasks, and while somebody waits there is one connection more.
+   * Where nobody can listen, behind a pooler for example, results are asked for as ever. Not a setting of Celery.
+   * @default false
+   */
+  notify?: boolean
 }
 
 /** The same with nothing left open. */
@@ -137,6 +147,7 @@ export interface SettledBackendOptions {
   readonly protectReady: boolean
   readonly preserveExtended: boolean
   readonly retryDeadline: number | null
+  readonly notify: boolean
 }
 
 /**
@@ -166,6 +177,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     protectReady = false,
     preserveExtended = false,
     retryDeadline = null,
+    notify = false,
     ...others
   } = options
   const isUtc = toFlag('enableUtc', enableUtc)
@@ -197,6 +209,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     protectReady: toFlag('protectReady', protectReady),
     preserveExtended: toFlag('preserveExtended', preserveExtended),
     retryDeadline: orNull('retryDeadline', retryDeadline, toDeadline),
+    notify: toFlag('notify', notify),
   }
   for (const name of Object.keys(others)) throw unknown(name, Object.keys(settled))
   return settled

@@ -2,6 +2,7 @@ import { BackendStoreError, PoolTimeoutError } from '../errors.ts'
 import { invalid } from '../option-text.ts'
 import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
+import { redactDburi } from '../redact-dburi.ts'
 import type { SessionManager } from '../session-manager.ts'
 import {
   type DatabaseBackendOptions,
@@ -13,17 +14,19 @@ import { taskErrorOf } from './exceptions.ts'
 import type { GroupInput } from './group-input.ts'
 import { isStorable } from './is-storable.ts'
 import { type ListOptions, listRequestOf, pageOf, placedIn, type TaskPage } from './list-tasks.ts'
+import { listenerOn, refuseNotify } from './notifications.ts'
 import type { Tables } from './open-tables.ts'
 import { toRecord } from './option-values.ts'
+import type { ResultListener } from './result-listener.ts'
 import { ResultPoller, type WaitOptions } from './result-poller.ts'
 import { isTransient } from './retrying.ts'
 import { type SavedGroup, SavedGroups } from './saved-groups.ts'
-import { batchOf, countOf, rowsOf, type TaskWrite } from './statements/statements.ts'
+import { batchOf, rowsOf, type TaskWrite } from './statements/statements.ts'
 import { EXCEPTION_STATES, READY_STATES, type State } from './states.ts'
 import { piecesOf, storePieces } from './store-many.ts'
 import { accessTo, type TableAccess } from './table-access.ts'
 import type { TaskMeta } from './task-meta.ts'
-import { TaskReader } from './task-reader.ts'
+import { type AskOptions, TaskReader } from './task-reader.ts'
 import { type StoreOptions, taskWriteOf } from './task-write.ts'
 import { guardText } from './text-guard.ts'
 
@@ -58,12 +61,11 @@ const MAX_RESULT_BYTES = 67_108_864
 export class DatabaseBackend implements AsyncDisposable {
   readonly #settled: SettledBackendOptions
   readonly #access: TableAccess
-  readonly #poller = new ResultPoller({
-    finished: (taskIds) => this.#finishedMetas(taskIds),
-    mayPass: (error) => isTransient(error) || error instanceof PoolTimeoutError,
-  })
+  readonly #listener: ResultListener | null
+  readonly #poller: ResultPoller
   readonly #tasks: TaskReader
   readonly #groups: SavedGroups
+  readonly #uri: string
 
   /**
    * @param dburi what Celery has in `result_backend`, with or without its `db+`
@@ -72,20 +74,33 @@ export class DatabaseBackend implements AsyncDisposable {
   constructor(dburi: string, options: BackendOptions = {}) {
     const { manager, pickle = {}, ...celerys } = options
     const settled = settleBackendOptions(celerys)
+    if (settled.notify) refuseNotify(dburi)
     const maxResultBytes = checkBytes(toRecord('pickle', pickle)['maxBytes'] ?? MAX_RESULT_BYTES)
     // Read for its errors only: else they would come with the first result.
     limitsOf(pickle, 0)
     const access = accessTo(dburi, { settled, manager, maxResultBytes })
     this.#settled = settled
     this.#access = access
+    this.#uri = redactDburi(dburi)
     this.#tasks = new TaskReader({ access, settled, pickle, maxResultBytes })
     this.#groups = new SavedGroups({ access, settled, pickle, maxResultBytes })
+    this.#listener = settled.notify ? listenerOn(access, (error) => this.#poller.fail(error)) : null
+    this.#poller = new ResultPoller({
+      finished: (taskIds, signal) => this.#finishedMetas(taskIds, signal),
+      mayPass: (error) => isTransient(error) || error instanceof PoolTimeoutError,
+      listener: this.#listener,
+    })
     if (settled.databaseCreateTablesAtSetup) access.openSoon()
   }
 
   /** The manager whose engine is used. */
   get manager(): SessionManager {
     return this.#access.manager
+  }
+
+  /** The dburi as it may be printed: `***` stands for the password. */
+  asUri(): string {
+    return this.#uri
   }
 
   /**
@@ -110,17 +125,18 @@ export class DatabaseBackend implements AsyncDisposable {
     // It is encoded once the columns are known, and only once.
     let write: TaskWrite | undefined
     try {
-      const answer = await this.#access.run({
-        statement: (tables, afterLoss) => {
+      return await this.#access.use(
+        (tables, afterLoss) => {
           write ??= this.#writeOf(tables, { taskId, result, state, ...options })
           const mayTurnBack = afterLoss && !READY_STATES.has(state)
-          return tables.statements.store(write, protectReady || mayTurnBack)
+          return tables.statements.store(tables.engine, write, protectReady || mayTurnBack)
         },
-        writing: `storing the result of task ${JSON.stringify(taskId)}`,
-        exhausted: (cause, isOutcomeUnknown) =>
-          new BackendStoreError(taskId, state, isOutcomeUnknown, { cause }),
-      })
-      return countOf(answer) > 0
+        {
+          writing: `storing the result of task ${JSON.stringify(taskId)}`,
+          exhausted: (cause, isOutcomeUnknown) =>
+            new BackendStoreError(taskId, state, isOutcomeUnknown, { cause }),
+        },
+      )
     } finally {
       this.#tasks.drop(taskId)
     }
@@ -164,7 +180,10 @@ export class DatabaseBackend implements AsyncDisposable {
     try {
       return await this.#access.use(
         (tables, afterLoss) => {
-          pieces ??= piecesOf(results.map((each) => this.#writeOf(tables, each)))
+          pieces ??= piecesOf(
+            results.map((each) => this.#writeOf(tables, each)),
+            tables.statements.mostBytes,
+          )
           const mayTurnBack = ({ status }: TaskWrite) => afterLoss && !READY_STATES.has(status)
           return storePieces(tables, pieces, (write) => protectReady || mayTurnBack(write))
         },
@@ -216,14 +235,15 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /** Those of these tasks that are done, and how: what is to be asked while waiting for many. No result is fetched. */
-  finished(taskIds: readonly string[]): Promise<Map<string, State>> {
-    return this.#tasks.finished(taskIds)
+  finished(taskIds: readonly string[], options?: AskOptions): Promise<Map<string, State>> {
+    return this.#tasks.finished(taskIds, options)
   }
 
   /**
    * Resolves to the meta of a task when it is done. Whoever waits on this backend, for whatever task, is asked for in one
    * statement at a time, which becomes rarer while nothing happens; a server that is away for a while is waited for too.
-   * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError
+   * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError; SchemaError where `notify` finds no trigger and may
+   * not create it
    */
   waitFor(taskId: string, options?: WaitOptions): Promise<TaskMeta> {
     return this.#poller.wait(taskId, options)
@@ -307,9 +327,10 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /** Refuses further calls, and closes the connections of a manager of its own. Safe to call twice. */
-  dispose(): Promise<void> {
+  async dispose(): Promise<void> {
     this.#poller.close()
-    return this.#access.dispose()
+    await this.#listener?.close()
+    await this.#access.dispose()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -317,10 +338,10 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /** Few are done at a time: their metas are read besides. One that was forgotten meanwhile is not done. */
-  async #finishedMetas(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
-    const finished = await this.finished(taskIds)
+  async #finishedMetas(taskIds: readonly string[], signal: AbortSignal): Promise<Map<string, TaskMeta>> {
+    const finished = await this.finished(taskIds, { signal })
     if (finished.size === 0) return new Map()
-    const metas = await this.getMany([...finished.keys()])
+    const metas = await this.#tasks.many([...finished.keys()], { signal })
     return new Map([...metas].filter(([, { status }]) => READY_STATES.has(status)))
   }
 

@@ -1,6 +1,8 @@
 import { AbortedError, ClosedError, ResultTimeoutError } from '../errors.ts'
 import { refuseUnless } from '../option-text.ts'
 import { LONGEST_TIMEOUT } from '../pool-options.ts'
+import { AbortListeners } from './abort-listeners.ts'
+import type { ListenerEvents } from './result-listener.ts'
 import type { TaskMeta } from './task-meta.ts'
 
 /** How long to wait for a task, and what stops the waiting. The task itself is not stopped. */
@@ -12,10 +14,12 @@ export interface WaitOptions {
 
 /** Where a poller looks. */
 export interface PollerParts {
-  /** The metas of those of these tasks that are done. */
-  finished(taskIds: string[]): Promise<ReadonlyMap<string, TaskMeta>>
+  /** The metas of those of these tasks that are done. The signal says that nobody wants to know any more. */
+  finished(taskIds: string[], signal: AbortSignal): Promise<ReadonlyMap<string, TaskMeta>>
   /** Whether what it throws may pass by itself: then who waits goes on waiting. */
   mayPass(error: unknown): boolean
+  /** Hears of results as they are stored, from the first who waits to the last. */
+  readonly listener: { start(events: ListenerEvents): void; stop(): void } | null
 }
 
 interface Waiter {
@@ -28,19 +32,26 @@ interface Waiter {
 /** Milliseconds between two questions: as long as something happens, and at most. */
 const SHORTEST = 20
 const LONGEST = 500
+/** Milliseconds between two questions while results are heard of: there may be some that nobody told. */
+const HEARING = 10_000
 /** Seconds that the first answer may take beyond a shorter timeout. */
 const FIRST_ANSWER = 1
 
 /**
  * Asks for everybody who waits, with one question at a time for all of them. The questions become rarer while nothing
- * happens, from 20 ms down to Celery's half second.
+ * happens, from 20 ms down to Celery's half second. With a listener everybody is asked for when it begins to hear, and
+ * then, but for a look now and then, those only who are new or were heard of.
  */
 export class ResultPoller {
   readonly #parts: PollerParts
   readonly #waiting = new Map<string, Set<Waiter>>()
-  readonly #aborts = new Map<AbortSignal, Set<() => void>>()
+  readonly #aborts = new AbortListeners()
+  /** Those who are asked for next, without the others: they are new while it hears, or were heard of. */
+  readonly #wanted = new Set<string>()
+  #isHearing = false
   #timer: NodeJS.Timeout | undefined
-  #isAsking = false
+  /** Of the question under way: ends it when nobody waits any more. */
+  #asking: AbortController | null = null
   #interval = SHORTEST
   #askedAt = Number.NEGATIVE_INFINITY
   #isClosed = false
@@ -69,7 +80,8 @@ export class ResultPoller {
       return await new Promise<TaskMeta>((done, fail) => {
         const waiter: Waiter = { isAsked: false, done, fail }
         letGo = this.#add(taskId, waiter, { timeout, signal: signal ?? null })
-        this.#hurry()
+        if (this.#isHearing) this.#askFor(taskId)
+        else this.#hurry()
       })
     } finally {
       letGo()
@@ -82,6 +94,11 @@ export class ResultPoller {
     this.#failAll(new ClosedError('backend'))
   }
 
+  /** Tells everybody who waits that there is no use in it. */
+  fail(error: unknown): void {
+    this.#failAll(error instanceof Error ? error : new Error(String(error)))
+  }
+
   /** @returns what takes the waiter away again */
   #add(
     taskId: string,
@@ -91,78 +108,100 @@ export class ResultPoller {
     const waiters = this.#waiting.get(taskId) ?? new Set()
     this.#waiting.set(taskId, waiters)
     waiters.add(waiter)
+    this.#parts.listener?.start(this.#events)
     const stopTimer = timeout == null ? undefined : expire(waiter, new ResultTimeoutError(taskId, timeout))
-    const unlisten = signal && this.#listen(signal, () => waiter.fail(aborted(taskId, signal)))
+    const unlisten = signal && this.#aborts.add(signal, () => waiter.fail(aborted(taskId, signal)))
     return () => {
       stopTimer?.()
       unlisten?.()
       waiters.delete(waiter)
-      if (waiters.size === 0 && this.#waiting.get(taskId) === waiters) this.#waiting.delete(taskId)
-      if (this.#waiting.size === 0) this.#rest()
+      if (waiters.size === 0 && this.#waiting.get(taskId) === waiters) {
+        this.#waiting.delete(taskId)
+        this.#wanted.delete(taskId)
+        if (this.#waiting.size === 0) this.#rest()
+      }
     }
   }
 
-  /** One listener for all who wait with a signal: Node warns of a leak from the eleventh. */
-  #listen(signal: AbortSignal, onAbort: () => void): () => void {
-    const onAborts = this.#aborts.get(signal) ?? new Set()
-    const onSignal = () => {
-      for (const each of onAborts) each()
-    }
-    if (onAborts.size === 0) signal.addEventListener('abort', onSignal)
-    this.#aborts.set(signal, onAborts.add(onAbort))
-    return () => {
-      onAborts.delete(onAbort)
-      if (onAborts.size > 0) return
-      this.#aborts.delete(signal)
-      signal.removeEventListener('abort', onSignal)
-    }
+  readonly #events: ListenerEvents = {
+    onHearing: (isHearing) => {
+      this.#isHearing = isHearing
+      // What was stored before is not heard of, and what was not heard of is to be asked for soon.
+      if (this.#waiting.size > 0) this.#hurry()
+    },
+    onResult: (taskId) => {
+      if (this.#waiting.has(taskId)) this.#askFor(taskId)
+    },
+  }
+
+  /** Asks for one alone: whatever else is stored will be heard of. */
+  #askFor(taskId: string): void {
+    this.#wanted.add(taskId)
+    if (this.#asking === null) this.#schedule()
   }
 
   /** Somebody new is curious: the next question comes as soon as it may. */
   #hurry(): void {
     this.#interval = SHORTEST
-    if (!this.#isAsking) this.#schedule()
+    if (this.#asking === null) this.#schedule()
   }
 
   #schedule(): void {
     clearTimeout(this.#timer)
-    const wait = this.#askedAt + this.#interval - performance.now()
+    const wait = this.#wanted.size > 0 ? 0 : this.#askedAt + this.#interval - performance.now()
     this.#timer = setTimeout(() => void this.#tick(), Math.max(0, wait))
   }
 
   #rest(): void {
     clearTimeout(this.#timer)
     this.#interval = SHORTEST
+    this.#asking?.abort()
+    this.#parts.listener?.stop()
   }
 
   async #tick(): Promise<void> {
-    this.#isAsking = true
-    this.#askedAt = performance.now()
-    // Who comes while the question is under way was not asked for, and makes the next one come soon.
-    this.#interval = Math.min(this.#interval * 1.5, LONGEST)
-    const asked = new Map(this.#waiting)
+    const asking = new AbortController()
+    this.#asking = asking
+    const asked = this.#next()
     try {
-      const finished = await this.#parts.finished([...asked.keys()])
-      if (finished.size > 0) this.#interval = SHORTEST
+      const finished = await this.#parts.finished([...asked.keys()], asking.signal)
+      if (finished.size > 0 && !this.#isHearing) this.#interval = SHORTEST
       for (const [taskId, waiters] of asked) {
         const meta = finished.get(taskId)
+        if (meta !== undefined) this.#wanted.delete(taskId)
         for (const waiter of waiters) {
           waiter.isAsked = true
           if (meta !== undefined) waiter.done(meta)
         }
       }
     } catch (error) {
+      // Whoever came after the last had left is asked for next.
       if (this.#parts.mayPass(error)) this.#interval = LONGEST
-      else this.#failAll(error instanceof Error ? error : new Error(String(error)))
+      else if (!asking.signal.aborted) this.fail(error)
     } finally {
-      this.#isAsking = false
+      this.#asking = null
       if (this.#waiting.size > 0) this.#schedule()
     }
+  }
+
+  /** Those who are wanted, unless it is everybody's turn. */
+  #next(): Map<string, Set<Waiter>> {
+    const now = performance.now()
+    const isDue = now - this.#askedAt >= this.#interval
+    const wanted = isDue ? [] : [...this.#wanted]
+    this.#wanted.clear()
+    if (wanted.length > 0)
+      return new Map(wanted.map((taskId) => [taskId, this.#waiting.get(taskId) ?? new Set()]))
+    this.#askedAt = now
+    // Who comes while the question is under way was not asked for, and makes the next one come soon.
+    this.#interval = this.#isHearing ? HEARING : Math.min(this.#interval * 1.5, LONGEST)
+    return new Map(this.#waiting)
   }
 
   #failAll(error: Error): void {
     for (const waiters of this.#waiting.values()) for (const { fail } of waiters) fail(error)
     this.#waiting.clear()
+    this.#wanted.clear()
     this.#rest()
   }
 }

@@ -30,6 +30,8 @@ export interface Operation<Result> {
   attempt(afterLoss: boolean): Promise<Result>
   /** What an ambiguous outcome is told of: `storing the result of task …`. Reads have none. */
   readonly writing?: string
+  /** Ends the trying again: no attempt is begun any more, and one under way is not interrupted. */
+  readonly signal?: AbortSignal | undefined
   /** The error when all attempts are used up. @default the last attempt's error */
   exhausted?(error: unknown, isOutcomeUnknown: boolean): Error
 }
@@ -46,7 +48,7 @@ export interface Operation<Result> {
  * `statementTimeout` may still be running, and one with `retries: 0` was not to be repeated.
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
-  const { attempt, writing, exhausted } = operation
+  const { attempt, writing, signal, exhausted } = operation
   const patience = new Patience(policy)
   let wasLost = false
   try {
@@ -55,7 +57,7 @@ export async function retrying<Result>(operation: Operation<Result>, policy: Ret
         return await attempt(wasLost)
       } catch (error) {
         wasLost ||= isLoss(error)
-        if (!isTransient(error) || !(await patience.outlasts(error))) throw error
+        if (!isTransient(error) || !(await patience.outlasts(error, signal))) throw error
       }
     }
   } catch (failure) {
@@ -86,14 +88,16 @@ class Patience {
   }
 
   /** Waits as long as is due after this failure; false when there is no trying again. */
-  async outlasts(error: unknown): Promise<boolean> {
+  async outlasts(error: unknown, signal: AbortSignal | undefined): Promise<boolean> {
     const left = this.#left()
     const bounds = isRollback(error) ? this.#afterRollback() : this.#afterFailure()
     if (bounds === null || left <= 0) return false
     const { failures, max } = bounds
-    await sleep(backoffMilliseconds(failures, { base: this.#policy.base, max: Math.min(max, left) }))
+    const wait = backoffMilliseconds(failures, { base: this.#policy.base, max: Math.min(max, left) })
+    // It rejects only when the signal is aborted, which ends this as well.
+    await sleep(wait, undefined, signal && { signal }).catch(() => {})
     // A busy process wakes late.
-    return this.#left() > 0
+    return this.#left() > 0 && !signal?.aborted
   }
 
   #afterFailure(): { failures: number; max: number } | null {
@@ -151,25 +155,26 @@ function isStopped(error: unknown): boolean {
   return error instanceof StatementTimeoutError
 }
 
-/** PostgreSQL rolled the statement back for the sake of another one. */
+/** The database rolled the statement back for the sake of another one. */
 function isConflict(error: unknown): boolean {
   return hasSqlState(error, CONFLICT)
 }
 
-/** PostgreSQL undid the whole transaction for the sake of another one, and it can be run anew. */
+/** The database undid the whole transaction for the sake of another one, and it can be run anew. */
 function isRollback(error: unknown): boolean {
   return hasSqlState(error, ROLLBACK)
 }
 
 /** Connection exceptions, and the server's word that it goes down. */
 const LOST = /^(?:08...|57P0[123])$/
-/** Serialization failure, deadlock, lock not available, too many connections. */
-const CONFLICT = /^(?:40001|40P01|55P03|53300)$/
-/** The first two of them. */
-const ROLLBACK = /^40(?:001|P01)$/
-/** Wrong role or password, no such database. */
-const REFUSED = /^(?:28|3D)/
+/** Serialization failure, deadlock, lock not available, too many connections; MySQL's names for those without an SQLSTATE. */
+const CONFLICT = /^(?:40001|40P01|55P03|53300|ER_LOCK_WAIT_TIMEOUT|ER_CHECKREAD)$/
+/** Those that undo the whole transaction. */
+const ROLLBACK = /^(?:40001|40P01|ER_CHECKREAD)$/
+/** Wrong role or password, no such database; 42000 is MySQL's for the latter. */
+const REFUSED = /^(?:28|3D|42000)/
 
+/** PostgreSQL's drivers have it in `code`, where MySQL's has the server's name for the error. */
 function hasSqlState(error: unknown, pattern: RegExp): boolean {
-  return pattern.test(textOf(error, 'code') ?? '')
+  return pattern.test(textOf(error, 'code') ?? '') || pattern.test(textOf(error, 'sqlState') ?? '')
 }

@@ -6,6 +6,7 @@ import type { Statement } from '../statement.ts'
 import type { SettledBackendOptions } from './backend-options.ts'
 import { openTables, type Tables, type TablesOptions } from './open-tables.ts'
 import { NotBegunError, type Operation, type RetryPolicy, retrying } from './retrying.ts'
+import type { TableNames } from './statements/statements.ts'
 
 /** What a backend's options come to, and whose connections it uses. */
 export interface AccessOptions {
@@ -83,6 +84,10 @@ export class TableAccess {
 
   get manager(): SessionManager {
     return this.#options.manager
+  }
+
+  get names(): TableNames {
+    return this.#options.names
   }
 
   /** Opens them ahead of time; a failure is left to the first who needs them. */

@@ -17,8 +17,15 @@ export interface TaskReaderParts {
   readonly maxResultBytes: number
 }
 
-/** How many ids go into one statement. */
+/** How a question for many tasks is asked. */
+export interface AskOptions {
+  /** Ends the trying again after a failure; a statement under way is not interrupted. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** How many ids go into one statement that fetches results, and into one that does not: MySQL counts its parameters. */
 const MOST_IDS = 1_000
+const MOST_FINISHED = 16_384
 
 /** What is stored of tasks, read from the database or kept since. */
 export class TaskReader {
@@ -51,16 +58,17 @@ export class TaskReader {
     })
   }
 
-  async many(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
+  async many(taskIds: readonly string[], { signal }: AskOptions = {}): Promise<Map<string, TaskMeta>> {
     const wanted = [...new Set(taskIds)]
     const metas = new Map<string, TaskMeta>()
     for (const id of wanted) {
       const cached = this.#cache.get(id)
       if (cached !== undefined) metas.set(id, cached)
     }
-    for (const ids of slicesOf(wanted.filter((id) => !metas.has(id)))) {
+    const missing = wanted.filter((id) => !metas.has(id))
+    for (const ids of slicesOf(missing, MOST_IDS)) {
       await this.#cache.reading(ids, async (keep) => {
-        for (const meta of await this.#slice(ids)) {
+        for (const meta of await this.#slice(ids, signal)) {
           metas.set(meta.taskId, meta)
           if (meta.status === 'SUCCESS') keep(meta.taskId, meta)
         }
@@ -86,14 +94,22 @@ export class TaskReader {
     return this.#cache.get(taskId)?.status
   }
 
-  async finished(taskIds: readonly string[]): Promise<Map<string, State>> {
-    // All in one: who polls asks for everybody again and again, and few of them are done.
-    const ids = [...new Set(taskIds)].filter(isStorable)
-    if (ids.length === 0) return new Map()
-    const answer = await this.#parts.access.run({ statement: ({ statements }) => statements.finished(ids) })
-    return new Map(
-      rowsOf(answer).map((row) => [String(Reflect.get(row, 'task_id')), String(Reflect.get(row, 'status'))]),
-    )
+  async finished(taskIds: readonly string[], { signal }: AskOptions = {}): Promise<Map<string, State>> {
+    const wanted = new Set(taskIds)
+    const states = new Map<string, State>()
+    // Mostly all in one: who polls asks for everybody again and again, and few of them are done.
+    for (const ids of slicesOf([...wanted], MOST_FINISHED)) {
+      const answer = await this.#parts.access.run({
+        statement: ({ statements }) => statements.finished(ids),
+        signal,
+      })
+      for (const row of rowsOf(answer)) {
+        const taskId = String(Reflect.get(row, 'task_id'))
+        // MySQL also finds ids that only look the same.
+        if (wanted.has(taskId)) states.set(taskId, String(Reflect.get(row, 'status')))
+      }
+    }
+    return states
   }
 
   /** What is kept of a task may be wrong from now on; of all tasks when none is named. */
@@ -102,12 +118,15 @@ export class TaskReader {
     else this.#cache.delete(taskId)
   }
 
-  #slice(ids: readonly string[]): Promise<TaskMeta[]> {
-    return this.#parts.access.use(async (tables) => {
-      const rows = rowsOf(await tables.engine.run(tables.statements.getMany(ids)))
-      const context = this.#context(tables)
-      return rows.map((row) => metaOf(taskRowOf(row), context))
-    }, {})
+  #slice(ids: readonly string[], signal: AbortSignal | undefined): Promise<TaskMeta[]> {
+    return this.#parts.access.use(
+      async (tables) => {
+        const rows = rowsOf(await tables.engine.run(tables.statements.getMany(ids)))
+        const context = this.#context(tables)
+        return rows.map((row) => metaOf(taskRowOf(row), context))
+      },
+      { signal },
+    )
   }
 
   #context({ hasChildren, hasStamps }: Tables): ReadContext {
@@ -125,9 +144,9 @@ export class TaskReader {
 }
 
 /** Ids that no row can have are left out. */
-function slicesOf(ids: readonly string[]): string[][] {
+function slicesOf(ids: readonly string[], most: number): string[][] {
   const storable = ids.filter(isStorable)
   const slices: string[][] = []
-  for (let at = 0; at < storable.length; at += MOST_IDS) slices.push(storable.slice(at, at + MOST_IDS))
+  for (let at = 0; at < storable.length; at += most) slices.push(storable.slice(at, at + most))
   return slices
 }

@@ -45,6 +45,7 @@ describe('settleBackendOptions', () => {
       protectReady: false,
       preserveExtended: false,
       retryDeadline: null,
+      notify: false,
     })
   })
 
@@ -98,6 +99,7 @@ describe('settleBackendOptions', () => {
       protectReady: 0,
       preserveExtended: 0,
       retryDeadline: 0,
+      notify: 'on',
     }
 
     expect(Object.keys(wrong)).toEqual(Object.keys(settle({})))

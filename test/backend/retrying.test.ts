@@ -54,6 +54,36 @@ describe('retrying', () => {
     }
   })
 
+  it('what MySQL says may pass is tried again, the rest is thrown as it came', async () => {
+    const says = (code: string, sqlState: string) => () =>
+      Object.assign(new Error('MySQL says'), { code, sqlState, errno: 1 })
+    const refusing = (code: string, sqlState: string) => () =>
+      new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'no', { cause: says(code, sqlState)() })
+
+    for (const error of [
+      says('ER_LOCK_DEADLOCK', '40001'),
+      says('ER_LOCK_WAIT_TIMEOUT', 'HY000'),
+      says('ER_CHECKREAD', 'HY000'),
+      says('ER_SERVER_SHUTDOWN', '08S01'),
+      refusing('ER_CON_COUNT_ERROR', '08004'),
+    ]) {
+      const { attempt, operation } = failing([error, error], STORE)
+      await expect(retrying(operation, POLICY)).resolves.toMatch(/done|after a loss/)
+      expect(attempt).toHaveBeenCalledTimes(3)
+    }
+    for (const error of [
+      says('ER_NO_SUCH_TABLE', '42S02'),
+      says('ER_DUP_ENTRY', '23000'),
+      says('ER_DATA_TOO_LONG', '22001'),
+      refusing('ER_ACCESS_DENIED_ERROR', '28000'),
+      refusing('ER_BAD_DB_ERROR', '42000'),
+    ]) {
+      const { attempt, operation } = failing([error], STORE)
+      await expect(retrying(operation, POLICY)).rejects.toThrow(/MySQL says|no/)
+      expect(attempt).toHaveBeenCalledOnce()
+    }
+  })
+
   it('18, 23: what cannot help is thrown at once, as it came', async () => {
     for (const error of [
       new TypeError('a bug'),

@@ -3,7 +3,13 @@ import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError, type StatementError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
-import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
+import {
+  hideParams,
+  isOwnError,
+  type Statement,
+  traitsOf,
+  transactionControlRefused,
+} from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
@@ -84,7 +90,7 @@ export class PostgresConnection implements Connection {
     this.#parts = parts
     this.#client = parts.client
     this.#socket = parts.socket
-    this.#texts = new StatementCache(parts.statementCacheSize)
+    this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
     parts.socket.on('error', (error) => this.#break(error))
     parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
   }
@@ -95,6 +101,11 @@ export class PostgresConnection implements Connection {
 
   get tainted(): boolean {
     return this.#isTainted
+  }
+
+  /** The process that serves it, by the word of whoever let it in: of a pooler, that is no process of the server. */
+  get pid(): number | undefined {
+    return this.#backend?.pid
   }
 
   run(statement: Statement): Promise<unknown> {

@@ -80,6 +80,8 @@ export interface Database<Db> {
   readonly pooling: 'queue' | 'static'
   /** Over how many connections single statements are spread. @default poolSize */
   readonly spread?: number
+  /** How many single statements a connection takes at once: 1 where the next is only sent when the last is done. @default 90 */
+  readonly pipeline?: number
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */
   release?(): Promise<void>
 }
@@ -88,7 +90,7 @@ export interface Database<Db> {
 export interface AdapterOptions {
   /** The password, asked for whenever a connection is opened; it wins over the one in the dburi. */
   password?: string | (() => string | Promise<string>)
-  /** SQL texts a connection keeps prepared; what is beyond runs unprepared. @default 256 */
+  /** SQL texts a connection keeps prepared; what is beyond runs unprepared, on MySQL prepared anew. @default 256 */
   statementCacheSize: number
   /** Lets errors carry bound parameters. @default false */
   exposeParameters: boolean

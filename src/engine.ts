@@ -268,6 +268,7 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
     keep: pooled ? poolSize : 0,
     limit: pooled ? limit : Number.POSITIVE_INFINITY,
     spread: Math.min(database.spread ?? poolSize, poolSize),
+    ...(database.pipeline !== undefined && { pipeline: database.pipeline }),
     timeout: poolTimeout,
     recycle: poolRecycle,
     prePing: poolPrePing,

@@ -20,6 +20,8 @@ export interface PoolRules {
   readonly limit: number
   /** Over how many connections single statements are spread. */
   readonly spread: number
+  /** Single statements on their way on one connection. @default 90, as postgres.js counts to 100 before it queues */
+  readonly pipeline?: number
   /** How long a checkout may wait, in seconds. */
   readonly timeout: number
   /** The age in seconds at which a connection is replaced instead of handed out; -1 for never. */
@@ -97,7 +99,6 @@ const PING_AFTER_IDLE = 1_000
 const PING_TIMEOUT = 1_000
 /** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
 const LONGEST_CONNECT = 30
-/** Statements on their way on one connection; postgres.js counts to 100 before it queues by itself. */
 const PIPELINE = 90
 
 /**
@@ -274,6 +275,7 @@ export class Pool<C extends Poolable> {
   #leastBusy(): Member<C> | null {
     let best: Member<C> | null = null
     let sharing = 0
+    const { pipeline = PIPELINE } = this.#rules
     for (const member of this.#members) {
       if (member.isLeased || member.isChecking || member.isDoomed || member.connection.tainted) continue
       if (member.running === 0) {
@@ -281,7 +283,7 @@ export class Pool<C extends Poolable> {
         continue
       }
       sharing++
-      if (member.running < PIPELINE && (best === null || member.running < best.running)) best = member
+      if (member.running < pipeline && (best === null || member.running < best.running)) best = member
     }
     const couldOpen = sharing + this.#opening < this.#rules.spread && this.#size < this.#rules.limit
     return couldOpen && this.#rules.keep > 0 ? null : best

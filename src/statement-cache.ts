@@ -1,13 +1,13 @@
 import { refuseNul, refuseTransactionControl, type StatementTraits } from './statement.ts'
 
 /** What a connection knows of an SQL text. */
-export type KnownText<Traits extends StatementTraits> = Traits & {
+export type KnownText<Traits> = Traits & {
   /** Whether the text is among those the connection keeps prepared. */
   readonly isKept: boolean
 }
 
 /** The SQL texts of one connection: the first `size` of them are kept, what is beyond is read anew each time. */
-export class StatementCache<Traits extends StatementTraits = StatementTraits> {
+export class StatementCache<Traits extends Pick<StatementTraits, 'controlsTransaction'> = StatementTraits> {
   readonly #size: number
   readonly #read: (sql: string) => Traits
   readonly #texts = new Map<string, KnownText<Traits>>()

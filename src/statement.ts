@@ -92,7 +92,7 @@ export function refuseNul(sql: string): void {
 }
 
 /** Refuses `begin`, `commit` and the like in the text of a statement. */
-export function refuseTransactionControl(traits: StatementTraits): void {
+export function refuseTransactionControl(traits: Pick<StatementTraits, 'controlsTransaction'>): void {
   if (traits.controlsTransaction) throw transactionControlRefused()
 }
 

@@ -47,12 +47,19 @@ describe('what a MySQL statement does beyond its rows', () => {
     'grant select on t to u',
     'analyze table t',
     'create sequence s',
+    'check table t',
+    'backup stage start',
+    'create temporary sequence s',
     '/*! create table t (a int) */',
   ])('%s commits', (sql) => {
     expect(mysqlTraits(sql).commits).toBe(true)
   })
 
   it.each([
+    'create  temporary\ntable t (a int)',
+    'create or replace temporary table t (a int)',
+    'drop  temporary table t',
+    'analyze select 1',
     'create temporary table t (a int)',
     'drop temporary table t',
     'insert into t values (1)',
@@ -69,6 +76,8 @@ describe('what a MySQL statement does beyond its rows', () => {
     'create temporary table t (a int)',
     'select get_lock("x", 1)',
     'select @a := 1',
+    'select @`a` := 1',
+    'if 1 then set @x = 5; end if',
     'select a into @b from t',
     'lock tables t read',
     'prepare s from "select 1"',

@@ -23,6 +23,7 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
 
     return {
       pooling: 'queue',
+      pipeline: 1,
       connect: (signal) =>
         connect(
           {

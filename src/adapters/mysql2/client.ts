@@ -96,7 +96,8 @@ class Client implements Mysql2Client {
     if (level !== null) return level
     throw new StatementError(
       'INVALID_STATEMENT',
-      'Cannot read by iterator(): it would take the connection past the session. Read pages with limit() instead.',
+      'Cannot take the connection itself, as iterator() and migrate() of Drizzle do: it would go past the session. ' +
+        "Read pages with limit(); run migrations by prepareModels() with prepare: 'migrate'.",
     )
   }
 
@@ -107,7 +108,8 @@ class Client implements Mysql2Client {
 class Level extends Client {
   readonly #options: TransactionOptions
   #transaction: Transaction | null = null
-  #isWorking = false
+  /** `around`: what Drizzle sends begins and ends the transaction. */
+  #phase: 'around' | 'work' | 'over' = 'around'
 
   constructor(outer: Executor, options: TransactionOptions) {
     super(outer)
@@ -119,24 +121,26 @@ class Level extends Client {
   }
 
   async within<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#isWorking = true
+    this.#phase = 'work'
     try {
       return await work()
     } finally {
-      this.#isWorking = false
+      this.#phase = 'around'
     }
   }
 
   override async query(query: Query, params?: unknown[]): Answer {
-    if (this.#isWorking) return super.query(query, params)
+    if (this.#phase !== 'around') return super.query(query, params)
     switch (query.sql) {
       case 'begin':
         this.#transaction = await super.executor.begin(this.#options)
         break
       case 'commit':
         await this.#transaction?.commit()
+        this.#phase = 'over'
         break
       case 'rollback':
+        this.#phase = 'over'
         await this.#transaction?.rollback()
         break
       default:

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection as Driver, SslOptions } from 'mysql2'
 import { addressOf, inOneLine, openSocket } from '../../endpoint.ts'
 import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } from '../../errors.ts'
-import { MysqlConnection } from './connection.ts'
+import { type ConnectionParts, MysqlConnection } from './connection.ts'
 import type { MysqlPlan } from './options.ts'
 import type { Integers } from './parameters.ts'
 import { isServerError, made } from './server-error.ts'
@@ -34,13 +34,17 @@ export interface DriverOptions {
 export async function connect(parts: ConnectParts, signal?: AbortSignal): Promise<MysqlConnection> {
   const failures: ConnectError[] = []
   for (const endpoint of parts.plan.endpoints) {
-    for (const encryption of encryptionAttempts(endpoint, parts.plan.tls)) {
+    const attempts = encryptionAttempts(endpoint, parts.plan.tls)
+    for (const encryption of attempts) {
       try {
-        return await connectTo(parts, endpoint, encryption === 'tls' ? parts.ssl : null, signal)
+        const ssl = encryption === 'tls' ? parts.ssl : null
+        const kill = (threadId: number, port: number | null) => end(parts, endpoint, ssl, { threadId, port })
+        return await connectTo(parts, endpoint, ssl, kill, signal)
       } catch (error) {
         if (!(error instanceof ConnectError) || isFinal(error)) throw error
+        if (error.code === 'TLS_REFUSED' && encryption !== attempts.at(-1)) continue
         failures.push(error)
-        if (error.code !== 'TLS_REFUSED') break
+        break
       }
     }
   }
@@ -56,34 +60,54 @@ async function connectTo(
   parts: ConnectParts,
   endpoint: ServerTarget,
   ssl: SslOptions | null,
-  signal: AbortSignal | undefined,
+  kill: ConnectionParts['kill'],
+  signal?: AbortSignal,
 ): Promise<MysqlConnection> {
   const { keepAlive, connectTimeout } = parts.plan
-  const deadline = AbortSignal.timeout(connectTimeout)
-  const stop = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
-  const stopped = new Promise<never>((_, reject) => {
-    stop.addEventListener('abort', () => reject(stop.reason), { once: true })
-  })
+  const stop = stopping(connectTimeout, signal)
   let socket: Socket | undefined
   let stage = 'the password could not be had'
   try {
-    stop.throwIfAborted()
-    const password = await Promise.race([parts.password(), stopped])
+    const password = await Promise.race([parts.password(), stop.stopped])
     stage = 'it did not let us in'
     socket = openSocket(endpoint, keepAlive, connectTimeout)
     if ('host' in endpoint) verifyAs(socket, endpoint.host)
     const driver = parts.driver({ socket, endpoint, password, ssl })
-    await Promise.race([ready(driver), stopped])
-    return new MysqlConnection({
-      ...parts,
-      driver,
-      socket,
-      kill: (threadId) => kill(parts, endpoint, ssl, threadId),
-    })
+    await Promise.race([ready(driver), stop.stopped])
+    const connection = new MysqlConnection({ ...parts, driver, socket, kill })
+    await Promise.race([connection.start(), stop.stopped])
+    return connection
   } catch (error) {
     socket?.destroy()
     if (signal?.aborted) throw new AbortedError('Stopped connecting to MySQL', { cause: signal.reason })
-    throw refusal(endpoint, error, deadline.aborted ? `${stage} within ${connectTimeout} ms` : stage)
+    throw refusal(endpoint, error, error instanceof TooSlow ? `${stage} within ${connectTimeout} ms` : stage)
+  } finally {
+    stop.over()
+  }
+}
+
+/** The time is up. */
+class TooSlow extends Error {}
+
+/** What ends an attempt before its time; `over` lets go of the signal, which may live long. */
+function stopping(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+): { stopped: Promise<never>; over(): void } {
+  let stop: (reason: Error) => void = () => {}
+  const stopped = new Promise<never>((_, reject) => {
+    stop = reject
+  })
+  const onAbort = () => stop(new Error('The signal was aborted'))
+  const timer = setTimeout(() => stop(new TooSlow()), milliseconds)
+  signal?.addEventListener('abort', onAbort)
+  if (signal?.aborted) onAbort()
+  return {
+    stopped,
+    over() {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    },
   }
 }
 
@@ -104,23 +128,38 @@ function ready(driver: Driver): Promise<void> {
 }
 
 /**
- * Asks the server to end a connection and what it is doing, over another one. Never rejects: it is a wish, and a server
- * that cannot be reached ends what it does for nobody by itself, sooner or later.
+ * Asks the server to end a connection and what it is doing, over another one. Never rejects, and takes at most a second
+ * more than that one: it is a wish. Another server may bear the same name by now, and its connection of that number be
+ * somebody else's: unless it came from our port, nothing is ended.
  */
-async function kill(
+async function end(
   parts: ConnectParts,
   endpoint: ServerTarget,
   ssl: SslOptions | null,
-  threadId: number,
+  { threadId, port }: { readonly threadId: number; readonly port: number | null },
 ): Promise<void> {
   try {
-    const connection = await connectTo(parts, endpoint, ssl, undefined)
-    await connection.run({ sql: `kill ${Number(threadId)}`, params: [], asArrays: false }).catch(() => {})
-    await connection.close()
+    // Nobody ends this one in turn.
+    const connection = await connectTo(parts, endpoint, ssl, async () => {})
+    const timer = setTimeout(() => connection.discard(new Error('The server did not answer')), KILL_TIMEOUT)
+    try {
+      const found = await connection.run({
+        sql: 'select 1 from information_schema.processlist where id = ? and (? is null or host like ?)',
+        params: [threadId, port, `%:${port}`],
+        asArrays: true,
+      })
+      const isOurs = Array.isArray(found) && found.length > 0
+      if (isOurs) await connection.run({ sql: `kill ${Number(threadId)}`, params: [], asArrays: false })
+    } finally {
+      clearTimeout(timer)
+      await connection.close()
+    }
   } catch {
     // As above: nothing is lost but the wish.
   }
 }
+
+const KILL_TIMEOUT = 1_000
 
 function refusal(endpoint: ServerTarget, error: unknown, stage: string): ConnectError {
   const address = addressOf(endpoint)
@@ -139,7 +178,7 @@ function reasonOf(error: unknown, stage: string): Reason {
     const what = `it refuses the connection: ${inOneLine(error.message)} (${error.code})`
     return { code: 'CONNECT_FAILED', what, cause: made(error, error.message) }
   }
-  if (error instanceof DOMException && error.name === 'TimeoutError') {
+  if (error instanceof TooSlow) {
     return { code: 'CONNECT_TIMEOUT', what: stage, cause: error }
   }
   const told = error instanceof AggregateError ? error.errors[0] : error

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Connection as Driver, FieldPacket } from 'mysql2'
+import type { Connection as Driver } from 'mysql2'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
 import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
@@ -7,7 +7,15 @@ import { StatementCache } from '../../statement-cache.ts'
 import { beginTexts } from './begin.ts'
 import { type Integers, type Spelled, spellParameters } from './parameters.ts'
 import { roundFloats } from './rows.ts'
-import { connectionIsGone, isDemoted, isServerError, isStale, scrub } from './server-error.ts'
+import {
+  connectionIsGone,
+  isDemoted,
+  isServerError,
+  isStale,
+  rollsBack,
+  type ServerError,
+  scrub,
+} from './server-error.ts'
 import { type MysqlTraits, mysqlTraits } from './statement-traits.ts'
 import { isInTransaction } from './status.ts'
 
@@ -18,8 +26,8 @@ export interface ConnectionParts {
   readonly socket: Socket
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
-  /** Asks the server to end a connection and what it is doing. */
-  kill(threadId: number): Promise<void>
+  /** Asks the server to end a connection, known to it by our port, and what it is doing. */
+  kill(threadId: number, port: number | null): Promise<void>
 }
 
 /** A transaction on its way, and why the server has ended it before its time. */
@@ -46,11 +54,14 @@ export class MysqlConnection implements Connection {
   #lost: Error | null = null
   #isTainted = false
   #closed: Promise<void> | null = null
+  /** By which the server knows us; `null` for a Unix socket. */
+  readonly #port: number | null
   onLost: (() => void) | null = null
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts
     this.#texts = new StatementCache(parts.statementCacheSize, mysqlTraits)
+    this.#port = parts.socket.localPort ?? null
     parts.driver.on('error', (error) => this.#break(error))
     parts.socket.on('error', (error) => this.#break(error))
     parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
@@ -72,12 +83,18 @@ export class MysqlConnection implements Connection {
       if (transaction !== null && text.commits) throw wouldCommit()
       if (text.taints) this.#isTainted = true
       spelled = spellParameters(params, this.#parts.integers)
-      return await this.#inTurn(() => this.#perform({ sql, spelled, asArrays }, transaction))
+      const work = { sql, spelled, asArrays, mayEnd: text.taints }
+      return await this.#inTurn(() => this.#perform(work, transaction))
     } catch (error) {
       const judged = this.#judged(error, spelled)
       if (!this.#parts.exposeParameters) hideParams(params)
       throw judged
     }
+  }
+
+  /** Has each statement commit by itself, whatever the server's default is, as PyMySQL does. */
+  async start(): Promise<void> {
+    await this.#control(() => this.#send(plain('set autocommit = 1')))
   }
 
   async begin(options: TransactionOptions): Promise<void> {
@@ -87,7 +104,7 @@ export class MysqlConnection implements Connection {
     try {
       await this.#inTurn(async () => {
         let answer: unknown
-        for (const text of texts) answer = await this.#send({ sql: text, spelled: [], asArrays: false })
+        for (const text of texts) answer = await this.#send(plain(text))
         this.#tells = isInTransaction(answer) === true
       })
     } catch (error) {
@@ -104,14 +121,14 @@ export class MysqlConnection implements Connection {
     this.#transaction = null
     return await this.#control(async () => {
       if (transaction?.failure != null) return false
-      await this.#send({ sql: 'commit', spelled: [], asArrays: false })
+      await this.#send(plain('commit'))
       return true
     })
   }
 
   async rollback(): Promise<void> {
     this.#transaction = null
-    await this.#control(() => this.#send({ sql: 'rollback', spelled: [], asArrays: false }))
+    await this.#control(() => this.#send(plain('rollback')))
   }
 
   async ping(): Promise<void> {
@@ -121,7 +138,7 @@ export class MysqlConnection implements Connection {
   discard(reason: Error): void {
     const isWorking = this.#running.size > 0
     this.#break(reason)
-    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId)
+    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port)
   }
 
   close(): Promise<void> {
@@ -169,7 +186,7 @@ export class MysqlConnection implements Connection {
       if (transaction !== null && isServerError(error)) await this.#lookAfter(error, transaction)
       throw error
     }
-    const isOpen = isInTransaction(answer)
+    const isOpen = isInTransaction(answer) ?? (await this.#lookBehind(work, transaction))
     if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
     return answer
   }
@@ -186,23 +203,33 @@ export class MysqlConnection implements Connection {
     }
   }
 
+  /** Rows come without a word on the transaction, also those of an EXECUTE IMMEDIATE that ended it. */
+  async #lookBehind({ mayEnd }: Work, transaction: Open | null): Promise<boolean | null> {
+    return mayEnd && this.#tells && transaction !== null ? await this.#isOpen() : null
+  }
+
   /** A failed statement may have cost the whole transaction: a deadlock does, and so may a lock waited for too long. */
-  async #lookAfter(error: Error, transaction: Open): Promise<void> {
-    if (!this.#tells) return
-    const isOpen = isInTransaction(await this.#send({ sql: 'do 0', spelled: [], asArrays: false }))
-    if (isOpen === false) transaction.failure = this.#judged(error, [])
+  async #lookAfter(error: ServerError, transaction: Open): Promise<void> {
+    if (!this.#tells || (await this.#isOpen()) !== false) return
+    if (!rollsBack(error)) throw this.#escaped()
+    transaction.failure = this.#judged(error, [])
+  }
+
+  async #isOpen(): Promise<boolean | null> {
+    return isInTransaction(await this.#send(plain('do 0')))
   }
 
   #send(work: Work): Promise<unknown> {
     return this.#ask((done) => {
       const { driver } = this.#parts
-      const answered = (error: Error | null, answer: unknown, fields?: readonly FieldPacket[]) => {
-        if (error === null && fields !== undefined) roundFloats(answer, fields, work.asArrays)
-        done(error, answer)
-      }
       // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
-      if (work.spelled.length === 0) driver.query(optionsOf(work), answered)
-      else driver.execute(optionsOf(work), work.spelled, answered)
+      if (work.spelled.length === 0) driver.query(optionsOf(work), done)
+      else {
+        driver.execute(optionsOf(work), work.spelled, (error, answer, fields?: readonly unknown[]) => {
+          if (error === null && fields !== undefined) roundFloats(answer, fields, work.asArrays)
+          done(error, answer)
+        })
+      }
     })
   }
 
@@ -266,12 +293,19 @@ export class MysqlConnection implements Connection {
   }
 }
 
+/** Our own statements, which need no looking after. */
+function plain(sql: string): Work {
+  return { sql, spelled: [], asArrays: false, mayEnd: false }
+}
+
 /** One statement on its way to the server. */
 interface Work {
   readonly sql: string
   /** The parameters as they are sent. */
   readonly spelled: Spelled[]
   readonly asArrays: boolean
+  /** It may end a transaction without being asked to, for all that its text tells. */
+  readonly mayEnd: boolean
 }
 
 function optionsOf({ sql, asArrays }: Work): { sql: string; rowsAsArray: boolean } {

@@ -60,9 +60,20 @@ function spellBigint(param: bigint, integers: Integers): Spelled {
 function spellObject(param: object, index: number): Spelled {
   if (param instanceof ArrayBuffer) return Buffer.from(param)
   if (ArrayBuffer.isView(param)) return Buffer.from(param.buffer, param.byteOffset, param.byteLength)
-  if (!(param instanceof Date)) return JSON.stringify(param)
+  if (!(param instanceof Date)) return spellJson(param, index)
   if (Number.isNaN(param.getTime())) throw unfit(index, 'an invalid Date')
   return param.toISOString().replace('T', ' ').replace('Z', '')
+}
+
+function spellJson(param: object, index: number): string {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(param)
+  } catch {
+    // Its reason may repeat what is in it.
+  }
+  if (text === undefined) throw unfit(index, 'an object that JSON does not know')
+  return text
 }
 
 function unfit(index: number, what: string): StatementError {

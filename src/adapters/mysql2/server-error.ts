@@ -36,6 +36,14 @@ export function isDemoted({ errno, message }: ServerError): boolean {
   return errno === 1836 || (errno === 1290 && /read[-_]only/i.test(message))
 }
 
+/**
+ * The server rolls the whole transaction back with this error, or may: 1020 ER_CHECKREAD, 1205 ER_LOCK_WAIT_TIMEOUT,
+ * 1206 ER_LOCK_TABLE_FULL, 1213 ER_LOCK_DEADLOCK, 1614 ER_XA_RBDEADLOCK.
+ */
+export function rollsBack({ errno }: ServerError): boolean {
+  return [1020, 1205, 1206, 1213, 1614].includes(errno)
+}
+
 /** The statement was not run, since its prepared form is gone: 1243 ER_UNKNOWN_STMT_HANDLER, 1615 ER_NEED_REPREPARE. */
 export function isStale(error: unknown): boolean {
   return isServerError(error) && [1243, 1615].includes(error.errno)
@@ -43,16 +51,19 @@ export function isStale(error: unknown): boolean {
 
 /** Values that the server quotes: `Duplicate entry '…' for key`, `Incorrect integer value: '…' for column`. */
 const QUOTED =
-  /\b(entry|value|values|argument|string):? '(?:[\s\S]*'(?= for (?:key|column|function)\b)|[\s\S]*'$)/i
+  /\b(entry|value|values|argument|string):? '(?:[\s\S]*'(?= for (?:key|column|function)\b| from )|[\s\S]*'$)/i
+
+/** `BIGINT value is out of range in '(… + 12)'` (1690 ER_DATA_OUT_OF_RANGE) quotes an expression with its values. */
+const EXPRESSION = /'[\s\S]*'/
 
 /** The same error without what may repeat a parameter. */
 export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
   const texts = params.map((param) =>
     typeof param === 'object' && param !== null && 'value' in param ? String(param.value) : String(param),
   )
-  const message =
-    params.length === 0 ? error.message : withoutParams(error.message, texts).replace(QUOTED, "$1 '[hidden]'")
-  return made(error, message)
+  if (params.length === 0) return made(error, error.message)
+  const hidden = withoutParams(error.message, texts).replace(QUOTED, "$1 '[hidden]'")
+  return made(error, error.errno === 1690 ? hidden.replace(EXPRESSION, "'[hidden]'") : hidden)
 }
 
 /** A new one: what mysql2 throws carries the statement, and the message once more. */

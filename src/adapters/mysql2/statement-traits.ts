@@ -1,22 +1,22 @@
-import type { StatementTraits } from '../../statement.ts'
-
-/** What a statement does beyond its own rows on MySQL and MariaDB. */
-export interface MysqlTraits extends StatementTraits {
+/** What a statement does beyond its own rows on MySQL and MariaDB, as far as its text tells. */
+export interface MysqlTraits {
+  /** It begins or ends a transaction, which only `begin`, `commit`, `rollback` and `transaction` may do. */
+  readonly controlsTransaction: boolean
   /** The server ends the transaction it stands in, and keeps what was done in it. */
   readonly commits: boolean
+  /** It leaves state behind on its connection, or runs what its text does not tell. */
+  readonly taints: boolean
 }
 
 const CONTROL =
   /^(?:begin|start\s+transaction|commit|rollback(?!\s+(?:work\s+)?to\b)|xa\b|set\s+(?:(?:session|local|@@(?:(?:session|local)\.)?)\s*)?autocommit\b)/i
 
-const SAVEPOINT = /^(?:savepoint|release\s+savepoint|rollback\s+(?:work\s+)?to)\b/i
-
 const COMMITS = new RegExp(
   [
-    String.raw`^(?:alter|rename|truncate|lock|unlock|analyze|cache\s+index|flush|load\s+index|optimize|repair|reset|grant|revoke|install|uninstall|change|purge|set\s+password)\b`,
+    String.raw`^(?:alter|rename|truncate|lock|unlock|analyze\s+(?:(?:no_write_to_binlog|local)\s+)?tables?|backup|check|cache\s+index|flush|load\s+index|optimize|repair|reset|grant|revoke|install|uninstall|change|purge|set\s+password)\b`,
     String.raw`^(?:start|stop)\s+(?:all\s+)?(?:slaves?|replicas?|group_replication)\b`,
-    String.raw`^create\s+(?:or\s+replace\s+)?(?!temporary\b)`,
-    String.raw`^drop\s+(?!temporary\b|prepare\b)`,
+    String.raw`^create\b(?!\s+(?:or\s+replace\s+)?temporary\s+table\b)`,
+    String.raw`^drop\b(?!\s+(?:temporary|prepare)\b)`,
   ].join('|'),
   'i',
 )
@@ -24,18 +24,14 @@ const COMMITS = new RegExp(
 const TAINTS = new RegExp(
   [
     // `set transaction` is for the next transaction, which may be another holder's.
-    String.raw`^(?:set|use|prepare|execute|deallocate|drop\s+prepare|call|do|load|handler|lock|flush|declare|begin)\b`,
+    String.raw`^(?:set|use|prepare|execute|deallocate|drop\s+prepare|call|do|load|handler|lock|flush|backup|declare|begin|if|for|while|loop|repeat|case)\b`,
     String.raw`^create\s+(?:or\s+replace\s+)?temporary\b`,
     String.raw`\bget_lock\s*\(`,
-    String.raw`@[\w.$]*\s*:=`,
+    String.raw`@(?:[\w.$]*|'')\s*:=`,
     String.raw`\binto\s+@`,
   ].join('|'),
   'is',
 )
-
-const READS = /^(?:select|values|explain|describe|desc|show|table)\b/i
-const WRITES =
-  /\b(?:insert|update|delete|replace|into|nextval|setval|get_lock)\b|\bnext\s+value\s+for\b|\bfor\s+update\b|\block\s+in\s+share\s+mode\b/i
 
 /**
  * Reads a statement's text. The words at its beginning tell what it is, for the server takes one at a time. What a
@@ -44,9 +40,7 @@ const WRITES =
 export function mysqlTraits(sql: string): MysqlTraits {
   const text = withoutComments(sql)
   return {
-    reads: READS.test(text) && !WRITES.test(text),
     controlsTransaction: partsOf(text).some((part) => CONTROL.test(part)),
-    isSavepoint: SAVEPOINT.test(text),
     taints: TAINTS.test(text),
     commits: COMMITS.test(text),
   }

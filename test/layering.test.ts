@@ -41,7 +41,7 @@ const rooms = [
   'open-engine',
   'engine-cache',
   'session',
-  'models/mysql-sequence',
+  'mysql-sequence',
   'models/*',
   'schema/*',
   'schema',

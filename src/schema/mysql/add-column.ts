@@ -1,5 +1,5 @@
 import { is, SQL } from 'drizzle-orm'
-import { drawsFrom } from '../../models/mysql-sequence.ts'
+import { drawsFrom } from '../../mysql-sequence.ts'
 import { columnName } from '../casing.ts'
 import type { SchemaStatement } from '../definition.ts'
 import { columnType } from './column-type.ts'

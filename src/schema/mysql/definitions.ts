@@ -1,7 +1,7 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } from 'drizzle-orm/mysql-core'
 import { SchemaError } from '../../errors.ts'
-import { drawsFrom, MysqlSequence } from '../../models/mysql-sequence.ts'
+import { drawsFrom, MysqlSequence } from '../../mysql-sequence.ts'
 import type { Casing } from '../casing.ts'
 import { type Definition, definitionsOf } from '../definition.ts'
 import { inOrderOfUse } from '../view-order.ts'

@@ -1,4 +1,4 @@
-import type { MysqlSequence } from '../../models/mysql-sequence.ts'
+import type { MysqlSequence } from '../../mysql-sequence.ts'
 import type { Definition } from '../definition.ts'
 import { label, qualified } from './text.ts'
 

@@ -19,16 +19,35 @@ export function placeOf(maker: object): Place {
   return place
 }
 
-/** From now on, should the thing be garbage-collected, a warning says where it was made, and its trace lets go. */
+/**
+ * Should the thing be garbage-collected, a warning says where it was made, and its trace lets go. Begins a second from
+ * now: most things are closed by then, and putting a stack into words takes longer than all else about a session.
+ */
 export function watch(thing: object, trace: Trace): void {
-  // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
-  void trace.place.stack
-  unclosed.register(thing, trace, thing)
+  young.set(thing, trace)
+  if (isGrowing) return
+  isGrowing = true
+  setTimeout(watchGrown, WATCH_AFTER).unref()
 }
 
 /** It was closed. */
 export function unwatch(thing: object): void {
-  unclosed.unregister(thing)
+  if (!young.delete(thing)) unclosed.unregister(thing)
+}
+
+const WATCH_AFTER = 1_000
+
+const young = new Map<object, Trace>()
+let isGrowing = false
+
+function watchGrown(): void {
+  isGrowing = false
+  for (const [thing, trace] of young) {
+    // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
+    void trace.place.stack
+    unclosed.register(thing, trace, thing)
+  }
+  young.clear()
 }
 
 const unclosed = new FinalizationRegistry<Trace>((trace) => {

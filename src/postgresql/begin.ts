@@ -8,6 +8,9 @@ const ISOLATION_LEVELS: readonly string[] = [
   'serializable',
 ] satisfies TransactionOptions['isolationLevel'][]
 
+/** Begins a transaction with the server's defaults. */
+export const BEGIN = 'begin'
+
 /**
  * The statement that begins a transaction.
  * @throws OptionError when the isolation level is none: it becomes part of the statement
@@ -21,7 +24,7 @@ export function beginText({ isolationLevel, readOnly, deferrable }: TransactionO
     )
   }
   const parts = [
-    'begin',
+    BEGIN,
     isolationLevel && `isolation level ${isolationLevel}`,
     readOnly && 'read only',
     deferrable && 'deferrable',

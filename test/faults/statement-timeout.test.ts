@@ -1,6 +1,6 @@
 /** A statement that gets no answer ends in time, and the server is asked to stop. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SessionManager } from 'drizzle-celery'
+import { type SessionFor, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { childRun, scenario } from '../fixtures/child-run.ts'
@@ -77,14 +77,21 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     await session.commit()
   })
 
-  it.each(['begin', 'commit', 'rollback'] as const)('T10 %s ends in time as well', async (step) => {
+  const steps = {
+    'the first statement': (session) => session.db.execute(sql`select ${1}::int`),
+    begin: (session) => session.begin({ isolationLevel: 'serializable' }),
+    commit: (session) => session.commit(),
+    rollback: (session) => session.rollback(),
+  } satisfies Record<string, (session: SessionFor<'postgresql://'>) => PromiseLike<unknown>>
+
+  it.each(Object.entries(steps))('T10 %s ends in time as well', async (step, take) => {
     const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
     await using session = sessionMaker()
     await session.db.execute(sql`select 1`)
-    if (step === 'begin') await session.commit()
+    if (step === 'the first statement' || step === 'begin') await session.commit()
 
     proxy.mode = 'blackhole'
-    const { error, after } = await outcome(session[step](), 10_000)
+    const { error, after } = await outcome(take(session), 10_000)
     proxy.mode = 'pass'
 
     // What a silent server has not heard of is undone all the same once its connection is gone.

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError, type StatementError } from '../../errors.ts'
-import { beginText } from '../../postgresql/begin.ts'
+import { BEGIN, beginText } from '../../postgresql/begin.ts'
 import {
   hideParams,
   isOwnError,
@@ -11,8 +11,10 @@ import {
   transactionControlRefused,
 } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
+import { carryBegin, endsInFailedTransaction, withoutBegin } from './carried-begin.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
+import { isStale, leaveStaleToUs } from './stale.ts'
 
 /** Rows on their way, as postgres.js has them. */
 export interface PendingQuery extends PromiseLike<QueryResult> {
@@ -43,9 +45,14 @@ export interface ConnectionParts {
   cancel(pid: number, secret: number): Promise<void>
 }
 
-/** How the transaction began, and how many statements it has had. */
+/** A transaction of this connection. */
 interface Begun {
   readonly begin: string
+  /** Resolves once the server has begun it, or the connection is lost; `null` until BEGIN is sent. */
+  begun: Promise<void> | null
+  /** The server has begun it. */
+  isOpen: boolean
+  /** How many statements it has had. */
   statements: number
 }
 
@@ -64,6 +71,9 @@ interface Work {
 const PREPARED = { prepare: true, simple: false }
 const UNPREPARED = { prepare: false }
 
+const DONE = Promise.resolve()
+const NOTHING = new Uint8Array()
+
 const CLOSE_TIMEOUT = 1_000
 
 /**
@@ -79,6 +89,8 @@ export class PostgresConnection implements Connection {
   readonly #prepared = new Set<string>()
   /** Settles each statement under way when the connection breaks. */
   readonly #running = new Set<(error: Error) => void>()
+  /** The last bytes of the server. */
+  #heard: Uint8Array = NOTHING
   #lost: Error | null = null
   #isTainted = false
   #backend: QueryResult['state']
@@ -91,6 +103,9 @@ export class PostgresConnection implements Connection {
     this.#client = parts.client
     this.#socket = parts.socket
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
+    parts.socket.on('data', (bytes: Uint8Array) => {
+      this.#heard = bytes
+    })
     parts.socket.on('error', (error) => this.#break(error))
     parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
   }
@@ -115,14 +130,11 @@ export class PostgresConnection implements Connection {
       if (text.taints) this.#isTainted = true
       const spelled = spellParameters(params, this.#client.typed)
       const transaction = this.#transaction
-      if (transaction !== null) transaction.statements++
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare =
         params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
-      return this.#send(
-        { sql, params, spelled, asArrays, transaction, mayControl: text.isSavepoint },
-        prepare,
-      )
+      const work = { sql, params, spelled, asArrays, transaction, mayControl: text.isSavepoint }
+      return transaction === null ? this.#send(work, prepare) : this.#sendIn(transaction, work, prepare)
     } catch (error) {
       if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
@@ -150,27 +162,67 @@ export class PostgresConnection implements Connection {
     return error
   }
 
+  /** Without options BEGIN waits for the first statement, which carries it. */
   async begin(options: TransactionOptions): Promise<void> {
-    const begin = beginText(options)
-    const transaction = { begin, statements: 0 }
+    const transaction: Begun = { begin: beginText(options), begun: null, isOpen: false, statements: 0 }
     this.#transaction = transaction
+    if (transaction.begin === BEGIN) return
     try {
-      await this.#control(begin)
+      await this.#control(transaction.begin)
+      transaction.isOpen = true
+      transaction.begun = DONE
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
       throw error
     }
   }
 
+  /** Nothing of a transaction is sent behind a BEGIN whose answer is still to come: it would run outside of it. */
+  #sendIn(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
+    transaction.statements++
+    if (transaction.isOpen) return this.#send(work, prepare)
+    if (transaction.begun !== null) return transaction.begun.then(() => this.#send(work, prepare))
+
+    return this.#beginWith(transaction, work, prepare)
+  }
+
+  /** Begins a transaction and runs its first statement, which carries BEGIN where it can. */
+  #beginWith(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
+    // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
+    const canCarry = this.#running.size === 0 && work.params.length > 0
+    if (canCarry) carryBegin(this.#socket, transaction.begin)
+    const first = canCarry ? this.#send(work, prepare) : this.#control(transaction.begin)
+    transaction.begun = first.then(
+      () => {
+        transaction.isOpen = true
+      },
+      (error: unknown) => this.#failedFirst(transaction, error),
+    )
+    return canCarry ? first : transaction.begun.then(() => this.#send(work, prepare))
+  }
+
+  /** BEGIN, or the statement that carried it, has failed. Unless the transaction stands, the connection goes. */
+  #failedFirst(transaction: Begun, error: unknown): void {
+    transaction.isOpen = endsInFailedTransaction(this.#heard)
+    if (!transaction.isOpen) this.discard(error instanceof Error ? error : new Error(String(error)))
+  }
+
   async commit(): Promise<boolean> {
-    this.#transaction = null
+    if (!(await this.#endsWithServer())) return true
     const { command } = await this.#control('commit')
     return command === 'COMMIT'
   }
 
   async rollback(): Promise<void> {
+    if (await this.#endsWithServer()) await this.#control('rollback')
+  }
+
+  /** The transaction is over; whether the server had heard of it. */
+  async #endsWithServer(): Promise<boolean> {
+    const begun = this.#transaction?.begun
+    await begun
     this.#transaction = null
-    await this.#control('rollback')
+    return begun !== null
   }
 
   async ping(): Promise<void> {
@@ -221,8 +273,9 @@ export class PostgresConnection implements Connection {
       this.#running.add(fail)
       const query = this.#client.unsafe(work.sql, work.spelled, prepare ? PREPARED : UNPREPARED)
       if (prepare) leaveStaleToUs(query)
-      ;(work.asArrays ? query.values() : query).then((result) => {
+      ;(work.asArrays ? query.values() : query).then((answer) => {
         if (!this.#settles(fail)) return
+        const result = work.params.length > 0 ? withoutBegin(answer) : answer
         if (work.mayControl || !controlsTransaction(result)) resolve(result)
         else reject(this.#escaped())
       }, fail)
@@ -250,10 +303,11 @@ export class PostgresConnection implements Connection {
     const isOver = this.#transaction !== transaction
     if (isOver || (transaction !== null && transaction.statements > 1)) throw this.#judged(error, work.params)
     if (transaction === null) return this.#send(work, false)
-    // All three at once, so that no statement of the holder's slips in between.
-    const begun = Promise.all([this.#control('rollback'), this.#control(transaction.begin)])
-    const [result] = await Promise.all([this.#send(work, false), begun])
-    return result
+    // The holder's other statements wait until it has begun again.
+    transaction.isOpen = false
+    const again = this.#control('rollback').then(() => this.#beginWith(transaction, work, false))
+    transaction.begun = again.then(ignore, ignore)
+    return again
   }
 
   #judged(error: unknown, params: unknown[], spelled: readonly Spelled[] = []): unknown {
@@ -283,6 +337,8 @@ export class PostgresConnection implements Connection {
   }
 }
 
+function ignore(): void {}
+
 const CONTROLS = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'ROLLBACK', 'PREPARE TRANSACTION'])
 
 /** By the server's own word; of several statements, for any of them. */
@@ -307,44 +363,4 @@ function withoutStatement(reason: Error): Error {
     new Error(message, cause === undefined ? {} : { cause }),
     code !== undefined && { code },
   )
-}
-
-/** The errors of statements that were not run, since a schema change or a DEALLOCATE made their prepared form unusable. */
-const stale = new WeakSet<object>()
-
-function isStale(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && stale.has(error)
-}
-
-/**
- * postgres.js runs a stale statement again by itself, without regard for what it has sent behind it: when that is stale
- * as well, neither ever settles. It first notes the error in `retried`, and sends no query that is cancelled.
- */
-const leaving: PropertyDescriptorMap & ThisType<UntypedQuery> = {
-  retried: {
-    set(error: object) {
-      stale.add(error)
-      this.cancelled = true
-      this.reject(error)
-    },
-  },
-}
-
-/** Missing from postgres.js's types. */
-interface UntypedQuery {
-  cancelled: unknown
-  reject(error: object): void
-}
-
-/** The prototype of postgres.js's queries, and ours over it: a property of each query would make it far slower. */
-const prototypes = new WeakMap<object, object>()
-
-function leaveStaleToUs(query: PendingQuery): void {
-  const theirs: object = Object.getPrototypeOf(query)
-  let ours = prototypes.get(theirs)
-  if (ours === undefined) {
-    ours = Object.create(theirs, leaving) as object
-    prototypes.set(theirs, ours)
-  }
-  Object.setPrototypeOf(query, ours)
 }

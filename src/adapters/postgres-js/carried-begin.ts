@@ -1,0 +1,53 @@
+import type { Socket } from 'node:net'
+
+/**
+ * Sends BEGIN in one piece with what is written to the socket next, which has to be one statement in the extended
+ * protocol. That saves its round trip, and is safe: if BEGIN fails the server skips all that follows up to the Sync
+ * of the statement. (pgjdbc begins its transactions in this way.)
+ */
+export function carryBegin(socket: Socket, begin: string): void {
+  const { write } = socket
+  socket.write = (bytes: Uint8Array | string) => {
+    socket.write = write
+    return socket.write(Buffer.concat([messagesOf(begin), Buffer.from(bytes)]))
+  }
+}
+
+const known = new Map<string, Buffer>()
+
+/** Parse, Bind and Execute, all unnamed, without a Sync behind them. */
+function messagesOf(begin: string): Buffer {
+  const messages =
+    known.get(begin) ??
+    Buffer.concat([
+      message('P', `\0${begin}\0\0\0`),
+      message('B', '\0\0\0\0\0\0\0\0'),
+      message('E', '\0\0\0\0\0'),
+    ])
+  known.set(begin, messages)
+  return messages
+}
+
+/**
+ * postgres.js takes the answer to BEGIN for a part of the statement's, and where rows are described behind it for a result
+ * of its own. A statement with parameters has no other.
+ */
+export function withoutBegin<Result extends { command: string | undefined }>(answer: Result): Result {
+  return answer.command === undefined && Array.isArray(answer) ? answer.at(-1) : answer
+}
+
+/**
+ * Whether the server's last word is that a transaction stands which has failed: ReadyForQuery and its status. Where bytes
+ * that came apart hide it, or others came behind it, the answer is no.
+ */
+export function endsInFailedTransaction(heard: Uint8Array): boolean {
+  return READY_IN_FAILED_TRANSACTION.equals(heard.subarray(-READY_IN_FAILED_TRANSACTION.length))
+}
+
+const READY_IN_FAILED_TRANSACTION = message('Z', 'E')
+
+function message(type: string, body: string): Buffer {
+  const bytes = Buffer.from(`${type}\0\0\0\0${body}`, 'latin1')
+  bytes.writeUInt32BE(bytes.length - 1, 1)
+  return bytes
+}

@@ -1,20 +1,37 @@
 import { Column, is, Param, SQL } from 'drizzle-orm'
 import { type Casing, columnName } from './casing.ts'
+import { unsupported } from './definition.ts'
 
-export interface ExpressionOptions {
-  /** What the values in it are written as; throws for a value that has no literal. */
-  literal(value: unknown): string
-  quote(name: string): string
+/** Whose an expression is, what errors call it, and how it may speak of columns. */
+export interface ExpressionPlace {
+  readonly owner: string
+  readonly what: string
   readonly casing?: Casing | undefined
   /** Columns without the name of their table, as indexes and generated columns want them. */
   readonly isUnqualified?: boolean
 }
 
-/** An expression as a DDL statement can hold it: its values written down where a query would have parameters. */
-export function expressionText(expression: SQL, options: ExpressionOptions): string {
-  const { literal, quote, casing, isUnqualified = false } = options
+/** How a dialect writes names and values. */
+export interface Spelling {
+  quote(name: string): string
+  /** Undefined for a value that has no literal. */
+  literal(value: unknown): string | undefined
+}
+
+/**
+ * An expression of a model as a DDL statement can hold it: its values are written down where drizzle-kit leaves a
+ * placeholder that nobody fills.
+ */
+export function expressionText(expression: SQL, place: ExpressionPlace, spelling: Spelling): string {
+  const { owner, what, casing, isUnqualified = false } = place
+  const literal = (value: unknown) => {
+    const text = spelling.literal(value)
+    if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
+    // Or the minus of `x -${-1}` would begin a comment.
+    return text.startsWith('-') ? `(${text})` : text
+  }
   const config = {
-    escapeName: quote,
+    escapeName: (name: string) => spelling.quote(name),
     escapeParam: (_: number, value: unknown) => literal(value),
     escapeString: literal,
     // All that Drizzle 0.45 uses of its cache; 1.0 has none, so that the class cannot be imported.

@@ -1,8 +1,7 @@
 import type { SQL } from 'drizzle-orm'
 import { SchemaError } from '../../errors.ts'
-import type { Casing } from '../casing.ts'
-import { quoteIdentifier, unsupported } from '../definition.ts'
-import { expressionText } from '../expression.ts'
+import { quoteIdentifier } from '../definition.ts'
+import { type ExpressionPlace, expressionText } from '../expression.ts'
 import type { Flavor } from './table-model.ts'
 
 const MAX_NAME_CHARACTERS = 64
@@ -48,30 +47,9 @@ export function waiting(flavor: Flavor): string {
   return flavor === 'mariadb' ? ' WAIT 5' : ''
 }
 
-/** Whose an expression is, what errors call it, and how it may speak of columns. */
-export interface ExpressionPlace {
-  readonly owner: string
-  readonly what: string
-  readonly casing: Casing | undefined
-  readonly isUnqualified?: boolean
-}
-
-/** An expression of a model as DDL, its values written down where drizzle-kit leaves a `?` that nobody fills. */
-export function ddlText(
-  expression: SQL,
-  { owner, what, casing, isUnqualified = false }: ExpressionPlace,
-): string {
-  return expressionText(expression, {
-    quote,
-    casing,
-    isUnqualified,
-    literal(value) {
-      const text = operand(value)
-      if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
-      // Or the minus of `x - ${-1}` would begin a comment.
-      return text.startsWith('-') ? `(${text})` : text
-    },
-  })
+/** An expression of a model as DDL. */
+export function ddlText(expression: SQL, place: ExpressionPlace): string {
+  return expressionText(expression, place, { quote, literal: operand })
 }
 
 /** A value as a literal; undefined when there is none for it. */

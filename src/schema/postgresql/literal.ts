@@ -1,7 +1,5 @@
 import type { SQL } from 'drizzle-orm'
-import type { Casing } from '../casing.ts'
-import { unsupported } from '../definition.ts'
-import { expressionText } from '../expression.ts'
+import { type ExpressionPlace, expressionText } from '../expression.ts'
 import { quote } from './names.ts'
 
 /** A value, as a driver would be given it, as SQL text; undefined for what has no literal. */
@@ -22,30 +20,14 @@ export function literal(value: unknown): string | undefined {
   }
 }
 
-/** What an expression stands in: whose it is, and what errors call it. */
-export interface ExpressionPlace {
-  readonly owner: string
-  readonly what: string
-  readonly casing: Casing | undefined
-  readonly isUnqualified?: boolean
+/** An expression of a model as DDL. */
+export function ddlText(expression: SQL, place: ExpressionPlace): string {
+  return expressionText(expression, place, { quote, literal: operand })
 }
 
-/** An expression of a model as DDL, its values written down where drizzle-kit leaves a `$1` that nobody fills. */
-export function ddlText(
-  expression: SQL,
-  { owner, what, casing, isUnqualified = false }: ExpressionPlace,
-): string {
-  return expressionText(expression, {
-    quote,
-    casing,
-    isUnqualified,
-    literal(value) {
-      const text = isPlainObject(value) ? literal(JSON.stringify(value)) : literal(value)
-      if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
-      // Or the minus of `x - ${-1}` would begin a comment.
-      return text.startsWith('-') ? `(${text})` : text
-    },
-  })
+/** A value within an expression, where a plain object stands for JSON. */
+function operand(value: unknown): string | undefined {
+  return literal(isPlainObject(value) ? JSON.stringify(value) : value)
 }
 
 function isPlainObject(value: unknown): boolean {

@@ -60,7 +60,7 @@ function referencesOf(table: TableModel, column: SQLiteColumn): string[] | undef
 /** The checks of this column alone; undefined if it shares one. */
 function checksOf(table: TableModel, column: SQLiteColumn): string[] | undefined {
   const isAbout = (check: Check, each: SQLiteColumn) =>
-    mentions(checkValue(table, check, 'unqualified'), columnName(each, table.casing))
+    mentions(checkValue(table, check, { isUnqualified: true }), columnName(each, table.casing))
 
   const checks = table.checks.filter((check) => isAbout(check, column))
   const others = table.columns.filter((other) => other !== column)

@@ -41,7 +41,7 @@ function generatedText(
   const expression: unknown = typeof as === 'function' ? as() : as
   const what = `the expression of its column "${column.name}"`
   const text = is(expression, SQL)
-    ? sqlText(expression, { owner: name, what, casing, columns: 'unqualified' })
+    ? sqlText(expression, { owner: name, what, casing, isUnqualified: true })
     : String(expression)
   return `GENERATED ALWAYS AS (${text}) ${mode.toUpperCase()}`
 }

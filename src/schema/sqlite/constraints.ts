@@ -34,15 +34,15 @@ export function foreignKeysOf({ foreignKeys }: TableModel): ForeignKey[] {
 }
 
 export function checkText(table: TableModel, check: Check): string {
-  return `CONSTRAINT ${doubleQuote(check.name)} CHECK(${checkValue(table, check, 'qualified')})`
+  return `CONSTRAINT ${doubleQuote(check.name)} CHECK(${checkValue(table, check, { isUnqualified: false })})`
 }
 
 export function checkValue(
   { name: table, casing }: TableModel,
   { name, value }: Check,
-  columns: 'qualified' | 'unqualified',
+  { isUnqualified }: { isUnqualified: boolean },
 ): string {
-  return sqlText(value, { owner: table, what: `its check "${name}"`, casing, columns })
+  return sqlText(value, { owner: table, what: `its check "${name}"`, casing, isUnqualified })
 }
 
 /** Only a name that somebody chose. No catalogue of SQLite shows it, and drizzle-kit 0.31 writes none at all. */

@@ -8,7 +8,7 @@ import {
   SQLiteTextJson,
 } from 'drizzle-orm/sqlite-core'
 import { unsupported } from '../definition.ts'
-import { literal, sqlText } from './text.ts'
+import { constantText, literal } from './text.ts'
 
 /**
  * What stands behind DEFAULT; undefined for a column without one. It is drizzle-kit's text wherever Drizzle reads that
@@ -25,7 +25,7 @@ export function defaultText(table: string, column: SQLiteColumn): string | undef
   } catch (error) {
     throw unsupported(table, `${what} cannot be converted (${error})`)
   }
-  if (is(sent, SQL)) return expression(sqlText(sent, { owner: table, what, columns: 'none' }).trim())
+  if (is(sent, SQL)) return expression(constantText(sent, { owner: table, what }).trim())
 
   const text = literal(sent)
   if (text === undefined) throw unsupported(table, `${what} is no plain value`)

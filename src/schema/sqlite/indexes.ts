@@ -60,9 +60,7 @@ function ownIndexes(table: TableModel): NamedText[] {
 function ownIndexText(table: TableModel, { name, columns, unique, where }: Index['config']): string {
   const place = { owner: table.name, what: `its index "${name}"`, casing: table.casing }
   const list = columns.map((column) =>
-    is(column, SQL)
-      ? sqlText(column, { ...place, columns: 'unqualified' })
-      : columnList([column], table.casing),
+    is(column, SQL) ? sqlText(column, { ...place, isUnqualified: true }) : columnList([column], table.casing),
   )
   const text = indexText(table, name, list.join(','), unique)
   return where === undefined ? text : `${text} WHERE ${sqlText(where, place)}`

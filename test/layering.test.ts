@@ -18,6 +18,7 @@ const rooms = [
   'dburi-key',
   'option-text',
   'endpoint',
+  'under-way',
   'given-options',
   'repeated-parts',
   'sqlite-root',

@@ -4,6 +4,7 @@ import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
 import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
+import { UnderWay } from '../../under-way.ts'
 import { beginTexts } from './begin.ts'
 import { type Integers, type Spelled, spellParameters } from './parameters.ts'
 import { roundFloats } from './rows.ts'
@@ -35,8 +36,6 @@ interface Open {
   failure: unknown
 }
 
-const CLOSE_TIMEOUT = 1_000
-
 /**
  * One mysql2 connection. One statement is on its way at a time, since each may tell that the next one must not run:
  * MySQL rolls a whole transaction back at a deadlock, commits it at a CREATE TABLE, and would then run what follows
@@ -45,8 +44,7 @@ const CLOSE_TIMEOUT = 1_000
 export class MysqlConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #texts: StatementCache<MysqlTraits>
-  /** Settles the statement under way when the connection breaks. */
-  readonly #running = new Set<(error: Error) => void>()
+  readonly #underWay: UnderWay
   #lastTurn: Promise<unknown> = Promise.resolve()
   #transaction: Open | null = null
   /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
@@ -60,6 +58,7 @@ export class MysqlConnection implements Connection {
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts
+    this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, mysqlTraits)
     this.#port = parts.socket.localPort ?? null
     parts.driver.on('error', (error) => this.#break(error))
@@ -136,7 +135,7 @@ export class MysqlConnection implements Connection {
   }
 
   discard(reason: Error): void {
-    const isWorking = this.#running.size > 0
+    const isWorking = !this.#underWay.isEmpty
     this.#break(reason)
     if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port)
   }
@@ -148,18 +147,12 @@ export class MysqlConnection implements Connection {
 
   async #close(): Promise<void> {
     if (this.#lost !== null) return
-    if (this.#running.size > 0) {
+    if (!this.#underWay.isEmpty) {
       this.discard(new ClosedError('connection'))
       return
     }
     this.#lost = new ClosedError('connection')
-    const { socket, driver } = this.#parts
-    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    socket.ref()
-    const giveUp = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT)
-    driver.end()
-    await closed
-    clearTimeout(giveUp)
+    await this.#underWay.close(() => this.#parts.driver.end())
   }
 
   /** Runs work when all that came before it is settled, however it went. */
@@ -238,27 +231,18 @@ export class MysqlConnection implements Connection {
     if (this.#lost !== null) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
-        if (this.#settles(fail)) reject(error)
+        if (this.#underWay.settles(fail)) reject(error)
       }
-      // An idle connection keeps no process alive; one that works does.
-      if (this.#running.size === 0) this.#parts.socket.ref()
-      this.#running.add(fail)
+      this.#underWay.add(fail)
       try {
         work((error, answer) => {
           if (error) fail(error)
-          else if (this.#settles(fail)) resolve(answer)
+          else if (this.#underWay.settles(fail)) resolve(answer)
         })
       } catch (error) {
         fail(error instanceof Error ? error : new Error(String(error)))
       }
     })
-  }
-
-  /** Whether a statement is settled by this, and was not before. */
-  #settles(fail: (error: Error) => void): boolean {
-    if (!this.#running.delete(fail)) return false
-    if (this.#running.size === 0) this.#parts.socket.unref()
-    return true
   }
 
   /** A text began or ended a transaction that we know nothing of: whatever comes next would run outside of ours. */
@@ -288,7 +272,7 @@ export class MysqlConnection implements Connection {
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#parts.driver.destroy()
     this.#parts.socket.destroy()
-    for (const fail of this.#running) fail(lost)
+    this.#underWay.failAll(lost)
     this.onLost?.()
   }
 }

@@ -11,6 +11,7 @@ import {
   transactionControlRefused,
 } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
+import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
 import { carryBegin, endsInFailedTransaction, withoutBegin } from './carried-begin.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
@@ -74,8 +75,6 @@ const UNPREPARED = { prepare: false }
 const DONE = Promise.resolve()
 const NOTHING = new Uint8Array()
 
-const CLOSE_TIMEOUT = 1_000
-
 /**
  * One postgres.js client with one socket. postgres.js would replace a lost socket silently, and leave statements
  * unsettled when one breaks at the wrong moment; so the loss of the socket is ours to notice: it settles every
@@ -87,8 +86,7 @@ export class PostgresConnection implements Connection {
   readonly #socket: Socket
   readonly #texts: StatementCache
   readonly #prepared = new Set<string>()
-  /** Settles each statement under way when the connection breaks. */
-  readonly #running = new Set<(error: Error) => void>()
+  readonly #underWay: UnderWay
   /** The last bytes of the server. */
   #heard: Uint8Array = NOTHING
   #lost: Error | null = null
@@ -102,6 +100,7 @@ export class PostgresConnection implements Connection {
     this.#parts = parts
     this.#client = parts.client
     this.#socket = parts.socket
+    this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
     parts.socket.on('data', (bytes: Uint8Array) => {
       this.#heard = bytes
@@ -189,7 +188,7 @@ export class PostgresConnection implements Connection {
   /** Begins a transaction and runs its first statement, which carries BEGIN where it can. */
   #beginWith(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
     // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    const canCarry = this.#running.size === 0 && work.params.length > 0
+    const canCarry = this.#underWay.isEmpty && work.params.length > 0
     if (canCarry) carryBegin(this.#socket, transaction.begin)
     const first = canCarry ? this.#send(work, prepare) : this.#control(transaction.begin)
     transaction.begun = first.then(
@@ -230,7 +229,7 @@ export class PostgresConnection implements Connection {
   }
 
   discard(reason: Error): void {
-    const isWorking = this.#running.size > 0
+    const isWorking = !this.#underWay.isEmpty
     this.#break(reason)
     if (isWorking && this.#backend) void this.#parts.cancel(this.#backend.pid, this.#backend.secret)
   }
@@ -242,17 +241,12 @@ export class PostgresConnection implements Connection {
 
   async #close(): Promise<void> {
     if (this.#lost !== null) return
-    if (this.#running.size > 0) {
+    if (!this.#underWay.isEmpty) {
       this.discard(new ClosedError('connection'))
       return
     }
     this.#lost = new ClosedError('connection')
-    const closed = new Promise<void>((resolve) => this.#socket.once('close', () => resolve()))
-    this.#socket.ref()
-    const giveUp = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT)
-    void this.#client.end({ timeout: CLOSE_TIMEOUT / 1_000 })
-    await closed
-    clearTimeout(giveUp)
+    await this.#underWay.close(() => void this.#client.end({ timeout: CLOSE_TIMEOUT / 1_000 }))
   }
 
   #control(sql: string): Promise<QueryResult> {
@@ -266,27 +260,18 @@ export class PostgresConnection implements Connection {
     if (this.#lost !== null) return this.#recover(work, this.#lost)
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => {
-        if (this.#settles(fail)) this.#recover(work, error).then(resolve, reject)
+        if (this.#underWay.settles(fail)) this.#recover(work, error).then(resolve, reject)
       }
-      // An idle connection keeps no process alive; one that works does.
-      if (this.#running.size === 0) this.#socket.ref()
-      this.#running.add(fail)
+      this.#underWay.add(fail)
       const query = this.#client.unsafe(work.sql, work.spelled, prepare ? PREPARED : UNPREPARED)
       if (prepare) leaveStaleToUs(query)
       ;(work.asArrays ? query.values() : query).then((answer) => {
-        if (!this.#settles(fail)) return
+        if (!this.#underWay.settles(fail)) return
         const result = work.params.length > 0 ? withoutBegin(answer) : answer
         if (work.mayControl || !controlsTransaction(result)) resolve(result)
         else reject(this.#escaped())
       }, fail)
     })
-  }
-
-  /** Whether a statement is settled by this, and was not before. */
-  #settles(fail: (error: Error) => void): boolean {
-    if (!this.#running.delete(fail)) return false
-    if (this.#running.size === 0) this.#socket.unref()
-    return true
   }
 
   async #recover(work: Work, error: unknown): Promise<QueryResult> {
@@ -331,7 +316,7 @@ export class PostgresConnection implements Connection {
     // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#socket.destroy()
-    for (const fail of this.#running) fail(lost)
+    this.#underWay.failAll(lost)
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }

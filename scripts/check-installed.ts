@@ -26,6 +26,7 @@ interface Manifest {
   readonly version: string
   readonly engines: { readonly node: string }
   readonly exports: Readonly<Record<string, string | null | { readonly default: string }>>
+  readonly peerDependencies: Readonly<Record<string, string>>
 }
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -40,7 +41,10 @@ const counts = { passed: 0, failed: 0, skipped: 0 }
 try {
   await check('npm pack', () => run('npm', ['pack', '--pack-destination', directory], { cwd: root }))
   await check(`Node ${versions.join(', ')}`, installNodes)
-  if (counts.failed === 0) await checkProjects([...drivers, null])
+  if (counts.failed === 0) {
+    await twoAtATime([...drivers, null], checkProject)
+    await twoAtATime(drivers, checkOldest)
+  }
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
@@ -61,14 +65,13 @@ function binary(version: string): string {
   return nodes.path('node_modules', version, 'bin/node')
 }
 
-/** Two at a time, as CI has two cores. */
-async function checkProjects(waiting: (Driver | null)[]): Promise<void> {
-  const work = async () => {
-    for (let driver = waiting.shift(); driver !== undefined; driver = waiting.shift()) {
-      await checkProject(driver)
-    }
+/** As CI has two cores. */
+async function twoAtATime<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
+  const waiting = items.values()
+  const worker = async () => {
+    for (const item of waiting) await work(item)
   }
-  await Promise.all([work(), work()])
+  await Promise.all([worker(), worker()])
 }
 
 async function checkProject(driver: Driver | null): Promise<void> {
@@ -105,12 +108,31 @@ async function checkProject(driver: Driver | null): Promise<void> {
       assert.deepEqual(await project.node(binary(version), 'missing.js'), { stdout, stderr: '' })
     })
     const works = `${on}: ${driver ? 'the quick start' : 'pickle'} works`
-    if (driver?.server && !process.env[driver.server.variable]) {
-      tell('skipped', `${works} (${driver.server.variable} is not set)`)
-    } else {
-      await check(works, () => takeSteps(project, version, driver, steps.length))
-    }
+    if (hasServer(driver)) await check(works, () => takeSteps(project, version, driver, steps.length))
+    else tell('skipped', `${works} (its server is not named)`)
   }
+}
+
+/** The oldest versions that `peerDependencies` allows, on the oldest Node. */
+async function checkOldest(driver: Driver): Promise<void> {
+  const project = new Project(join(directory, `${driver.drizzle}-oldest`))
+  const dependencies = oldest(['drizzle-orm', driver.name])
+  const works = `${Object.entries(dependencies).join(' and ').replaceAll(',', ' ')}: the quick start works`
+  if (!hasServer(driver)) return tell('skipped', `${works} (its server is not named)`)
+  await check(works, async () => {
+    await project.install({
+      dependencies: { ...dependencies, [manifest.name]: `file:${tarball}` },
+      devDependencies: locked(['typescript', '@types/node']),
+    })
+    const steps = quickStart(readme, driver)
+    for (const [index, step] of steps.entries()) project.write(`step-${index}.ts`, step)
+    await project.compile()
+    await takeSteps(project, versions[0] ?? '', driver, steps.length)
+  })
+}
+
+function hasServer(driver: Driver | null): boolean {
+  return !driver?.server || Boolean(process.env[driver.server.variable])
 }
 
 /** On each Node in a directory, and where there is a server in a database, of its own. */
@@ -153,6 +175,12 @@ function entriesIn(project: Project): string[] {
 function locked(names: readonly string[]): Record<string, string> {
   const version = (name: string) => manifestIn(join(root, 'node_modules', name)).version
   return Object.fromEntries(names.map((name) => [name, version(name)]))
+}
+
+function oldest(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.map((name) => [name, manifest.peerDependencies[name]?.match(/\d[\w.-]*/)?.[0] ?? '']),
+  )
 }
 
 function manifestIn(folder: string): Manifest {

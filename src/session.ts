@@ -104,7 +104,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * Begins a transaction with options of its own; without it the first statement begins one with the server's defaults.
-   * On PostgreSQL (postgres.js) one without options is sent with the first statement.
+   * On PostgreSQL (postgres.js) one without options is sent with the first statement: `now()` is that moment, and what
+   * stands in its way rejects there.
    * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun already
    */
   async begin(options: TransactionOptions = {}): Promise<void> {

@@ -20,14 +20,15 @@ export function placeOf(maker: object): Place {
 }
 
 /**
- * Should the thing be garbage-collected, a warning says where it was made, and its trace lets go. Begins a second from
- * now: most things are closed by then, and putting a stack into words takes longer than all else about a session.
+ * Should the thing be garbage-collected, a warning says where it was made, and its trace lets go. That begins within a
+ * second: most things are closed by then, and putting a stack into words takes longer than all else about a session.
  */
 export function watch(thing: object, trace: Trace): void {
   young.set(thing, trace)
-  if (isGrowing) return
-  isGrowing = true
-  setTimeout(watchGrown, WATCH_AFTER).unref()
+  if (young.size > MOST_YOUNG) watchAll()
+  if (isWaiting) return
+  isWaiting = true
+  setTimeout(watchAll, WATCH_AFTER).unref()
 }
 
 /** It was closed. */
@@ -36,12 +37,14 @@ export function unwatch(thing: object): void {
 }
 
 const WATCH_AFTER = 1_000
+/** Beyond it nobody waits for the timer, which might be a test's and never come. */
+const MOST_YOUNG = 1_000
 
 const young = new Map<object, Trace>()
-let isGrowing = false
+let isWaiting = false
 
-function watchGrown(): void {
-  isGrowing = false
+function watchAll(): void {
+  isWaiting = false
   for (const [thing, trace] of young) {
     // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
     void trace.place.stack

@@ -1,5 +1,6 @@
 /** On PostgreSQL a transaction's first statement takes BEGIN along. */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type PostgresJsHandle, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { integer, pgTable } from 'drizzle-orm/pg-core'
@@ -108,6 +109,61 @@ describeNeeding('postgresql', 'BEGIN', () => {
     expect(await pidOf(session.db), 'the connection was kept').toBe(pid)
   })
 
+  it('leaves an empty statement be', async () => {
+    await using session = await sessionOf()
+    expect([...(await session.db.execute(sql`/* ${true} */`))]).toEqual([])
+    await session.db.insert(numbers).values({ n: 1 })
+    await session.commit()
+    expect(await there()).toEqual([1])
+  })
+
+  it('lets what waits for it go in order, before whoever was first goes on', async () => {
+    const engine = await engineOf()
+    const { connection, release } = await engine.checkout({})
+    const run = (sql: string, ...params: number[]) => connection.run({ sql, params, asArrays: true })
+    await run('create table ordered (at serial, n int)')
+    const insert = (n: number) => run('insert into ordered (n) values ($1)', n)
+    await connection.begin({})
+    let last: Promise<unknown> | undefined
+    const first = insert(1).then(() => {
+      last = insert(5)
+    })
+    await Promise.all([first, insert(2), run('insert into ordered (n) values (3)'), insert(4)])
+    await last
+    await connection.commit()
+    expect(await run('select array_agg(n order by at) from ordered')).toEqual([[[1, 2, 3, 4, 5]]])
+    await run('drop table ordered')
+    release()
+  })
+
+  it.each(['commit', 'rollback'] as const)(
+    'sends no statement behind the %s of a transaction that is begun anew',
+    async (end) => {
+      const select = sql`select * from numbers where n > ${0}`
+      const engine = await engineOf()
+      await engine.db.transaction((tx) => tx.execute(select))
+      await observer.sql`alter table numbers add column x int`
+      relay.delay = 100
+      const failed = new Error('rolled back')
+      const work = engine.db.transaction(async (tx) => {
+        const given = [tx.execute(select)]
+        await sleep(150)
+        given.push(tx.execute(sql`insert into numbers values (${1})`))
+        await sleep(100)
+        given.push(tx.execute(sql`insert into numbers values (${2})`))
+        for (const each of given) each.catch(() => {})
+        if (end === 'rollback') throw failed
+      })
+      const how = await work.then(
+        () => 'commit',
+        (error: unknown) => (error === failed ? 'rollback' : error),
+      )
+      expect(how).toBe(end)
+      relay.delay = 0
+      expect(await there()).toEqual(end === 'commit' ? [1, 2] : [])
+    },
+  )
+
   it('overtakes nothing that is on its way', async () => {
     const engine = await engineOf()
     const { connection, release } = await engine.checkout({})
@@ -163,6 +219,8 @@ class Relay {
   readonly dburi: string
   packets = 0
   refusesBegin = false
+  /** Milliseconds by which answers come later. */
+  delay = 0
 
   private constructor(server: Server, dburi: string) {
     this.#server = server
@@ -182,7 +240,10 @@ class Relay {
         relay.#sockets.add(socket)
         socket.on('error', () => {})
       }
-      upstream.on('data', (bytes) => client.write(bytes))
+      upstream.on('data', (bytes) => {
+        if (relay.delay === 0) client.write(bytes)
+        else setTimeout(() => client.write(bytes), relay.delay)
+      })
       upstream.on('close', () => client.destroy())
       client.on('close', () => upstream.destroy())
       client.on('data', (bytes) => {

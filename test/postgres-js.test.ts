@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { ConnectError, SessionManager } from 'drizzle-celery'
 import { integerGrid } from 'drizzle-major/columns'
 import { sql } from 'drizzle-orm'
@@ -8,6 +9,17 @@ import { causeOf } from './conformance.ts'
 import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
 
 type PostgresDburi = `postgresql://${string}`
+
+/** A server that does no more than this with whoever connects. */
+async function serve(serveOne: (socket: Socket) => void) {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    serveOne(socket)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const close = () => new Promise<void>((resolve) => server.close(() => resolve()))
+  return { port: (server.address() as AddressInfo).port, [Symbol.asyncDispose]: close }
+}
 
 describeNeeding('postgresql', 'postgres-js', () => {
   const database = freshPostgres()
@@ -92,6 +104,17 @@ describeNeeding('postgresql', 'postgres-js', () => {
 
       expect(error).toMatchObject({ code: 'CONNECT_FAILED', cause: { code: '3D000' } })
       expect(String(error)).toMatch(/127\.0\.0\.1:\d+ refuses the connection: .*no_such_database.*3D000/)
+    })
+
+    it('passes on what a server says before it is asked anything', async () => {
+      const fields = ['SFATAL', 'VFATAL', 'C53300', 'Mcould not fork new process', ''].join('\0')
+      const word = Buffer.from(`E\0\0\0\0${fields}\0`)
+      word.writeUInt32BE(word.length - 1, 1)
+      await using server = await serve((socket) => socket.end(word))
+      for (let attempt = 0; attempt < 5; attempt++) {
+        const error = await causeOf(ask(`postgresql://postgres@127.0.0.1:${server.port}/x`, 'select 1'))
+        expect(error).toMatchObject({ code: 'CONNECT_FAILED', cause: { code: '53300' } })
+      }
     })
 
     it('sends the server parameters that may be set', async () => {
@@ -182,15 +205,44 @@ describeNeeding('postgresql', 'postgres-js', () => {
       expect(engine.stats().open).toBe(1)
     })
 
-    it('are refused when there are more than the protocol can count', async () => {
+    it('are refused when there are more than postgres.js can send', async () => {
       const { db } = await manager.getEngine(at(() => {}))
       const many = sql`select array_length(array[${sql.join(
-        Array.from({ length: 65_535 }, (_, index) => sql`${index}`),
+        Array.from({ length: 65_534 }, (_, index) => sql`${index}`),
         sql`,`,
       )}], 1)`
 
       expect(await causeOf(db.execute(many))).toHaveProperty('code', 'INVALID_PARAMETER')
     })
+  })
+
+  it('gives each statement its own rows, also behind one that failed amid its rows', async () => {
+    const { db } = await manager.getEngine(at((url) => url.searchParams.set('pool_size', '1')))
+    const half = () => db.execute(sql`select 1 / (3 - n) from generate_series(1, ${6}::int) n`)
+    for (let round = 0; round < 2; round++) {
+      const [failed, behind] = await Promise.all([
+        causeOf(half()),
+        db.execute(sql`select ${7}::int as n`).then((rows) => [...rows]),
+      ])
+      expect(failed).toHaveProperty('code', '22012')
+      expect(behind).toEqual([{ n: 7 }])
+      expect(await causeOf(half())).toHaveProperty('code', '22012')
+      expect([...(await db.execute(sql.raw('select 1 n union all select 2; select 3 n')))]).toMatchObject([
+        [{ n: 1 }, { n: 2 }],
+        [{ n: 3 }],
+      ])
+    }
+  })
+
+  it.each(['copy copied from stdin', 'copy copied to stdout'])('refuses %s', async (text) => {
+    const engine = await manager.getEngine(at((url) => url.searchParams.set('pool_size', '1')))
+    await engine.db.execute(sql`create table if not exists copied as select generate_series(1, 10000) n`)
+    await using session = (await manager.createSession(database.dburi as PostgresDburi)).sessionMaker()
+    for (const db of [engine.db, session.db]) {
+      expect(await causeOf(db.execute(sql.raw(text)))).toHaveProperty('code', 'INVALID_STATEMENT')
+    }
+    await session.rollback()
+    expect([...(await session.db.execute(sql`select count(*)::int n from copied`))]).toEqual([{ n: 10_000 }])
   })
 
   it('runs several statements of one text', async () => {

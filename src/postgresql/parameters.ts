@@ -5,15 +5,13 @@ export const UNKNOWN = 0
 const BOOL = 16
 const BYTEA = 17
 const INT8 = 20
-/** What the protocol can count. */
-const MOST = 65_534
 
-/** @throws StatementError when a statement has more parameters than PostgreSQL takes */
-export function refuseTooMany(params: readonly unknown[]): void {
-  if (params.length <= MOST) return
+/** @throws StatementError when a statement has more parameters than the driver can send */
+export function refuseTooMany(params: readonly unknown[], most: number): void {
+  if (params.length <= most) return
   throw new StatementError(
     'INVALID_PARAMETER',
-    `Cannot run a statement with ${params.length} parameters: PostgreSQL takes ${MOST}. Split it into several.`,
+    `Cannot run a statement with ${params.length} parameters: the driver takes ${most}. Split it into several.`,
   )
 }
 

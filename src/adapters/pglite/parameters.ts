@@ -25,6 +25,8 @@ class SpelledObject {
   }
 }
 
+/** What PGlite sends; the protocol could count one more. */
+const MOST = 65_534
 const JSON_OID = 114
 const JSONB_OID = 3802
 
@@ -47,7 +49,7 @@ function toJson(value: unknown): string {
  * @throws StatementError naming the position
  */
 export function spellParameters(params: readonly unknown[]): Spelled[] {
-  refuseTooMany(params)
+  refuseTooMany(params, MOST)
   return params.map((param, index) => {
     if (param === null || typeof param === 'string') return { value: param, oid: UNKNOWN }
     const { text, oid } = spell(param, index)

@@ -13,6 +13,9 @@ export function carryBegin(socket: Socket, begin: string): void {
   }
 }
 
+/** ReadyForQuery in a transaction that has failed. */
+const READY_IN_FAILED_TRANSACTION = message('Z', 'E')
+
 const known = new Map<string, Buffer>()
 
 /** Parse, Bind and Execute, all unnamed, without a Sync behind them. */
@@ -28,23 +31,23 @@ function messagesOf(begin: string): Buffer {
   return messages
 }
 
-/**
- * postgres.js takes the answer to BEGIN for a part of the statement's, and where rows are described behind it for a result
- * of its own. A statement with parameters has no other.
- */
-export function withoutBegin<Result extends { command: string | undefined }>(answer: Result): Result {
-  return answer.command === undefined && Array.isArray(answer) ? answer.at(-1) : answer
-}
+/** What the server has said last. */
+export class LastWord {
+  readonly #bytes = Buffer.alloc(READY_IN_FAILED_TRANSACTION.length)
 
-/**
- * Whether the server's last word is that a transaction stands which has failed: ReadyForQuery and its status. Where bytes
- * that came apart hide it, or others came behind it, the answer is no.
- */
-export function endsInFailedTransaction(heard: Uint8Array): boolean {
-  return READY_IN_FAILED_TRANSACTION.equals(heard.subarray(-READY_IN_FAILED_TRANSACTION.length))
-}
+  constructor(socket: Socket) {
+    socket.on('data', (bytes: Buffer) => {
+      const { length } = this.#bytes
+      if (bytes.length < length) this.#bytes.copyWithin(0, bytes.length)
+      bytes.copy(this.#bytes, Math.max(0, length - bytes.length), Math.max(0, bytes.length - length))
+    })
+  }
 
-const READY_IN_FAILED_TRANSACTION = message('Z', 'E')
+  /** Whether a transaction stands that has failed: the status in ReadyForQuery. No, where something came behind it. */
+  get isFailedTransaction(): boolean {
+    return this.#bytes.equals(READY_IN_FAILED_TRANSACTION)
+  }
+}
 
 function message(type: string, body: string): Buffer {
   const bytes = Buffer.from(`${type}\0\0\0\0${body}`, 'latin1')

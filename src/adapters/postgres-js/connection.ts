@@ -1,18 +1,14 @@
 import type { Socket } from 'node:net'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
-import { ClosedError, ConnectionLostError, type StatementError } from '../../errors.ts'
+import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { BEGIN, beginText } from '../../postgresql/begin.ts'
-import {
-  hideParams,
-  isOwnError,
-  type Statement,
-  traitsOf,
-  transactionControlRefused,
-} from '../../statement.ts'
+import { hideParams, isOwnError, type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
-import { carryBegin, endsInFailedTransaction, withoutBegin } from './carried-begin.ts'
+import { type QueryResult, refusalOf, resultOf } from './answer.ts'
+import { Begun } from './begun.ts'
+import { carryBegin, LastWord } from './carried-begin.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
 import { isStale, leaveStaleToUs } from './stale.ts'
@@ -20,12 +16,6 @@ import { isStale, leaveStaleToUs } from './stale.ts'
 /** Rows on their way, as postgres.js has them. */
 export interface PendingQuery extends PromiseLike<QueryResult> {
   values(): PromiseLike<QueryResult>
-}
-
-/** What postgres.js resolves to: the rows, and beside them what the server said. */
-export interface QueryResult {
-  readonly command: string | undefined
-  readonly state: { readonly pid: number; readonly secret: number } | undefined
 }
 
 /** What we use of a postgres.js client made with `max: 1`. */
@@ -46,17 +36,6 @@ export interface ConnectionParts {
   cancel(pid: number, secret: number): Promise<void>
 }
 
-/** A transaction of this connection. */
-interface Begun {
-  readonly begin: string
-  /** Resolves once the server has begun it, or the connection is lost; `null` until BEGIN is sent. */
-  begun: Promise<void> | null
-  /** The server has begun it. */
-  isOpen: boolean
-  /** How many statements it has had. */
-  statements: number
-}
-
 /** One statement on its way to the server. */
 interface Work {
   readonly sql: string
@@ -72,9 +51,6 @@ interface Work {
 const PREPARED = { prepare: true, simple: false }
 const UNPREPARED = { prepare: false }
 
-const DONE = Promise.resolve()
-const NOTHING = new Uint8Array()
-
 /**
  * One postgres.js client with one socket. postgres.js would replace a lost socket silently, and leave statements
  * unsettled when one breaks at the wrong moment; so the loss of the socket is ours to notice: it settles every
@@ -87,8 +63,7 @@ export class PostgresConnection implements Connection {
   readonly #texts: StatementCache
   readonly #prepared = new Set<string>()
   readonly #underWay: UnderWay
-  /** The last bytes of the server. */
-  #heard: Uint8Array = NOTHING
+  #lastWord: LastWord | null = null
   #lost: Error | null = null
   #isTainted = false
   #backend: QueryResult['state']
@@ -102,9 +77,6 @@ export class PostgresConnection implements Connection {
     this.#socket = parts.socket
     this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
-    parts.socket.on('data', (bytes: Uint8Array) => {
-      this.#heard = bytes
-    })
     parts.socket.on('error', (error) => this.#break(error))
     parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
   }
@@ -154,74 +126,79 @@ export class PostgresConnection implements Connection {
     return true
   }
 
-  /** A text began or ended a transaction that we know nothing of: whatever comes next would run outside of ours. */
-  #escaped(): StatementError {
-    const error = transactionControlRefused()
-    this.discard(error)
-    return error
-  }
-
   /** Without options BEGIN waits for the first statement, which carries it. */
   async begin(options: TransactionOptions): Promise<void> {
-    const transaction: Begun = { begin: beginText(options), begun: null, isOpen: false, statements: 0 }
+    const transaction = new Begun(beginText(options))
     this.#transaction = transaction
     if (transaction.begin === BEGIN) return
+    transaction.beginning()
     try {
       await this.#control(transaction.begin)
-      transaction.isOpen = true
-      transaction.begun = DONE
+      transaction.ready()
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
       throw error
     }
   }
 
-  /** Nothing of a transaction is sent behind a BEGIN whose answer is still to come: it would run outside of it. */
   #sendIn(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
-    transaction.statements++
-    if (transaction.isOpen) return this.#send(work, prepare)
-    if (transaction.begun !== null) return transaction.begun.then(() => this.#send(work, prepare))
-
-    return this.#beginWith(transaction, work, prepare)
+    if (transaction.isUnsent) return this.#beginWith(transaction, work, prepare)
+    return transaction.inTurn(() => {
+      transaction.sent++
+      return this.#send(work, prepare)
+    })
   }
 
-  /** Begins a transaction and runs its first statement, which carries BEGIN where it can. */
+  /** Begins a transaction with its first statement, which carries BEGIN where it can. */
   #beginWith(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
     // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    const canCarry = this.#underWay.isEmpty && work.params.length > 0
-    if (canCarry) carryBegin(this.#socket, transaction.begin)
-    const first = canCarry ? this.#send(work, prepare) : this.#control(transaction.begin)
-    transaction.begun = first.then(
-      () => {
-        transaction.isOpen = true
-      },
-      (error: unknown) => this.#failedFirst(transaction, error),
-    )
-    return canCarry ? first : transaction.begun.then(() => this.#send(work, prepare))
+    if (!this.#underWay.isEmpty || work.params.length === 0) {
+      this.#opens(transaction, this.#control(transaction.begin))
+      return this.#sendIn(transaction, work, prepare)
+    }
+    this.#lastWord ??= new LastWord(this.#socket)
+    carryBegin(this.#socket, transaction.begin)
+    transaction.sent++
+    const first = this.#send(work, prepare, { carriesBegin: true })
+    this.#opens(transaction, first)
+    return first
   }
 
-  /** BEGIN, or the statement that carried it, has failed. Unless the transaction stands, the connection goes. */
-  #failedFirst(transaction: Begun, error: unknown): void {
-    transaction.isOpen = endsInFailedTransaction(this.#heard)
-    if (!transaction.isOpen) this.discard(error instanceof Error ? error : new Error(String(error)))
+  /** Nothing follows BEGIN before its answer. If the server did not begin, what follows would autocommit. */
+  #opens(transaction: Begun, answer: Promise<unknown>): void {
+    transaction.beginning()
+    answer.then(
+      () => transaction.ready(),
+      (error: unknown) => {
+        // When it was begun again, that answer has told.
+        if (!transaction.isBeginning) return
+        if (!this.#lastWord?.isFailedTransaction) {
+          this.discard(error instanceof Error ? error : new Error(String(error)))
+        }
+        transaction.ready()
+      },
+    )
   }
 
   async commit(): Promise<boolean> {
-    if (!(await this.#endsWithServer())) return true
-    const { command } = await this.#control('commit')
-    return command === 'COMMIT'
+    const answer = await this.#end('commit')
+    return answer === null || answer.command === 'COMMIT'
   }
 
   async rollback(): Promise<void> {
-    if (await this.#endsWithServer()) await this.#control('rollback')
+    await this.#end('rollback')
   }
 
-  /** The transaction is over; whether the server had heard of it. */
-  async #endsWithServer(): Promise<boolean> {
-    const begun = this.#transaction?.begun
-    await begun
+  /** Ends the transaction behind all that was asked of it; `null` when the server has not heard of it. */
+  #end(sql: 'commit' | 'rollback'): Promise<QueryResult | null> {
+    const transaction = this.#transaction
+    const end = () => {
+      this.#transaction = null
+      return this.#control(sql)
+    }
+    if (!transaction?.isUnsent) return transaction === null ? end() : transaction.inTurn(end)
     this.#transaction = null
-    return begun !== null
+    return Promise.resolve(null)
   }
 
   async ping(): Promise<void> {
@@ -256,7 +233,7 @@ export class PostgresConnection implements Connection {
     )
   }
 
-  #send(work: Work, prepare: boolean): Promise<QueryResult> {
+  #send(work: Work, prepare: boolean, { carriesBegin = false } = {}): Promise<QueryResult> {
     if (this.#lost !== null) return this.#recover(work, this.#lost)
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => {
@@ -267,9 +244,12 @@ export class PostgresConnection implements Connection {
       if (prepare) leaveStaleToUs(query)
       ;(work.asArrays ? query.values() : query).then((answer) => {
         if (!this.#underWay.settles(fail)) return
-        const result = work.params.length > 0 ? withoutBegin(answer) : answer
-        if (work.mayControl || !controlsTransaction(result)) resolve(result)
-        else reject(this.#escaped())
+        const result = resultOf(answer, carriesBegin)
+        const refusal = refusalOf(result, work.mayControl)
+        if (refusal === null) return resolve(result)
+        reject(refusal)
+        // What comes next would run outside of the holder's transaction, or amid the data of a COPY.
+        this.discard(refusal)
       }, fail)
     })
   }
@@ -286,12 +266,11 @@ export class PostgresConnection implements Connection {
   async #again(work: Work, error: unknown): Promise<QueryResult> {
     const { transaction } = work
     const isOver = this.#transaction !== transaction
-    if (isOver || (transaction !== null && transaction.statements > 1)) throw this.#judged(error, work.params)
+    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work.params)
     if (transaction === null) return this.#send(work, false)
-    // The holder's other statements wait until it has begun again.
-    transaction.isOpen = false
+    transaction.sent = 0
     const again = this.#control('rollback').then(() => this.#beginWith(transaction, work, false))
-    transaction.begun = again.then(ignore, ignore)
+    this.#opens(transaction, again)
     return again
   }
 
@@ -320,16 +299,6 @@ export class PostgresConnection implements Connection {
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }
-}
-
-function ignore(): void {}
-
-const CONTROLS = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'ROLLBACK', 'PREPARE TRANSACTION'])
-
-/** By the server's own word; of several statements, for any of them. */
-function controlsTransaction(result: QueryResult): boolean {
-  if (result.command !== undefined) return CONTROLS.has(result.command)
-  return Array.isArray(result) && result.some((each: QueryResult) => CONTROLS.has(each.command ?? ''))
 }
 
 function lostBy(reason: Error): ConnectionLostError {

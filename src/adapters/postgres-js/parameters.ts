@@ -4,6 +4,9 @@ import { refuseTooMany, spell, UNKNOWN } from '../../postgresql/parameters.ts'
 /** A parameter as postgres.js sends it without further ado. */
 export type Spelled = string | null | Parameter<string>
 
+/** What postgres.js sends; the protocol could count two more. */
+const MOST = 65_533
+
 /** postgres.js's way to send a text as a certain type. */
 export type Typed = (value: string, oid: number) => Parameter<string>
 
@@ -14,7 +17,7 @@ export type Typed = (value: string, oid: number) => Parameter<string>
  * @throws StatementError naming the position
  */
 export function spellParameters(params: readonly unknown[], typed: Typed): Spelled[] {
-  refuseTooMany(params)
+  refuseTooMany(params, MOST)
   return params.map((param, index) => {
     if (param === null || typeof param === 'string') return param
     const { text, oid } = spell(param, index)

@@ -1,0 +1,73 @@
+import { Stream } from 'node:stream'
+import { StatementError } from '../../errors.ts'
+import { transactionControlRefused } from '../../statement.ts'
+
+/** What postgres.js resolves to: the rows, and beside them what the server said; for several statements, one of these each. */
+export interface QueryResult extends Array<unknown> {
+  command: string | null | undefined
+  readonly state: { readonly pid: number; readonly secret: number } | undefined
+}
+
+/** The result of a statement, without what postgres.js puts into it that is not the statement's. */
+export function resultOf(answer: QueryResult, carriedBegin: boolean): QueryResult {
+  if (answer instanceof Stream) return answer
+  const result = carriedBegin ? withoutBegin(answer) : answer
+  dropHoles(isResult(result[0]) ? result[0] : result)
+  return result
+}
+
+/** Why a result may not be handed out, and its connection not be used again. */
+export function refusalOf(result: QueryResult, mayControl: boolean): StatementError | null {
+  if (result instanceof Stream) return copyRefused(result)
+  return !mayControl && controlsTransaction(result) ? transactionControlRefused() : null
+}
+
+/** By the server's own word; of several statements, for any of them. */
+function controlsTransaction(result: QueryResult): boolean {
+  const { command } = result
+  if (command !== undefined) return CONTROLS.has(command)
+  return result.some((each) => isResult(each) && CONTROLS.has(each.command))
+}
+
+const CONTROLS: ReadonlySet<unknown> = new Set([
+  'BEGIN',
+  'START TRANSACTION',
+  'COMMIT',
+  'ROLLBACK',
+  'PREPARE TRANSACTION',
+])
+
+/**
+ * BEGIN's answer is taken for a part of the statement's: where rows are described behind it, for a result of its own; an
+ * empty statement has no word that would replace it.
+ */
+function withoutBegin(answer: QueryResult): QueryResult {
+  const own =
+    answer.command === undefined ? answer.find((each) => isResult(each) && each.command !== 'BEGIN') : answer
+  if (!isResult(own)) return answer
+  if (own.command === 'BEGIN') own.command = null
+  return own
+}
+
+/** After a statement that failed amid its rows, the next result begins with as many empty places. */
+function dropHoles(result: QueryResult): void {
+  if (result.length > 0 && !(0 in result))
+    result.splice(
+      0,
+      result.findIndex((row) => row !== undefined),
+    )
+}
+
+/** The stream fails when its connection is thrown away, and would end the process if nobody listened. */
+function copyRefused(stream: Stream): StatementError {
+  stream.on('error', () => {})
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot run COPY FROM STDIN or COPY TO STDOUT: a Drizzle handle has no stream for the data. ' +
+      'Use a client of your own for it.',
+  )
+}
+
+function isResult(value: unknown): value is QueryResult {
+  return Array.isArray(value) && 'command' in value
+}

@@ -77,8 +77,8 @@ describeNeeding('postgresql', 'BEGIN', () => {
           .insert(numbers)
           .values([{ n: 3 }, { n: 4 }])
           .returning(),
-      async (db: Db) => (await db.insert(numbers).values([{ n: 3 }, { n: 4 }])).count,
-      async (db: Db) => (await db.execute(sql`delete from numbers where n > ${9}`)).count,
+      async (db: Db) => countOf(await db.insert(numbers).values([{ n: 3 }, { n: 4 }])),
+      async (db: Db) => countOf(await db.execute(sql`delete from numbers where n > ${9}`)),
     ]
     const found = []
     for (const first of firsts) {
@@ -146,12 +146,11 @@ describeNeeding('postgresql', 'BEGIN', () => {
       relay.delay = 100
       const failed = new Error('rolled back')
       const work = engine.db.transaction(async (tx) => {
-        const given = [tx.execute(select)]
+        start(tx.execute(select))
         await sleep(150)
-        given.push(tx.execute(sql`insert into numbers values (${1})`))
+        start(tx.execute(sql`insert into numbers values (${1})`))
         await sleep(100)
-        given.push(tx.execute(sql`insert into numbers values (${2})`))
-        for (const each of given) each.catch(() => {})
+        start(tx.execute(sql`insert into numbers values (${2})`))
         if (end === 'rollback') throw failed
       })
       const how = await work.then(
@@ -211,6 +210,16 @@ describeNeeding('postgresql', 'BEGIN', () => {
 })
 
 type Db = PostgresJsHandle
+
+/** Drizzle sends nothing before it is asked how it went. */
+function start(query: PromiseLike<unknown>): void {
+  void Promise.allSettled([query])
+}
+
+/** Where postgres.js puts it on 0.45 and on 1.0, whose types do not say so. */
+function countOf(result: object): unknown {
+  return Reflect.get(result, 'count')
+}
 
 /** Passes everything on, counts what the clients send, and can make the server refuse BEGIN. */
 class Relay {

@@ -287,12 +287,16 @@ describe('childRun', () => {
     child.kill()
 
     await expect(answer).rejects.toThrow('SIGKILL')
+    // Its deadline is a timer too.
+    await child.exited
   })
 })
 
 describe('the standard check', () => {
   it('finds a timer and a socket, unref or not', async () => {
     const echo = await startEcho()
+    // One of the runner's own that ended meanwhile would hide ours.
+    await until(() => !process.getActiveResourcesInfo().includes('Timeout'))
     const check = startCheck()
     const timer = setTimeout(() => {}, 60_000)
     const socket = connect(echo.port, '127.0.0.1').unref()

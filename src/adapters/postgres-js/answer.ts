@@ -50,12 +50,10 @@ function withoutBegin(answer: QueryResult): QueryResult {
 }
 
 /** After a statement that failed amid its rows, the next result begins with as many empty places. */
-function dropHoles(result: QueryResult): void {
-  if (result.length > 0 && !(0 in result))
-    result.splice(
-      0,
-      result.findIndex((row) => row !== undefined),
-    )
+function dropHoles(rows: QueryResult): void {
+  if (rows.length === 0 || 0 in rows) return
+  const holes = rows.findIndex((row) => row !== undefined)
+  rows.splice(0, holes)
 }
 
 /** The stream fails when its connection is thrown away, and would end the process if nobody listened. */

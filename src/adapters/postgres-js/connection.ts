@@ -196,7 +196,8 @@ export class PostgresConnection implements Connection {
       this.#transaction = null
       return this.#control(sql)
     }
-    if (!transaction?.isUnsent) return transaction === null ? end() : transaction.inTurn(end)
+    if (transaction === null) return end()
+    if (!transaction.isUnsent) return transaction.inTurn(end)
     this.#transaction = null
     return Promise.resolve(null)
   }

@@ -248,6 +248,7 @@ describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'beside Python, ove
     worker.register('node.fail', (message: string) => Promise.reject(new TypeError(message)))
     worker.register('node.odd', () => () => {})
     await worker.start()
+    await Promise.all([pythonWorker.ready(), pythonClient.ready()])
   })
   afterAll(async () => {
     vi.restoreAllMocks()

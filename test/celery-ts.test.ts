@@ -118,6 +118,7 @@ describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'with a Python work
       id: 'shop',
       taskDefaults: { queue },
     })
+    await worker.ready()
   })
   afterAll(async () => {
     await client.end()

@@ -8,7 +8,7 @@ import { AsyncResult, DatabaseBackend, GroupResult } from '../../src/backend.ts'
 import { PyDecimal, PyTuple } from '../../src/pickle.ts'
 import { pythons } from '../fixtures/celery/backend-peer.ts'
 import { CeleryWorker } from '../fixtures/celery/worker.ts'
-import { createPostgres, describeNeeding, type Need, python3 } from '../fixtures/servers.ts'
+import { createMysql, createPostgres, describeNeeding, type Need, python3 } from '../fixtures/servers.ts'
 
 interface Place {
   /** What Celery has in `result_backend`, which we read too. */
@@ -18,41 +18,38 @@ interface Place {
 
 interface Scenario {
   readonly needs: readonly Need[]
+  /** What Python needs to reach the database, beside psycopg2. */
+  readonly modules?: readonly string[]
   make(): Promise<Place>
-  /** @default files */
-  readonly broker?: string | undefined
 }
 
 const scenarios: Readonly<Record<string, Scenario>> = {
-  'PostgreSQL, messages in files': { needs: ['postgresql'], make: postgresql },
-  'SQLite, messages in files': { needs: [], make: sqlite },
-  'PostgreSQL, RabbitMQ': {
-    needs: ['postgresql', 'rabbitmq'],
-    make: postgresql,
-    broker: process.env['AMQP_URL'],
-  },
+  PostgreSQL: { needs: ['python celery', 'postgresql'], make: postgresql },
+  MySQL: { needs: ['python celery mysql', 'mysql'], modules: ['pymysql'], make: mysql },
+  SQLite: { needs: ['python celery'], make: sqlite },
 }
 
-for (const [name, { needs, make, broker }] of Object.entries(scenarios)) {
-  describeNeeding(['python celery', ...needs], `a Celery worker, ${name}`, () => {
-    describe.each(pythons(python3() ?? ''))('%s', (python) => works(python, make, broker))
+for (const [name, scenario] of Object.entries(scenarios)) {
+  describeNeeding([...scenario.needs, 'rabbitmq'], `a Celery worker, results in ${name}`, () => {
+    const found = python3(...(scenario.modules ?? []))
+    describe.each(pythons(found ?? ''))('%s', (python) => works(python, scenario))
   })
 }
 
-function works(python: string, make: () => Promise<Place>, broker: string | undefined): void {
+function works(python: string, { make }: Scenario): void {
   let place: Place
   let worker: CeleryWorker
   let backend: DatabaseBackend
   beforeAll(async () => {
     place = await make()
-    const queue = `dc_test_${randomUUID()}`
     worker = new CeleryWorker({
       python,
       backend: place.dburi,
-      queue,
-      ...(broker !== undefined && { broker }),
+      broker: process.env['AMQP_URL'] ?? '',
+      queue: `dc_test_${randomUUID()}`,
     })
     backend = new DatabaseBackend(place.dburi, { resultExtended: true })
+    await worker.ready()
   })
   afterAll(async () => {
     await worker[Symbol.asyncDispose]()
@@ -62,7 +59,7 @@ function works(python: string, make: () => Promise<Place>, broker: string | unde
 
   const send = async (task: string, args: unknown[] = [], options: object = {}) =>
     new AsyncResult(await worker.send(task, args, options), backend)
-  /** Long enough for a worker to start on a busy machine. */
+  /** Long enough for a busy machine. */
   const timeout = 25
 
   it('gives who awaits a task what it returned, and what is known of it', async () => {
@@ -188,6 +185,11 @@ async function seen(result: AsyncResult, state: string): Promise<void> {
 async function postgresql(): Promise<Place> {
   const { dburi, drop } = await createPostgres()
   return { dburi: dburi.replace(/^postgres(ql)?:/, 'db+postgresql+psycopg2:'), drop }
+}
+
+async function mysql(): Promise<Place> {
+  const { dburi, drop } = await createMysql()
+  return { dburi: dburi.replace(/^mysql:/, 'db+mysql+pymysql:'), drop }
 }
 
 async function sqlite(): Promise<Place> {

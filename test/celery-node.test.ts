@@ -11,6 +11,13 @@ import { PyDateTime, PyDecimal, PyException, PyTuple } from '../src/pickle.ts'
 import { CeleryWorker } from './fixtures/celery/worker.ts'
 import { createPostgres, describeNeeding, python3, type TestDatabase } from './fixtures/servers.ts'
 
+/** What Celery's workers store of an exception that Python cannot pickle. */
+const WRAPPED = {
+  exc_type: 'UnpickleableExceptionWrapper',
+  exc_message: PyTuple.of('shop', 'OutOfStock', PyTuple.of('chair: 3 left'), "OutOfStock('chair: 3 left')"),
+  exc_module: 'celery.utils.serialization',
+}
+
 describe('on a database of its own', () => {
   let directory: string
   const opened: DatabaseBackend[] = []
@@ -111,6 +118,16 @@ describe('on a database of its own', () => {
       exc_message: ['terminated'],
     })
     expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject({ exc_type: 'ValueError' })
+  })
+
+  it('tells the exception that was raised where Celery has wrapped it', async () => {
+    const backend = open()
+    await backend.storeResult('failed', WRAPPED, 'FAILURE')
+    await backend.storeResult('retried', WRAPPED, 'RETRY')
+    const raised = { exc_type: 'OutOfStock', exc_module: 'shop', exc_message: ['chair: 3 left'] }
+
+    await expect(clientOf(backend).asyncResult('failed').get(20_000, 5)).rejects.toMatchObject(raised)
+    expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject(raised)
   })
 
   it('tells all that is known of a task in the words of Celery', async () => {

@@ -11,6 +11,13 @@ import { PyTuple } from '../src/pickle.ts'
 import { CeleryWorker } from './fixtures/celery/worker.ts'
 import { createPostgres, describeNeeding, python3, type TestDatabase } from './fixtures/servers.ts'
 
+/** What Celery's workers store of an exception that Python cannot pickle. */
+const WRAPPED = {
+  exc_type: 'UnpickleableExceptionWrapper',
+  exc_message: PyTuple.of('shop', 'OutOfStock', PyTuple.of('chair: 3 left'), "OutOfStock('chair: 3 left')"),
+  exc_module: 'celery.utils.serialization',
+}
+
 describe('on a database of its own', () => {
   let directory: string
   let backend: DatabaseBackend
@@ -46,6 +53,16 @@ describe('on a database of its own', () => {
     for (const each of [got, ours.get({ taskId: 'a task' })]) {
       await expect(each).rejects.toMatchObject({ code: 'TASK_FAILED', excType: 'ValueError' })
     }
+  })
+
+  it('rejects with the exception that was raised where Celery has wrapped it', async () => {
+    await backend.storeResult('a task', WRAPPED, 'FAILURE')
+
+    await expect(new CeleryTsBackend(backend).get({ taskId: 'a task' })).rejects.toMatchObject({
+      excType: 'OutOfStock',
+      excModule: 'shop',
+      excMessage: ['chair: 3 left'],
+    })
   })
 
   it('rejects for a revoked task', async () => {

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { isNativeError } from 'node:util/types'
 import { TaskError, type TaskFailure } from '../errors.ts'
-import { getItem, isDict } from '../pickle/dicts.ts'
+import { type Dict, getItem, isDict } from '../pickle/dicts.ts'
 import { PyException, PyObject, PyTuple } from '../pickle/values.ts'
 import type { TaskMeta } from './task-meta.ts'
 import { cleanText } from './text-guard.ts'
@@ -65,35 +65,49 @@ function unnamed(value: unknown): Exception {
 
 function exceptionOf(value: unknown): Exception | null {
   if (value instanceof TaskError) return value
-  if (value instanceof PyException) return unwrapped(value.module, value.type, value.args)
-  if (value instanceof PyObject && value.kind !== 'global') {
-    return unwrapped(value.module, value.name, value.args)
-  }
   if (value instanceof Error || isNativeError(value)) return exceptionOfError(value)
+  const stored = storedException(value)
+  return stored === null ? null : unwrapped(stored)
+}
+
+/** What Celery has stored: an exception that it pickled whole, or the dict. */
+function storedException(value: unknown): Exception | null {
+  if (value instanceof PyException) {
+    return { excType: value.type, excModule: value.module, excMessage: value.args }
+  }
+  if (value instanceof PyObject && value.kind !== 'global') {
+    return { excType: value.name, excModule: value.module, excMessage: value.args }
+  }
   return isDict(value) ? exceptionOfDict(value) : null
 }
 
-/** Celery wraps what Python could not pickle: `(module, class, arguments, text)`. */
-function unwrapped(module: string, type: string, args: PyTuple): Exception {
-  if (type === 'UnpickleableExceptionWrapper') {
-    const [excModule, excType, excMessage] = args
-    if (typeof excModule === 'string' && typeof excType === 'string' && Array.isArray(excMessage)) {
-      return { excType, excModule, excMessage }
-    }
-  }
-  return { excType: type, excModule: module, excMessage: args }
+/**
+ * Celery wraps what Python could not pickle: `(module, class, arguments, text)`. It does so before it knows how the exception
+ * is stored. The arguments are a text where the serializer has no word for one of them.
+ */
+function unwrapped(exception: Exception): Exception {
+  if (exception.excModule !== WRAPPER.module || exception.excType !== WRAPPER.type) return exception
+  const [excModule, excType, args] = exception.excMessage
+  if (typeof excModule !== 'string' || typeof excType !== 'string') return exception
+  return { excType, excModule, excMessage: argumentsOf(args) }
 }
 
-function exceptionOfDict(dict: Parameters<typeof getItem>[0]): Exception | null {
+const WRAPPER = { module: 'celery.utils.serialization', type: 'UnpickleableExceptionWrapper' }
+
+function exceptionOfDict(dict: Dict): Exception | null {
   const excType = getItem(dict, 'exc_type')
   const excModule = getItem(dict, 'exc_module')
-  const message = getItem(dict, 'exc_message')
   if (typeof excType !== 'string') return null
   return {
     excType,
     excModule: typeof excModule === 'string' ? excModule : null,
-    excMessage: Array.isArray(message) ? message : message === undefined ? [] : [message],
+    excMessage: argumentsOf(getItem(dict, 'exc_message')),
   }
+}
+
+function argumentsOf(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value
+  return value === undefined ? [] : [value]
 }
 
 function exceptionOfError(error: Error): Exception {

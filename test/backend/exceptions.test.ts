@@ -14,6 +14,10 @@ function metaOf(result: unknown, fields: Partial<TaskMeta> = {}): TaskMeta {
   return { taskId: 't-1', status: 'FAILURE', result, traceback: null, dateDone: null, ...fields }
 }
 
+function wrapperOf(exc_module: string, exc_message: PyTuple) {
+  return { exc_type: 'UnpickleableExceptionWrapper', exc_message, exc_module }
+}
+
 describe('exceptionDict', () => {
   it.each([
     [new Error('x'), 'Exception'],
@@ -134,6 +138,35 @@ describe('taskErrorOf', () => {
         'celery.exceptions.TaskRevokedError',
       ])
       expect(failures.map(({ excMessage }) => excMessage[0])).toEqual(['bad', 'one', 'terminated'])
+    }
+  })
+
+  it.each([
+    [
+      'the exception in the wrapper that Celery puts around it',
+      PyTuple.of('chair: 3 left'),
+      ['chair: 3 left'],
+    ],
+    ['the same of which JSON has made lists', ['chair: 3 left'], ['chair: 3 left']],
+    ['the same without arguments', new PyTuple(), []],
+    ['the same whose arguments became a text', "('chair', <a basket>)", ["('chair', <a basket>)"]],
+  ])('is %s', (_what, args, excMessage) => {
+    const result = wrapperOf('celery.utils.serialization', PyTuple.of('shop', 'OutOfStock', args, 'text'))
+
+    for (const status of ['FAILURE', 'RETRY']) {
+      const error = taskErrorOf(metaOf(result, { status }))
+      expect(error).toMatchObject({ excType: 'OutOfStock', excModule: 'shop' })
+      expect([...error.excMessage]).toStrictEqual(excMessage)
+    }
+  })
+
+  it('is the wrapper itself where it holds nothing of the kind, or is a class of somebody else', () => {
+    for (const result of [
+      wrapperOf('celery.utils.serialization', PyTuple.of('shop')),
+      wrapperOf('celery.utils.serialization', PyTuple.of(null, 'OutOfStock', [])),
+      wrapperOf('shop', PyTuple.of('shop', 'OutOfStock', [])),
+    ]) {
+      expect(taskErrorOf(metaOf(result))).toMatchObject({ excType: 'UnpickleableExceptionWrapper' })
     }
   })
 

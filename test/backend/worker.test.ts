@@ -20,11 +20,18 @@ interface Scenario {
   readonly needs: readonly Need[]
   /** What Python needs to reach the database, beside psycopg2. */
   readonly modules?: readonly string[]
+  /** @default json, Celery's own default */
+  readonly serializer?: 'json' | 'pickle'
   make(): Promise<Place>
 }
 
 const scenarios: Readonly<Record<string, Scenario>> = {
   PostgreSQL: { needs: ['python celery', 'postgresql'], make: postgresql },
+  'PostgreSQL, exceptions pickled': {
+    needs: ['python celery', 'postgresql'],
+    serializer: 'pickle',
+    make: postgresql,
+  },
   MySQL: { needs: ['python celery mysql', 'mysql'], modules: ['pymysql'], make: mysql },
   SQLite: { needs: ['python celery'], make: sqlite },
 }
@@ -36,7 +43,7 @@ for (const [name, scenario] of Object.entries(scenarios)) {
   })
 }
 
-function works(python: string, { make }: Scenario): void {
+function works(python: string, { make, serializer = 'json' }: Scenario): void {
   let place: Place
   let worker: CeleryWorker
   let backend: DatabaseBackend
@@ -47,8 +54,9 @@ function works(python: string, { make }: Scenario): void {
       backend: place.dburi,
       broker: process.env['AMQP_URL'] ?? '',
       queue: `dc_test_${randomUUID()}`,
+      settings: { result_serializer: serializer, result_accept_content: [serializer] },
     })
-    backend = new DatabaseBackend(place.dburi, { resultExtended: true })
+    backend = new DatabaseBackend(place.dburi, { resultExtended: true, resultSerializer: serializer })
     await worker.ready()
   })
   afterAll(async () => {
@@ -87,6 +95,36 @@ function works(python: string, { make }: Scenario): void {
       traceback: expect.stringMatching(/^Traceback .*raise OutOfStock\(article, 3\)/s),
     })
     expect(await result.state).toBe('FAILURE')
+  })
+
+  it.each([
+    ['takes more arguments than it passes on', 'more', 'CardRefused', ['amex: expired']],
+    ['takes arguments by name only', 'named', 'NotFound', ['chair', 404]],
+    ['holds what cannot be pickled', 'held', 'Interrupted', ['half', 1.5, null]],
+    ['has no arguments', 'empty', 'Interrupted', []],
+  ])('knows the class of an exception that %s, also while the task is retried', async (_what, ...wrapped) => {
+    const [kind, excType, excMessage] = wrapped
+    const known = { excType, excModule: 'worker_tasks', excMessage }
+    const gate = worker.gate(kind)
+
+    const failed = await send('shop.wrapped', [kind])
+    await expect(failed.get({ timeout })).rejects.toMatchObject(known)
+
+    const retried = await send('shop.insist', [gate.path, kind])
+    await seen(retried, 'RETRY')
+    const reason = await retried.result
+    gate.open()
+    await retried.get({ timeout })
+    expect(reason).toMatchObject(known)
+  })
+
+  it('knows the class of an exception, whatever its arguments are', async () => {
+    const failed = await send('shop.wrapped', ['argument'])
+
+    await expect(failed.get({ timeout })).rejects.toMatchObject({
+      excType: 'Interrupted',
+      excModule: 'worker_tasks',
+    })
   })
 
   it('sees a task that has begun', async () => {

@@ -173,13 +173,21 @@ function works(python: string, { make, serializer = 'json' }: Scenario): void {
   })
 
   it('never hears of tasks whose results are ignored', async () => {
-    const silent = await send('shop.silent')
+    const silent = await send('shop.silent', [], { ignore_result: true })
     // It begins after them, one at a time.
     const last = await send('shop.add', [1, 2])
 
     expect(await last.get({ timeout })).toBe(3)
     expect(await backend.taskResultExists(silent.id)).toBe(false)
     await expect(silent.get({ timeout: 0 })).rejects.toMatchObject({ code: 'RESULT_TIMEOUT' })
+  })
+
+  it('hears of them where the message overrules the task, as each does that Python sends by name', async () => {
+    const silent = await send('shop.silent')
+
+    expect(await (await send('shop.add', [1, 2])).get({ timeout })).toBe(3)
+    const state = (await worker.messagesDecide()) ? 'SUCCESS' : 'PENDING'
+    expect(await silent.state).toBe(state)
   })
 
   it('leaves a task that ignores itself where it was', async () => {

@@ -1,11 +1,26 @@
+import type { LibSQLDatabase } from 'drizzle-orm/libsql'
+import type { MySql2Database } from 'drizzle-orm/mysql2'
+import type { PgliteDatabase } from 'drizzle-orm/pglite'
+import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
+import type { Mysql2Client, PgliteClient, PostgresJsClient } from './driver-clients.ts'
+
 /** An SQL family, by drizzle-kit's word for it. */
 export type Dialect = 'postgresql' | 'mysql' | 'sqlite'
 
 // Types of packages that need not be installed: on both majors of Drizzle they cost nothing until they are used.
 
-export type PostgresJsHandle = ReturnType<typeof import('drizzle-orm/postgres-js').drizzle>
-export type PgliteHandle = ReturnType<typeof import('drizzle-orm/pglite').drizzle>
-export type Mysql2Handle = ReturnType<typeof import('drizzle-orm/mysql2').drizzle>
+export type PostgresJsHandle =
+  ReturnType<typeof import('drizzle-orm/postgres-js').drizzle> extends PostgresJsDatabase<infer Known>
+    ? PostgresJsDatabase<Known> & { readonly $client: PostgresJsClient }
+    : never
+export type PgliteHandle =
+  ReturnType<typeof import('drizzle-orm/pglite').drizzle> extends PgliteDatabase<infer Known>
+    ? PgliteDatabase<Known> & { readonly $client: PgliteClient }
+    : never
+export type Mysql2Handle =
+  ReturnType<typeof import('drizzle-orm/mysql2').drizzle> extends MySql2Database<infer Known>
+    ? MySql2Database<Known> & { readonly $client: Mysql2Client }
+    : never
 export type LibsqlHandle = ReturnType<typeof import('drizzle-orm/libsql').drizzle>
 
 /**
@@ -34,12 +49,12 @@ export type WithModels<Db, Models> =
     ? [Known] extends [never]
       ? Db
       : Db extends PostgresJsHandle
-        ? import('drizzle-orm/postgres-js').PostgresJsDatabase<Known> & Pick<Db, '$client'>
+        ? PostgresJsDatabase<Known> & Pick<Db, '$client'>
         : Db extends PgliteHandle
-          ? import('drizzle-orm/pglite').PgliteDatabase<Known> & Pick<Db, '$client'>
+          ? PgliteDatabase<Known> & Pick<Db, '$client'>
           : Db extends Mysql2Handle
-            ? import('drizzle-orm/mysql2').MySql2Database<Known> & Pick<Db, '$client'>
+            ? MySql2Database<Known> & Pick<Db, '$client'>
             : Db extends LibsqlHandle
-              ? import('drizzle-orm/libsql').LibSQLDatabase<Known> & Pick<Db, '$client'>
+              ? LibSQLDatabase<Known> & Pick<Db, '$client'>
               : Db
     : Db

@@ -17,7 +17,7 @@ export function drizzleConfig({ logger, casing, models, exposeParameters }: Adap
     ...(casing && { casing }),
     ...(models && { schema: models }),
     ...(relations && { relations }),
-    // 1.0 hides them by itself; 0.45 never does, so that connections do.
+    // 1.0 hides them by itself; 0.45 never does, so that the engine does.
     ...(exposeParameters && { paramsInErrors: true }),
   }
 }

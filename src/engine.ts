@@ -1,5 +1,6 @@
 import type { AdapterOptions, Connection, Database, Executor, TransactionOptions } from './adapter.ts'
 import type { Dialect } from './dialect.ts'
+import { hidingParams } from './hidden-params.ts'
 import { type Limits, runWithin } from './limits.ts'
 import {
   type CheckoutOptions,
@@ -10,7 +11,7 @@ import {
   type PoolStats,
 } from './pool.ts'
 import type { PoolOptions } from './pool-options.ts'
-import { hideParams, isOwnError, type Statement } from './statement.ts'
+import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
@@ -57,6 +58,7 @@ export interface EngineParts<D extends Dialect, Db> {
   readonly pool: PoolOptions
   readonly pooled: boolean
   readonly statementTimeout: number | undefined
+  readonly exposeParameters: boolean
   /** The dburi as it may be printed. */
   readonly name: string
 }
@@ -76,15 +78,18 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   readonly #pool: Pool<Connection>
   readonly #name: string
   readonly #shared: Executor
+  readonly #exposeParameters: boolean
   /** What statements of this engine are held to. @internal */
   readonly limits: Limits
   #sessions = 0
   #disposed: Promise<void> | null = null
 
-  constructor({ dialect, database, pool, pooled, statementTimeout, name }: EngineParts<D, Db>) {
+  constructor(parts: EngineParts<D, Db>) {
+    const { dialect, database, pool, pooled, statementTimeout, exposeParameters, name } = parts
     this.dialect = dialect
     this.#database = database
     this.#name = name
+    this.#exposeParameters = exposeParameters
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
     this.#pool = new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
     this.#shared = this.#sharedExecutor()
@@ -111,7 +116,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
   handle(executor: Executor): Db {
-    return this.#database.handle(hidingParams(executor))
+    return this.#database.handle(this.#exposeParameters ? executor : hidingParams(executor))
   }
 
   /** Runs a statement where those of `db` run, without Drizzle: rows have the driver's own shape. @internal */
@@ -225,30 +230,6 @@ export class EngineConnection<Db> implements AsyncDisposable {
 /** Made here, where nothing leads to the connection that is watched: closures keep what their neighbours use. */
 function traceOf(scope: Scope, place: Place): Trace {
   return { what: 'connection', place, letGo: () => void scope.close() }
-}
-
-/**
- * The same executor, whose refusals show no parameters: Drizzle hangs those of the statement on whatever it is thrown,
- * also when the statement never came to a connection, which would have hidden them.
- */
-function hidingParams(executor: Executor): Executor {
-  return {
-    run(statement) {
-      const result = executor.run(statement)
-      result.catch((error: unknown) => {
-        if (isOwnError(error)) hideParams(statement.params)
-      })
-      return result
-    },
-    async begin(options) {
-      const transaction = await executor.begin(options)
-      return {
-        ...hidingParams(transaction),
-        commit: () => transaction.commit(),
-        rollback: () => transaction.rollback(),
-      }
-    },
-  }
 }
 
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {

@@ -43,13 +43,14 @@ export async function openEngine(
   const { pool: fromDburi, rest } = takePoolOptions(dburi.options)
   const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
 
+  const { exposeParameters = false } = adapterOptions
   const adapter = await resolveAdapter(dburi)
   const known = models?.[adapter.dialect]
   const database = await adapter.open(
     { ...dburi, options: rest },
     {
-      exposeParameters: false,
       ...adapterOptions,
+      exposeParameters,
       statementCacheSize,
       ...(casing && { casing }),
       ...(known && { models: known }),
@@ -61,6 +62,7 @@ export async function openEngine(
     pool,
     pooled,
     statementTimeout,
+    exposeParameters,
     name: redactDburi(dburi),
   })
 }

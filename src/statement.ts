@@ -3,6 +3,7 @@ import { DrizzleCeleryError, StatementError } from './errors.ts'
 /** One SQL statement on its way from a Drizzle handle to a connection. */
 export interface Statement {
   readonly sql: string
+  /** When a statement of a handle fails, this array is blanked (see `hidingParams`): of what a user gave, take a copy. */
   readonly params: unknown[]
   /** Rows as arrays of values instead of objects. */
   readonly asArrays: boolean
@@ -104,16 +105,8 @@ export function transactionControlRefused(): StatementError {
   )
 }
 
-const HIDDEN = '[hidden]'
-
-/**
- * Blanks the parameters of a failed statement in place. Drizzle 0.45 writes them into the message of the
- * `DrizzleQueryError` it wraps around every failure; the array is the one Drizzle filled for this execution
- * only, so nobody else loses by it.
- */
-export function hideParams(params: unknown[]): void {
-  params.fill(HIDDEN)
-}
+/** What stands in errors where a parameter was. */
+export const HIDDEN = '[hidden]'
 
 /**
  * Takes the values of parameters out of a driver's message. PostgreSQL's complaints about data (SQLSTATE class 22) quote

@@ -4,5 +4,6 @@ import { conformance } from './conformance.ts'
 conformance('pglite, in memory', {
   create: async () => ({ dburi: 'pglite:', drop: async () => {} }),
   failureDooms: true,
+  numbersParameters: true,
   isStatic: true,
 })

@@ -5,7 +5,12 @@ import { conformance, type Subject } from './conformance.ts'
 import { createMysql, createPostgres, describeNeeding } from './fixtures/servers.ts'
 
 describeNeeding('postgresql', 'PostgreSQL', () => {
-  conformance('postgres-js', { create: createPostgres, failureDooms: true, isStatic: false })
+  conformance('postgres-js', {
+    create: createPostgres,
+    failureDooms: true,
+    numbersParameters: true,
+    isStatic: false,
+  })
 })
 
 describeNeeding('mysql', 'MySQL or MariaDB', () => {

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import type { PostgresJsHandle } from 'drizzle-celery'
+import type { LibsqlHandle, PostgresJsHandle } from 'drizzle-celery'
 import {
   ClosedError,
   causes,
@@ -21,6 +21,8 @@ export interface Subject {
   readonly failureDooms: boolean
   /** Why this database lets a read-only transaction write, where it does. */
   readonly writesReadOnly?: string
+  /** Parameters are `$1`, `$2` in SQL text. */
+  readonly numbersParameters?: boolean
   /** MySQL's kind: `on duplicate key update`, and no `returning`. */
   readonly upsertsByKey?: boolean
   /** All sessions take turns on one connection. */
@@ -463,6 +465,54 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual(['a'])
     })
 
+    it('writes nothing into an argument of $client, which can be given again after a failure', async () => {
+      await using session = await open()
+      const calls = [...callsOf((await shared()).$client), ...callsOf(session.db.$client)]
+      for (const [index, call] of calls.entries()) {
+        const [text, table] = [`precious ${index}`, `kept_${index}`]
+        const args = [text]
+        const insert = `insert into ${table} values (${subject.numbersParameters ? '$1' : '?'})`
+
+        const failure = await failureOf(call(insert, args))
+        await session.rollback()
+        await runText(await shared(), `create table ${table} (v varchar(50))`)
+        await call(insert, args)
+        if (session.inTransaction) await session.commit()
+
+        expect(failure).toBeInstanceOf(Error)
+        expect(args).toEqual([text])
+        expect(await column(await shared(), `select v from ${table}`)).toEqual([text])
+      }
+    })
+
+    it('writes nothing into what a query of Drizzle is given, which can run again after a failure', async () => {
+      await using session = await open()
+      const { task } = session.models
+      await insert(session, 'taken')
+      await session.commit()
+      const bytes = new Uint8Array([1, 2, 3])
+      const row = Object.freeze({ taskId: 'taken', name: 'again', result: bytes as Buffer })
+      const query = session.db.insert(task).values(row)
+      const prepared = session.db
+        .insert(task)
+        .values({ taskId: sql.placeholder('id'), name: 'prepared' })
+        .prepare('insert_task')
+      const given = Object.freeze({ id: 'taken' })
+
+      expect(await failureOf(query)).toBeInstanceOf(Error)
+      await session.rollback()
+      expect(await failureOf(prepared.execute(given))).toBeInstanceOf(Error)
+      await session.rollback()
+      await session.db.delete(task)
+      await prepared.execute(given)
+      await session.db.delete(task)
+      await query
+      const [read] = await session.db.select().from(task)
+
+      expect(bytes).toEqual(new Uint8Array([1, 2, 3]))
+      expect(read).toMatchObject({ taskId: 'taken', name: 'again' })
+    })
+
     it('shows no bound parameter in an error', async () => {
       const canary = 'canary-7f3a9c'
       const session = await open()
@@ -679,6 +729,46 @@ function byKey(insert: object): { onDuplicateKeyUpdate(config: { set: object }):
 function runText(db: Db, text: string): PromiseLike<unknown> {
   const runner = db as unknown as { run?(query: unknown): PromiseLike<unknown> }
   return runner.run === undefined ? db.execute(sql.raw(text)) : runner.run(sql.raw(text))
+}
+
+type Call = (sql: string, args: readonly unknown[]) => PromiseLike<unknown>
+
+/** The ways in which `$client`, whatever its driver, is given parameters. */
+function callsOf($client: object): Call[] {
+  const client = $client as Record<string, (...args: unknown[]) => Promise<never>>
+  const { unsafe, query, execute, begin, transaction } = client
+  if (unsafe && begin) {
+    const inside = (sql: string, args: readonly unknown[]) => (tx: { unsafe: typeof unsafe }) =>
+      tx.unsafe(sql, args)
+    return [unsafe, (sql, args) => begin(inside(sql, args))]
+  }
+  if (query && execute) return [execute, query, (sql, values) => query({ sql, values })]
+  if (query && transaction) {
+    return [query, (sql, args) => transaction((tx: { query: typeof query }) => tx.query(sql, args))]
+  }
+  const libsql = $client as LibsqlHandle['$client']
+  return [
+    (sql, args) => libsql.execute({ sql, args: args as string[] }),
+    (sql, args) => libsql.execute(sql, args as string[]),
+    (sql, args) => libsql.batch([{ sql, args: args as string[] }]),
+    (sql, [v]) => libsql.execute(sql.replace('?', ':v'), Object.freeze({ v: String(v) })),
+    async (sql, args) => {
+      const transaction = await libsql.transaction('write')
+      try {
+        await transaction.execute({ sql, args: args as string[] })
+        await transaction.commit()
+      } finally {
+        transaction.close()
+      }
+    },
+  ]
+}
+
+async function column(db: Db, text: string): Promise<unknown[]> {
+  const answer: unknown = await runText(db, text)
+  const rows = Reflect.get(Object(answer), 'rows') ?? answer
+  const list = Array.isArray(rows[0]) ? rows[0] : rows
+  return [...list].map((row: object) => Object.values(row)[0])
 }
 
 function expectNoTrace(failure: unknown, canary: string): void {

@@ -1,7 +1,9 @@
 import { accessSync, constants } from 'node:fs'
-import type { Adapter, AdapterOptions, Database } from '../adapter.ts'
+import type { Adapter, AdapterOptions, Database, Executor } from '../adapter.ts'
 import type { LibsqlHandle } from '../dialect.ts'
 import { drizzleConfig } from '../drizzle-config.ts'
+import { showClient } from '../handle-client.ts'
+import { keepingParams } from '../hidden-params.ts'
 import { importDriver } from '../import-driver.ts'
 import { LibsqlClient } from './libsql/client.ts'
 import { clientConfig, openClient } from './libsql/connect.ts'
@@ -24,14 +26,16 @@ export const adapter: Adapter<'sqlite', LibsqlHandle> = {
       // `Client` is the part of libSQL's client that we use; its results are given other rows by `SafeText`.
       client: (authToken) => createClient(clientConfig(plan, authToken)) as unknown as Client,
       // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
-      handle: (client) => drizzle({ client: client as never, ...config }) as LibsqlHandle,
+      handle: (client, shown) =>
+        showClient<LibsqlHandle>(drizzle({ client: client as never, ...config }), () => shown() as never),
     })
   },
 }
 
 interface Driver {
   client(authToken: string | null): Client
-  handle(client: LibsqlClient): LibsqlHandle
+  /** @param shown makes the `$client` of the handle */
+  handle(client: LibsqlClient, shown: () => LibsqlClient): LibsqlHandle
 }
 
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
@@ -49,7 +53,10 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
     pooling: isQueue ? 'queue' : 'static',
     // A file is read synchronously: one connection reads as fast as many.
     ...(place.kind === 'file' && { spread: 1 }),
-    handle: (executor) => driver.handle(new LibsqlClient(executor, protocolOf(plan))),
+    handle: (executor) => {
+      const clientOn = (on: Executor) => new LibsqlClient(on, protocolOf(plan))
+      return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)))
+    },
 
     async connect(signal) {
       const authToken = await tokenOf(plan, options)

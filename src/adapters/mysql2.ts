@@ -38,8 +38,8 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
           signal,
         ),
       handle: (executor) =>
-        // Drizzle's type wants all of mysql2; `Mysql2Client` is all it uses.
-        handleOver(executor, (client) => drizzle({ client, ...config } as never) as Mysql2Handle),
+        // Drizzle's type wants all of mysql2; `DrizzleClient` is all it uses.
+        handleOver(executor, (client) => drizzle({ client, ...config } as never)),
     }
 
     function driver({ socket, endpoint, password, ssl: tls }: DriverOptions): Driver {

@@ -2,9 +2,10 @@ import { resolve } from 'node:path'
 import type { Adapter } from '../adapter.ts'
 import type { PgliteHandle } from '../dialect.ts'
 import { drizzleConfig } from '../drizzle-config.ts'
+import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
 import { pathUnder } from '../sqlite-root.ts'
-import { pgliteClient } from './pglite/client.ts'
+import { drizzleClient, pgliteClient } from './pglite/client.ts'
 import { PgliteConnection } from './pglite/connection.ts'
 import { Instance } from './pglite/instance.ts'
 import { pgliteOptions } from './pglite/options.ts'
@@ -36,8 +37,11 @@ export const adapter: Adapter<'postgresql', PgliteHandle> = {
         await instance.open(signal)
         return new PgliteConnection(instance, { statementCacheSize, exposeParameters })
       },
-      // Drizzle's type wants all of PGlite; `PgliteClient` is all it uses.
-      handle: (executor) => drizzle({ client: pgliteClient(executor) as never, ...config }) as PgliteHandle,
+      handle: (executor) =>
+        // Drizzle's type wants all of PGlite; `DrizzleClient` is all it uses.
+        showClient<PgliteHandle>(drizzle({ client: drizzleClient(executor) as never, ...config }), () =>
+          pgliteClient(executor),
+        ),
       release: () => instance.close(),
     }
   },

@@ -2,10 +2,11 @@ import type { Socket } from 'node:net'
 import type { Adapter, AdapterOptions } from '../adapter.ts'
 import type { PostgresJsHandle } from '../dialect.ts'
 import { drizzleConfig } from '../drizzle-config.ts'
+import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
 import { addArrayParsers } from './postgres-js/array-parsers.ts'
 import { parseBytea } from './postgres-js/bytea.ts'
-import { postgresJsClient } from './postgres-js/client.ts'
+import { drizzleClient, postgresJsClient } from './postgres-js/client.ts'
 import { connect } from './postgres-js/connect.ts'
 import type { PostgresConnection } from './postgres-js/connection.ts'
 import { Listeners, type OnNotify } from './postgres-js/listeners.ts'
@@ -29,9 +30,11 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
     return {
       pooling: 'queue',
       connect: (signal) => open(signal),
-      // Drizzle's type wants all of postgres.js; `PostgresJsClient` is all it uses.
       handle: (executor) =>
-        drizzle({ client: postgresJsClient(executor) as never, ...config }) as PostgresJsHandle,
+        // Drizzle's type wants all of postgres.js; `DrizzleClient` is all it uses.
+        showClient<PostgresJsHandle>(drizzle({ client: drizzleClient(executor) as never, ...config }), () =>
+          postgresJsClient(executor),
+        ),
       listen: (channel, hearing, signal) => listeners.listen(channel, hearing, signal),
       release: () => listeners.release(),
     }

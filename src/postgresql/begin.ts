@@ -1,5 +1,5 @@
 import type { TransactionOptions } from '../adapter.ts'
-import { OptionError } from '../errors.ts'
+import { OptionError, StatementError } from '../errors.ts'
 
 const ISOLATION_LEVELS: readonly string[] = [
   'read uncommitted',
@@ -30,4 +30,39 @@ export function beginText({ isolationLevel, readOnly, deferrable }: TransactionO
     deferrable && 'deferrable',
   ]
   return parts.filter(Boolean).join(' ')
+}
+
+const MODES: ReadonlyMap<string, TransactionOptions> = new Map<string, TransactionOptions>([
+  ['isolation level read uncommitted', { isolationLevel: 'read uncommitted' }],
+  ['isolation level read committed', { isolationLevel: 'read committed' }],
+  ['isolation level repeatable read', { isolationLevel: 'repeatable read' }],
+  ['isolation level serializable', { isolationLevel: 'serializable' }],
+  ['read only', { readOnly: true }],
+  ['read write', {}],
+  ['deferrable', { deferrable: true }],
+  ['not deferrable', {}],
+])
+
+/**
+ * Reads what SQL has behind BEGIN, such as `isolation level serializable, read only`.
+ * @throws StatementError when it says anything else
+ */
+export function readBeginOptions(text: string): TransactionOptions {
+  const options: TransactionOptions = {}
+  let rest = text.trim().toLowerCase().replace(/\s+/g, ' ')
+  while (rest !== '') {
+    const [mode, means] = [...MODES].find(([mode]) => rest.startsWith(mode)) ?? []
+    const next = mode === undefined ? null : /^(?: ?, ?| |$)/.exec(rest.slice(mode.length))
+    if (mode === undefined || next === null) throw notAnOption(text)
+    Object.assign(options, means)
+    rest = rest.slice(mode.length + next[0].length)
+  }
+  return options
+}
+
+function notAnOption(text: string): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    `Cannot begin a transaction with ${JSON.stringify(text)}: it takes ${[...MODES.keys()].join(', ')}.`,
+  )
 }

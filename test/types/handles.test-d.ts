@@ -1,4 +1,12 @@
-import type { Engine, EngineFor, Session, SessionFor } from 'drizzle-celery'
+import type {
+  Engine,
+  EngineFor,
+  Mysql2Handle,
+  PgliteHandle,
+  PostgresJsHandle,
+  Session,
+  SessionFor,
+} from 'drizzle-celery'
 import { SessionManager } from 'drizzle-celery'
 import type { resultModels as mysqlResultModels } from 'drizzle-celery/models/mysql'
 import type { resultModels as postgresqlResultModels } from 'drizzle-celery/models/postgresql'
@@ -15,10 +23,17 @@ type Same<One, Other> =
 
 function assertType<_Claim extends true>(): void {}
 
-type PostgresJs = ReturnType<typeof postgresJs>
-type Pglite = ReturnType<typeof pglite>
+// They are Drizzle's own, but for what `$client` has.
+type PostgresJs = Drizzles<PostgresJsHandle, ReturnType<typeof postgresJs>>
+type Pglite = Drizzles<PgliteHandle, ReturnType<typeof pglite>>
 type Libsql = ReturnType<typeof libsql>
-type Mysql2 = ReturnType<typeof mysql2>
+type Mysql2 = Drizzles<Mysql2Handle, ReturnType<typeof mysql2>>
+type Drizzles<Handle, Plain> =
+  Omit<Plain, '$client'> extends Omit<Handle, '$client'>
+    ? Omit<Handle, '$client'> extends Omit<Plain, '$client'>
+      ? Handle
+      : never
+    : never
 type PostgresqlModels = ReturnType<typeof postgresqlResultModels>
 type SqliteModels = ReturnType<typeof sqliteModels>
 type MysqlModels = ReturnType<typeof mysqlResultModels>
@@ -121,4 +136,47 @@ export async function relationalQueries(): Promise<void> {
   const first = await pgliteSession.db.query.book.findFirst({ with: { author: true } })
   assertType<Same<NonNullable<NonNullable<typeof first>['author']>['fullName'], string>>()
   await pgliteSession.db.transaction(async (tx) => tx.query.author.findMany())
+}
+
+// `$client` has what is there, and says so.
+export async function clients(manager: SessionManager): Promise<void> {
+  const { $client } = (await manager.getEngine('postgresql://h/db')).db
+  const rows: { n: number }[] = await $client.unsafe<{ n: number }[]>('select $1::int as n', [1])
+  const both: [{ n: number }[], string] = await $client.begin('read only', (tx) => [
+    tx.unsafe<{ n: number }[]>('select 1 as n'),
+    Promise.resolve(String(rows.length)),
+  ])
+  await $client.begin(async (tx) => tx.savepoint(async () => both))
+  // @ts-expect-error: its connections are the pool's
+  await $client.end()
+  // @ts-expect-error: there is no template tag
+  await $client`select 1`
+  // @ts-expect-error: nobody would hear
+  await $client.listen('channel', () => {})
+  // @ts-expect-error: there are no cursors
+  $client.unsafe('select 1').cursor(1)
+
+  const mysql = (await manager.getEngine('mysql://h/db')).db.$client
+  const [found] = await mysql.execute<{ n: number }[]>('select ? as n', [1])
+  const n: number | undefined = found[0]?.n
+  // @ts-expect-error: it gives promises as it is
+  mysql.promise()
+  // @ts-expect-error: it would go past the pool
+  await mysql.getConnection()
+
+  const pglite = (await manager.getEngine('pglite:')).db.$client
+  const answer = await pglite.query<{ n: number }>('select $1::int as n', [n])
+  const first: number | undefined = answer.rows[0]?.n ?? answer[0]?.n
+  await pglite.transaction(async (tx) => tx.exec(`select ${first}`))
+  // @ts-expect-error: nobody would hear
+  await pglite.listen('channel', () => {})
+}
+
+// Models of one's own leave it as it is.
+export async function clientBesideModels(): Promise<void> {
+  const manager = new SessionManager({ models: { postgresql: models } })
+  const { db } = await manager.getEngine('postgresql://h/db')
+  await db.$client.unsafe('select 1')
+  // @ts-expect-error: there is no template tag
+  await db.$client`select 1`
 }

@@ -29,7 +29,7 @@ export interface LibsqlStatement extends Statement {
 }
 
 /**
- * The client Drizzle's libSQL handle runs on, which is also its `$client`: what it is asked goes to `executor`. Its
+ * The client Drizzle's libSQL handle runs on, and another one its `$client`: what it is asked goes to `executor`. Its
  * connections are the pool's, so `close` and `reconnect` do nothing: dispose of the engine instead.
  */
 export class LibsqlClient {

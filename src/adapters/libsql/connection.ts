@@ -1,7 +1,7 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, StatementError } from '../../errors.ts'
-import { hideParams, isOwnError, traitsOf } from '../../statement.ts'
+import { isOwnError, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { Calls } from './calls.ts'
 import type { LibsqlStatement, ResultSet } from './client.ts'
@@ -64,14 +64,13 @@ export class LibsqlConnection implements Connection {
   }
 
   run(statement: LibsqlStatement): Promise<unknown> {
-    const { sql, params } = statement
+    const { sql } = statement
     try {
       if (this.lost !== null) throw this.#calls.lostError()
       if (this.#texts.look(sql).taints) this.#isTainted = true
       if (statement.call !== undefined) return this.#call(statement, statement.call)
       return this.#statements.run(statement)
     } catch (error) {
-      if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
     }
   }
@@ -271,7 +270,6 @@ export class LibsqlConnection implements Connection {
   #judged(error: unknown, params: unknown[]): unknown {
     const { exposeParameters, kind, file } = this.#parts
     if (!exposeParameters) scrub(error, params)
-    if (!exposeParameters) hideParams(params)
     if (this.lost !== null) return this.#calls.lostError()
     if (isOwnError(error)) return error
     if (isContention(error)) return this.#patience.tooLong(error)

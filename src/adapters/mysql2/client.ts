@@ -1,22 +1,22 @@
 import type { Executor, Transaction, TransactionOptions } from '../../adapter.ts'
+import type { Mysql2Handle } from '../../dialect.ts'
+import type { Mysql2Client, Mysql2Query } from '../../driver-clients.ts'
 import { StatementError } from '../../errors.ts'
+import { refusedMembers, showClient } from '../../handle-client.ts'
+import { keepingParams } from '../../hidden-params.ts'
 
-/** What Drizzle gives to `query`. Its `typeCast`, which leaves dates as text, is not needed: the connection does that. */
-interface Query {
-  readonly sql: string
-  readonly values?: unknown[]
-  readonly rowsAsArray?: boolean
-}
+/** Rows or a header, and where there are rows the columns, which nobody is told. */
+type Answer = Promise<[answer: unknown, fields: readonly never[] | undefined]>
 
-/** Rows or a header, and the columns, which Drizzle does not read. */
-type Answer = Promise<[answer: unknown, fields: readonly never[]]>
-
-/** All that Drizzle 0.45 and 1.0 ask of a mysql2 pool, and of the connections they take from it. */
-export interface Mysql2Client {
-  query(query: Query, params?: unknown[]): Answer
+/**
+ * All that Drizzle 0.45 and 1.0 ask of a mysql2 pool, and of the connections they take from it. The `typeCast` of its
+ * queries, which leaves dates as text, is not needed: the connection does that.
+ */
+export interface DrizzleClient {
+  query(query: Mysql2Query, params?: unknown[]): Answer
   execute(sql: string, params?: unknown[]): Answer
   /** Called for each transaction. */
-  getConnection(): Promise<Mysql2Client>
+  getConnection(): Promise<DrizzleClient>
   release(): void
 }
 
@@ -35,13 +35,13 @@ interface DrizzleOptions extends Pick<TransactionOptions, 'isolationLevel' | 'wi
  * that it takes from the pool, and nested ones by savepoints on that same connection, where a statement of the outer
  * handle cannot be told from one of the inner. Here every level, also a nested one, takes a client of its own.
  */
-export function handleOver<Db extends object>(executor: Executor, drizzle: (client: Mysql2Client) => Db): Db {
+export function handleOver(executor: Executor, drizzle: (client: DrizzleClient) => object): Mysql2Handle {
   const client = new Client(executor)
   const db = drizzle(client)
   // No type of Drizzle's says this for both majors.
   const handle = db as unknown as Handle
   nest(handle, client, handle.transaction)
-  return db
+  return showClient<Mysql2Handle>(db, () => mysql2Client(executor))
 }
 
 /** Makes `transaction()` of a handle do on its client's level what `takeFromPool`, that of a database, does on a pool. */
@@ -68,7 +68,7 @@ function optionsOf({
   }
 }
 
-class Client implements Mysql2Client {
+class Client implements DrizzleClient {
   readonly #executor: Executor
   /** The level that `getConnection` is about to be asked for. */
   next: Level | null = null
@@ -82,15 +82,15 @@ class Client implements Mysql2Client {
     return this.#executor
   }
 
-  async query({ sql, values, rowsAsArray = false }: Query, params = values): Answer {
-    return [await this.executor.run({ sql, params: params ?? [], asArrays: rowsAsArray }), []]
+  query(query: Mysql2Query, params?: unknown[]): Answer {
+    return answerOf(this.executor, query, params)
   }
 
   execute(sql: string, params?: unknown[]): Answer {
     return this.query({ sql }, params)
   }
 
-  async getConnection(): Promise<Mysql2Client> {
+  async getConnection(): Promise<DrizzleClient> {
     const level = this.next
     this.next = null
     if (level !== null) return level
@@ -129,7 +129,7 @@ class Level extends Client {
     }
   }
 
-  override async query(query: Query, params?: unknown[]): Answer {
+  override async query(query: Mysql2Query, params?: unknown[]): Answer {
     if (this.#phase !== 'around') return super.query(query, params)
     switch (query.sql) {
       case 'begin':
@@ -150,3 +150,48 @@ class Level extends Client {
     return [{}, []]
   }
 }
+
+async function answerOf(
+  executor: Executor,
+  { sql, values, rowsAsArray = false }: Mysql2Query,
+  params: unknown[] = values ?? [],
+): Answer {
+  const answer = await executor.run({ sql, params, asArrays: rowsAsArray })
+  return [answer, Array.isArray(answer) ? [] : undefined]
+}
+
+/** The `$client` of a handle over `executor`. */
+function mysql2Client(executor: Executor): Mysql2Client {
+  const kept = keepingParams(executor)
+  const query: Mysql2Client['query'] = async <Result>(query: string | Mysql2Query, params?: unknown[]) => {
+    const [answer, fields] = await answerOf(kept, typeof query === 'string' ? { sql: query } : query, params)
+    // What it is, the caller says.
+    return [answer as Result, fields]
+  }
+  return { ...REFUSED, query, execute: query }
+}
+
+const REFUSED = refusedMembers(
+  '$client',
+  [
+    'beginTransaction',
+    'changeUser',
+    'commit',
+    'destroy',
+    'escape',
+    'escapeId',
+    'format',
+    'getConnection',
+    'on',
+    'once',
+    'ping',
+    'prepare',
+    'promise',
+    'release',
+    'releaseConnection',
+    'rollback',
+    'unprepare',
+  ],
+  'Use query() or execute() of it, which return promises, db.transaction(), or a client of your own.',
+  'end',
+)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection as Driver } from 'mysql2'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
-import { hideParams, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
+import { isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { UnderWay } from '../../under-way.ts'
 import { beginTexts } from './begin.ts'
@@ -85,9 +85,7 @@ export class MysqlConnection implements Connection {
       const work = { sql, spelled, asArrays, mayEnd: text.taints }
       return await this.#inTurn(() => this.#perform(work, transaction))
     } catch (error) {
-      const judged = this.#judged(error, spelled)
-      if (!this.#parts.exposeParameters) hideParams(params)
-      throw judged
+      throw this.#judged(error, spelled)
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
-import { hideParams, type Statement, traitsOf } from '../../statement.ts'
+import { type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type Spelled, spellParameters } from './parameters.ts'
@@ -49,9 +49,7 @@ export class PgliteConnection implements Connection {
       const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers: PARSERS }
       return rowsOf(await this.#send((driver) => runOn(driver, sql, spelled, options)))
     } catch (error) {
-      const told = isServerError(error) ? judged(error, spelled, this.#options.exposeParameters) : error
-      if (!this.#options.exposeParameters) hideParams(params)
-      throw told
+      throw isServerError(error) ? judged(error, spelled, this.#options.exposeParameters) : error
     }
   }
 

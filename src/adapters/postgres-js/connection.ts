@@ -3,7 +3,7 @@ import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { BEGIN, beginText } from '../../postgresql/begin.ts'
-import { hideParams, isOwnError, type Statement, traitsOf } from '../../statement.ts'
+import { isOwnError, type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
 import { type QueryResult, refusalOf, resultOf } from './answer.ts'
@@ -39,7 +39,6 @@ export interface ConnectionParts {
 /** One statement on its way to the server. */
 interface Work {
   readonly sql: string
-  readonly params: unknown[]
   /** The parameters as they are sent. */
   readonly spelled: Spelled[]
   readonly asArrays: boolean
@@ -104,10 +103,9 @@ export class PostgresConnection implements Connection {
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare =
         params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
-      const work = { sql, params, spelled, asArrays, transaction, mayControl: text.isSavepoint }
+      const work = { sql, spelled, asArrays, transaction, mayControl: text.isSavepoint }
       return transaction === null ? this.#send(work, prepare) : this.#sendIn(transaction, work, prepare)
     } catch (error) {
-      if (!this.#parts.exposeParameters) hideParams(params)
       return Promise.reject(error)
     }
   }
@@ -152,7 +150,7 @@ export class PostgresConnection implements Connection {
   /** Begins a transaction with its first statement, which carries BEGIN where it can. */
   #beginWith(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
     // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    if (!this.#underWay.isEmpty || work.params.length === 0) {
+    if (!this.#underWay.isEmpty || work.spelled.length === 0) {
       this.#opens(transaction, this.#control(transaction.begin))
       return this.#sendIn(transaction, work, prepare)
     }
@@ -228,10 +226,7 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    return this.#send(
-      { sql, params: [], spelled: [], asArrays: false, transaction: null, mayControl: true },
-      false,
-    )
+    return this.#send({ sql, spelled: [], asArrays: false, transaction: null, mayControl: true }, false)
   }
 
   #send(work: Work, prepare: boolean, { carriesBegin = false } = {}): Promise<QueryResult> {
@@ -257,7 +252,7 @@ export class PostgresConnection implements Connection {
 
   async #recover(work: Work, error: unknown): Promise<QueryResult> {
     if (isStale(error)) return this.#again(work, error)
-    throw this.#judged(error, work.params, work.spelled)
+    throw this.#judged(error, work.spelled)
   }
 
   /**
@@ -267,7 +262,7 @@ export class PostgresConnection implements Connection {
   async #again(work: Work, error: unknown): Promise<QueryResult> {
     const { transaction } = work
     const isOver = this.#transaction !== transaction
-    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work.params)
+    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work.spelled)
     if (transaction === null) return this.#send(work, false)
     transaction.sent = 0
     const again = this.#control('rollback').then(() => this.#beginWith(transaction, work, false))
@@ -275,17 +270,15 @@ export class PostgresConnection implements Connection {
     return again
   }
 
-  #judged(error: unknown, params: unknown[], spelled: readonly Spelled[] = []): unknown {
+  #judged(error: unknown, spelled: readonly Spelled[] = []): unknown {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
       // Whatever is not the server's word leaves the protocol in doubt.
       if (this.#lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
-      if (!exposeParameters) hideParams(params)
       return error instanceof ConnectionLostError ? error : this.#lost
     }
 
     const judged = exposeParameters ? error : scrub(error, spelled)
-    if (!exposeParameters) hideParams(params)
     if (connectionIsGone(error)) this.discard(judged)
     return judged
   }

@@ -76,6 +76,7 @@ export class Scope implements Transaction {
     while (this.#inner !== null) await this.#turn()
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
+    if (this.#outer !== null) refuseOptions(options)
 
     const inner = this.#openInner()
     try {
@@ -236,6 +237,17 @@ export class Scope implements Transaction {
     })
     await Promise.race([this.#inner?.over, tooLong]).finally(() => clearTimeout(timer))
   }
+}
+
+/** A savepoint is as its transaction is. */
+function refuseOptions(options: TransactionOptions): void {
+  const asked = Object.entries(options).flatMap(([name, value]) => (value ? [name] : []))
+  if (asked.length === 0) return
+  throw new StatementError(
+    'INVALID_STATEMENT',
+    `Cannot begin a nested transaction with ${asked.join(' and ')}: it is a savepoint, and the same as the transaction ` +
+      'that it is in. Begin that one so.',
+  )
 }
 
 function innerStillOpen(seconds: number): StatementError {

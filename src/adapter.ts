@@ -96,6 +96,13 @@ export interface AdapterOptions {
   exposeParameters: boolean
   /** SQLite and PGlite files must lie under this directory. */
   sqliteRoot?: string
+  /**
+   * MySQL and MariaDB: the time zone of every session, which `timestamp` columns and `current_timestamp` are in. Drizzle
+   * sends and reads dates as UTC, so that any other zone shifts them. `UTC`, an offset such as `+09:00`, a name that the
+   * server has (`Europe/Berlin`), or `server` for what the server is set to.
+   * @default 'UTC'
+   */
+  timeZone?: string
   /** Passed on to Drizzle. */
   logger?: DrizzleLogger
   /** Passed on to Drizzle 0.45: how columns without a name are called in the database. */

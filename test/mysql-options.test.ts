@@ -92,6 +92,10 @@ describe('options of MySQL', () => {
     ['ssl_disabled=true&ssl_ca=/ca.pem&ssl_verify_cert=true&ssl=true', 'REFUSED_OPTION', 'ssl_disabled'],
     ['charset=latin1', 'INVALID_OPTION', 'charset'],
     ['timezone=%2B02:00', 'INVALID_OPTION', 'timezone'],
+    ['timezone=local', 'INVALID_OPTION', 'timezone'],
+    ["time_zone=%2B00:00'", 'INVALID_OPTION', 'time_zone'],
+    ['timeZone=%2B25:00', 'INVALID_OPTION', 'timeZone'],
+    ['timeZone=UTC&time_zone=UTC', 'INVALID_OPTION', 'timeZone'],
     ['connect_timeout=0', 'INVALID_OPTION', 'connect_timeout'],
     ['connectTimeout=-1', 'INVALID_OPTION', 'connectTimeout'],
     ['connectTimeout=100&connect_timeout=1', 'INVALID_OPTION', 'connectTimeout'],
@@ -117,6 +121,29 @@ describe('options of MySQL', () => {
     'enableKeepAlive=true',
   ])('%s is taken', (options) => {
     expect(() => plan(`mysql://u@h/db?${options}`)).not.toThrow()
+  })
+
+  it.each<[string, string | null]>([
+    ['', '+00:00'],
+    ['timezone=Z', '+00:00'],
+    ['time_zone=utc', '+00:00'],
+    ['timeZone=server', null],
+    ['time_zone=server&timezone=Z', null],
+    ['timezone=server', null],
+    ['timeZone=%2B09:00', '+09:00'],
+    ['time_zone=America/Argentina/Buenos_Aires', 'America/Argentina/Buenos_Aires'],
+    ['time_zone=SYSTEM', 'SYSTEM'],
+  ])('with "%s" the time zone of sessions is %j', (options, timeZone) => {
+    expect(plan(`mysql://u@h/db?${options}`).timeZone).toBe(timeZone)
+  })
+
+  it('takes the time zone of the program before that of the dburi', () => {
+    const dburi = parseDburi('mysql://u@h/db?time_zone=server')
+
+    expect(mysqlOptions(dburi, { timeZone: '-03:00' }).timeZone).toBe('-03:00')
+    expect(() => mysqlOptions(dburi, { timeZone: "UTC'; drop" })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', option: 'timeZone' }),
+    )
   })
 
   it('reads both spellings of the time to connect', () => {

@@ -13,7 +13,7 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
   dialect: 'mysql',
 
   async open(dburi, options) {
-    const plan = mysqlOptions(dburi)
+    const plan = mysqlOptions(dburi, options)
     const { default: mysql } = await importDriver('mysql2', () => import('mysql2'))
     const { drizzle } = await import('drizzle-orm/mysql2')
     const ssl = plan.tls.mode === 'DISABLED' ? null : await loadTls(plan.tls)

@@ -75,7 +75,7 @@ async function connectTo(
     const driver = parts.driver({ socket, endpoint, password, ssl })
     await Promise.race([ready(driver), stop.stopped])
     const connection = new MysqlConnection({ ...parts, driver, socket, kill })
-    await Promise.race([connection.start(), stop.stopped])
+    await Promise.race([connection.start(parts.plan.timeZone), stop.stopped])
     return connection
   } catch (error) {
     socket?.destroy()
@@ -167,6 +167,8 @@ function refusal(endpoint: ServerTarget, error: unknown, stage: string): Connect
   return new ConnectError(code, endpoint, `Cannot connect to MySQL: ${address}: ${what}`, { cause })
 }
 
+const UNKNOWN_TIME_ZONE = 1298
+
 interface Reason {
   readonly code: ConnectErrorCode
   readonly what: string
@@ -174,6 +176,10 @@ interface Reason {
 }
 
 function reasonOf(error: unknown, stage: string): Reason {
+  if (isServerError(error) && error.errno === UNKNOWN_TIME_ZONE) {
+    const what = `${inOneLine(error.message)} (${error.code}). Names are known where mysql_tzinfo_to_sql was run; an offset always is`
+    return { code: 'CONNECT_FAILED', what, cause: made(error, error.message) }
+  }
   if (isServerError(error)) {
     const what = `it refuses the connection: ${inOneLine(error.message)} (${error.code})`
     return { code: 'CONNECT_FAILED', what, cause: made(error, error.message) }

@@ -89,9 +89,13 @@ export class MysqlConnection implements Connection {
     }
   }
 
-  /** Has each statement commit by itself, whatever the server's default is, as PyMySQL does. */
-  async start(): Promise<void> {
-    await this.#control(() => this.#send(plain('set autocommit = 1')))
+  /**
+   * Has each statement commit by itself, whatever the server's default is, as PyMySQL does; sets the time zone, where it
+   * is not the server's.
+   */
+  async start(timeZone: string | null): Promise<void> {
+    const zone = timeZone === null ? '' : `, time_zone = '${timeZone}'`
+    await this.#control(() => this.#send(plain(`set autocommit = 1${zone}`)))
   }
 
   async begin(options: TransactionOptions): Promise<void> {

@@ -32,7 +32,12 @@ function checkWithoutUse(given: GivenMysqlOptions): void {
   const charset = given.text('charset') ?? 'utf8mb4'
   if (!/^utf-?8(?:mb[34])?$/i.test(charset)) throw invalid('charset', 'utf8mb4: nothing else is spoken')
   const timezone = given.text('timezone') ?? 'Z'
-  if (!/^(?:z|utc|[+-]00:00)$/i.test(timezone)) throw invalid('timezone', 'Z: dates are sent and read as UTC')
+  if (!/^(?:z|utc|[+-]00:00|server)$/i.test(timezone)) {
+    throw invalid('timezone', 'Z: dates are sent and read as UTC. The time zone of sessions is time_zone')
+  }
+  if (given.text('time_zone') !== null && given.text('timeZone') !== null) {
+    throw invalid('timeZone', 'left out beside time_zone')
+  }
 }
 
 /** What the driver understands of PyMySQL, mysqlclient, MySQL's clients, mysql2, Prisma and PlanetScale. */
@@ -54,6 +59,8 @@ const DRIVER_OPTIONS = [
   'sslaccept',
   'sslcert',
   'sslmode',
+  'time_zone',
+  'timeZone',
   'timezone',
 ] as const
 

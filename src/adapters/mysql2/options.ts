@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os'
+import type { AdapterOptions } from '../../adapter.ts'
 import type { Dburi } from '../../dburi.ts'
 import { printable } from '../../endpoint.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
@@ -14,6 +15,8 @@ export interface MysqlPlan {
   /** `null` for none: tables are then named with their database. */
   readonly database: string | null
   readonly tls: TlsPlan
+  /** The time zone of every session, as the server takes it; `null` for the server's own. */
+  readonly timeZone: string | null
   /** For one attempt at one endpoint, from looking up its name until the server lets us in, in ms. */
   readonly connectTimeout: number
   /** How long a connection is idle before TCP probes it, in ms; `null` for never. */
@@ -31,7 +34,7 @@ const USUAL_PORT = 3_306
  * @throws OptionError `REFUSED_OPTION` for what is dangerous or cannot be honoured, `UNKNOWN_OPTION` for what nobody
  *   knows, `INVALID_OPTION` for a wrong value
  */
-export function mysqlOptions(dburi: Dburi): MysqlPlan {
+export function mysqlOptions(dburi: Dburi, options: Pick<AdapterOptions, 'timeZone'> = {}): MysqlPlan {
   const given = judgeOptions(dburi)
   const { password } = dburi
   return {
@@ -39,6 +42,7 @@ export function mysqlOptions(dburi: Dburi): MysqlPlan {
     user: printable('user', dburi.user || operatingSystemUser()),
     database: dburi.database ? printable('database', dburi.database) : null,
     tls: tlsPlan(given),
+    timeZone: timeZone(given, options.timeZone),
     connectTimeout: connectTimeout(given),
     keepAlive: given.boolean('enableKeepAlive') === false ? null : 60_000,
     password: () => password,
@@ -55,6 +59,24 @@ function connectTimeout(given: GivenMysqlOptions): number {
     throw invalid('connectTimeout', 'a number of milliseconds above 0')
   return Number(milliseconds)
 }
+
+/**
+ * UTC unless something else is asked for: by the program, by the server's name for it, or by mysql2's `timezone`, which
+ * says how dates are sent and can only agree.
+ */
+function timeZone(given: GivenMysqlOptions, fromProgram: string | undefined): string | null {
+  const name = TIME_ZONES.find((known) => given.text(known) !== null) ?? 'timeZone'
+  const zone = fromProgram ?? given.text(name) ?? 'UTC'
+  if (/^(?:z|utc|[+-]0?0:00)$/i.test(zone)) return '+00:00'
+  if (/^server$/i.test(zone)) return null
+  if (/^(?:[+-](?:0?\d|1[0-4]):[0-5]\d|[a-z][\w+-]*(?:\/[\w+-]+)*)$/i.test(zone)) return zone
+  throw invalid(
+    fromProgram === undefined ? name : 'timeZone',
+    'UTC, an offset such as +09:00, a name such as Europe/Berlin, or server for that of the server',
+  )
+}
+
+const TIME_ZONES = ['time_zone', 'timeZone', 'timezone'] as const
 
 function endpointsOf({ socket, hosts, host, port }: Dburi): ServerTarget[] {
   if (socket !== undefined) return [{ path: printable('unix_socket', socket) }]

@@ -141,6 +141,58 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       expect((await engine.db.execute(sql.raw(`select a, b, 123456789 c from floats`)))[0]).toEqual(expected)
     })
 
+    it.each<[string, bigint, number]>([
+      ['beyond what a number can count', 9_007_199_254_740_993n, 1],
+      ['of several rows', 9_007_199_254_740_993n, 3],
+      ['of rows that pass that limit', 9_007_199_254_740_990n, 4],
+      ['at the end of what a signed column holds', 9_223_372_036_854_775_800n, 3],
+    ])('are the ids of $returningId(), also %s', async (_, first, rows) => {
+      const counted = mysqlTable('counted', {
+        id: bigint('id', { mode: 'bigint', unsigned: true }).autoincrement().primaryKey(),
+        v: int('v'),
+      })
+      await engine.db.execute(
+        sql`create or replace table counted (id bigint unsigned auto_increment primary key, v int)`,
+      )
+      await engine.db.execute(sql.raw(`alter table counted auto_increment = ${first}`))
+      const values = Array.from({ length: rows }, (_, v) => ({ v }))
+
+      const ids = await engine.db.insert(counted).values(values).$returningId()
+      const inTransaction = await engine.db.transaction((tx) =>
+        tx.transaction((inner) => inner.insert(counted).values({ v: rows }).$returningId()),
+      )
+
+      const stored = await engine.db.select({ id: counted.id }).from(counted).orderBy(counted.v)
+      expect([...ids, ...inTransaction].map(({ id }) => BigInt(id))).toEqual(stored.map(({ id }) => id))
+      expect(stored[0]?.id).toBe(first)
+    })
+
+    it('are numbers in a header, as far as those go', async () => {
+      await engine.db.execute(
+        sql`create or replace table counted (id bigint auto_increment primary key, v int)`,
+      )
+      const counted = mysqlTable('counted', {
+        id: bigint('id', { mode: 'number' }).autoincrement().primaryKey(),
+        v: int('v'),
+      })
+
+      expect(
+        await engine.db
+          .insert(counted)
+          .values([{ v: 1 }, { v: 2 }])
+          .$returningId(),
+      ).toEqual([{ id: 1 }, { id: 2 }])
+      expect((await engine.db.insert(counted).values({ v: 3 }))[0]).toMatchObject({
+        insertId: 3,
+        affectedRows: 1,
+      })
+      await engine.db.execute(sql`alter table counted auto_increment = 9007199254740993`)
+      expect((await engine.db.insert(counted).values({ v: 4 }))[0]).toMatchObject({
+        insertId: '9007199254740993',
+        affectedRows: 1,
+      })
+    })
+
     it('can be a limit', async () => {
       await engine.db.insert(things).values([{ id: 1 }, { id: 2 }, { id: 3 }])
       expect(await engine.db.select().from(things).limit(2).offset(1)).toHaveLength(2)

@@ -4,6 +4,7 @@ import type { Mysql2Client, Mysql2Query } from '../../driver-clients.ts'
 import { StatementError } from '../../errors.ts'
 import { refusedMembers, showClient } from '../../handle-client.ts'
 import { keepingParams } from '../../hidden-params.ts'
+import { countIdsExactly, type DrizzleSession } from './returning-ids.ts'
 
 /** Rows or a header, and where there are rows the columns, which nobody is told. */
 type Answer = Promise<[answer: unknown, fields: readonly never[] | undefined]>
@@ -22,6 +23,7 @@ export interface DrizzleClient {
 
 /** What there is of a Drizzle handle, be it of a database or of a transaction. */
 interface Handle {
+  readonly session: DrizzleSession
   transaction(work: (inner: Handle) => Promise<unknown>, options?: DrizzleOptions): Promise<unknown>
 }
 
@@ -44,8 +46,12 @@ export function handleOver(executor: Executor, drizzle: (client: DrizzleClient) 
   return showClient<Mysql2Handle>(db, () => mysql2Client(executor))
 }
 
-/** Makes `transaction()` of a handle do on its client's level what `takeFromPool`, that of a database, does on a pool. */
+/**
+ * Makes `transaction()` of a handle do on its client's level what `takeFromPool`, that of a database, does on a pool, and
+ * mends its session.
+ */
 function nest(handle: Handle, client: Client, takeFromPool: Handle['transaction']): void {
+  countIdsExactly(handle.session)
   handle.transaction = (work, options = {}) => {
     const level = new Level(client.executor, optionsOf(options))
     client.next = level

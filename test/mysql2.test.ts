@@ -1,6 +1,7 @@
 /** What is MySQL's and MariaDB's own; what every adapter promises is in `conformance.ts`. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import {
@@ -223,6 +224,42 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
 
       expect(await named()).toEqual(['before'])
     })
+
+    it('that a procedure commits is noticed, whatever a bundler calls the classes of mysql2', async () => {
+      const mysql2 = createRequire(createRequire(import.meta.url).resolve('mysql2'))
+      const header = mysql2('./lib/packets/resultset_header.js') as object
+      const name = Object.getOwnPropertyDescriptor(header, 'name') ?? {}
+      Object.defineProperty(header, 'name', { ...name, value: 'e' })
+      try {
+        await engine.db.execute(sql`create or replace procedure sly() begin commit; end`)
+        const failing = engine.db.transaction(async (tx) => {
+          await tx.insert(things).values({ id: 1, name: 'before' })
+          await tx.execute(sql`call sly()`)
+          await tx.insert(things).values({ id: 2, name: 'after' })
+        })
+
+        expect(await causeOf(failing)).toMatchObject({ code: 'INVALID_STATEMENT' })
+        expect(await named()).toEqual(['before'])
+      } finally {
+        Object.defineProperty(header, 'name', name)
+      }
+    })
+
+    it.each(['select 1 as serverStatus', 'select 0 as serverStatus'])(
+      'is told from a row that looks like the word of the server: %s',
+      async (text) => {
+        await engine.db.execute(sql.raw(`create or replace procedure tell() begin ${text}; end`))
+        await using session = await manager.sessionFactory(dburi())
+        await session.db.insert(things).values({ id: 1, name: 'kept' })
+        for (const statement of [text, `execute immediate '${text}'`, 'call tell()']) {
+          await session.db.execute(sql.raw(statement))
+          expect(await engine.db.execute(sql.raw(statement))).toHaveLength(2)
+        }
+        await session.commit()
+
+        expect(await named()).toEqual(['kept'])
+      },
+    )
 
     it('that a statement begins behind our back is thrown away, too', async () => {
       await engine.db.execute(sql`create or replace procedure sly() begin start transaction; end`)

@@ -104,9 +104,7 @@ export class MysqlConnection implements Connection {
     this.#transaction = transaction
     try {
       await this.#inTurn(async () => {
-        let answer: unknown
-        for (const text of texts) answer = await this.#send(plain(text))
-        this.#tells = isInTransaction(answer) === true
+        for (const text of texts) this.#tells = (await this.#send(plain(text))).isOpen === true
       })
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
@@ -174,20 +172,20 @@ export class MysqlConnection implements Connection {
 
   async #perform(work: Work, transaction: Open | null): Promise<unknown> {
     if (transaction?.failure != null) throw new TransactionAbortedError({ cause: transaction.failure })
-    let answer: unknown
+    let sent: Answer
     try {
-      answer = await this.#sendFresh(work)
+      sent = await this.#sendFresh(work)
     } catch (error) {
       if (transaction !== null && isServerError(error)) await this.#lookAfter(error, transaction)
       throw error
     }
-    const isOpen = isInTransaction(answer) ?? (await this.#lookBehind(work, transaction))
+    const isOpen = sent.isOpen ?? (await this.#lookBehind(work, transaction))
     if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
-    return answer
+    return sent.answer
   }
 
   /** What was prepared may be gone, behind a proxy or after a schema change; the statement was not run then. */
-  async #sendFresh(work: Work): Promise<unknown> {
+  async #sendFresh(work: Work): Promise<Answer> {
     try {
       return await this.#send(work)
     } catch (error) {
@@ -211,21 +209,23 @@ export class MysqlConnection implements Connection {
   }
 
   async #isOpen(): Promise<boolean | null> {
-    return isInTransaction(await this.#send(plain('do 0')))
+    return (await this.#send(plain('do 0'))).isOpen
   }
 
-  #send(work: Work): Promise<unknown> {
-    return this.#ask((done) => {
-      const { driver } = this.#parts
-      // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
-      if (work.spelled.length === 0) driver.query(optionsOf(work), done)
-      else {
-        driver.execute(optionsOf(work), work.spelled, (error, answer, fields?: readonly unknown[]) => {
-          if (error === null && fields !== undefined) roundFloats(answer, fields, work.asArrays)
-          done(error, answer)
-        })
+  async #send(work: Work): Promise<Answer> {
+    const { driver } = this.#parts
+    let columns: readonly unknown[] | undefined
+    const answer = await this.#ask((done) => {
+      const told = (error: Error | null, answer: unknown, fields?: readonly unknown[]) => {
+        columns = fields
+        done(error, answer)
       }
+      // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
+      if (work.spelled.length === 0) driver.query(optionsOf(work), told)
+      else driver.execute(optionsOf(work), work.spelled, told)
     })
+    if (work.spelled.length > 0 && columns !== undefined) roundFloats(answer, columns, work.asArrays)
+    return { answer, isOpen: isInTransaction(answer, columns) }
   }
 
   /** Whatever the driver does or forgets to do, the loss of the connection settles it. */
@@ -282,6 +282,13 @@ export class MysqlConnection implements Connection {
 /** Our own statements, which need no looking after. */
 function plain(sql: string): Work {
   return { sql, spelled: [], asArrays: false, mayEnd: false }
+}
+
+/** What the server answered. */
+interface Answer {
+  readonly answer: unknown
+  /** Whether it left a transaction open; `null` where it does not say. */
+  readonly isOpen: boolean | null
 }
 
 /** One statement on its way to the server. */

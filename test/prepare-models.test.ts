@@ -270,6 +270,18 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL', () => {
     expect(countOf(statements, /^create/i)).toBe(1)
   })
 
+  it('throws what is beyond a limit of the server as it is said, at once', async () => {
+    const columns = Object.fromEntries(
+      Array.from({ length: 1_601 }, (_, n) => [`c${n}`, pg.integer(`c${n}`)]),
+    )
+    const wide = pg.pgTable('wide', columns)
+
+    const { report, statements } = await prepare({ wide })
+
+    expect(await schemaErrorOf(report)).toMatchObject({ code: 'SCHEMA_REFUSED', cause: expect.anything() })
+    expect(countOf(statements, /^create/i)).toBe(1)
+  })
+
   /** Somebody who creates the first thing, or all of it, takes no lock of ours, and waits before the end. */
   async function celeryInside(
     statements: string[],

@@ -5,9 +5,11 @@ import * as my from 'drizzle-orm/mysql-core'
 import { drizzle } from 'drizzle-orm/mysql2'
 import { createConnection, createPool } from 'mysql2/promise'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ConnectError } from '../../src/errors.ts'
 import { resultModels } from '../../src/models/mysql.ts'
 import { drawing, mysqlSequence } from '../../src/mysql-sequence.ts'
 import { mysqlDefinitions } from '../../src/schema/mysql/definitions.ts'
+import { explanationOf } from '../../src/schema/mysql/server-error.ts'
 import type { MysqlTarget } from '../../src/schema/mysql/target.ts'
 import { prepareModels } from '../../src/schema/prepare-models.ts'
 import { SessionManager } from '../../src/session-manager.ts'
@@ -17,6 +19,51 @@ import { countOf, MARIADB_NAMES, prepareMysql, schemaErrorOf } from '../fixtures
 import { describeNeeding, freshMysql } from '../fixtures/servers.ts'
 
 type Models = Record<string, unknown>
+
+describe('what a server of MySQL says to a definition', () => {
+  const said = (errno: number, sqlState: string) =>
+    Object.assign(new Error('It says no'), { errno, sqlState, code: 'ER_X' })
+
+  it.each([
+    [1273, 'HY000'],
+    [1368, 'HY000'],
+    [3780, 'HY000'],
+    [4161, 'HY000'],
+    [8200, 'HY000'],
+    [1101, '42000'],
+    [1264, '22003'],
+  ])('%i (%s) is a refusal', (errno, sqlState) => {
+    const error = new Error('Failed query', { cause: said(errno, sqlState) })
+
+    expect(explanationOf(error)).toEqual({ code: 'SCHEMA_REFUSED', reason: `It says no (${errno})` })
+  })
+
+  it.each([
+    [1021, 'HY000'],
+    [1030, 'HY000'],
+    [1041, 'HY001'],
+    [1053, '08S01'],
+    [1105, 'HY000'],
+    [1180, 'HY000'],
+    [1317, '70100'],
+    [1614, 'XA102'],
+    [1969, '70100'],
+    [9001, 'HY000'],
+  ])('%i (%s) is trouble, and stays what it is', (errno, sqlState) => {
+    expect(explanationOf(said(errno, sqlState))).toBeUndefined()
+  })
+
+  it('stays what it is when the connection was refused or lost by it', () => {
+    for (const [errno, sqlState] of [
+      [1045, '28000'],
+      [1130, 'HY000'],
+    ] as const) {
+      const cause = said(errno, sqlState)
+      const refused = new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'No', { cause })
+      expect(explanationOf(refused)).toBeUndefined()
+    }
+  })
+})
 
 describeNeeding('mysql', 'prepareModels on MySQL', () => {
   const database = freshMysql()
@@ -149,6 +196,51 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect(error.code).toBe('SCHEMA_REFUSED')
     expect(error.message).toContain('Done before and kept: first')
     expect(await ask('show tables')).toHaveLength(1)
+  })
+
+  it.each<[string, Models, number]>([
+    [
+      'a collation it does not have',
+      {
+        x: my.mysqlTable('x', {
+          id: my
+            .customType({ dataType: () => 'varchar(9) collate utf8mb4_0900_as_cs' })()
+            .primaryKey(),
+        }),
+      },
+      1273,
+    ],
+    [
+      'a check option on a view that cannot be written',
+      (() => {
+        const users = my.mysqlTable('users', { id: my.int().primaryKey() })
+        const algorithm = my.mysqlView('users_view').algorithm('temptable').withCheckOption('cascaded')
+        return { users, view: algorithm.as((query) => query.select().from(users)) }
+      })(),
+      1368,
+    ],
+    [
+      'what it cannot parse',
+      {
+        x: my.mysqlTable('x', {
+          id: my
+            .customType({ dataType: () => 'int comment "x" references' })()
+            .primaryKey(),
+        }),
+      },
+      1064,
+    ],
+  ])('throws what the server refuses once, with what is missing: %s', async (_, models, errno) => {
+    const first = my.mysqlTable('first', { id: my.int().primaryKey() })
+
+    const { report, statements } = await prepare({ models: { first, ...models } })
+    const error = await schemaErrorOf(report)
+
+    expect(error).toMatchObject({ code: 'SCHEMA_REFUSED' })
+    expect(error.message).toContain(`(${errno})`)
+    expect(error.message).toContain('Done before and kept: first')
+    expect(error.statements?.join()).toMatch(/create/i)
+    expect(countOf(statements, /get_lock/)).toBe(1)
   })
 
   it('creates in other databases, and those that are exported', async () => {

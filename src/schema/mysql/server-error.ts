@@ -1,5 +1,6 @@
 import { causes, textOf } from '../../causes.ts'
 import type { SchemaErrorCode } from '../../errors.ts'
+import { isOwnError } from '../../statement.ts'
 
 /** The number the server gave to an error; undefined for one that is not the server's. */
 export function numberOf(error: unknown): number | undefined {
@@ -54,8 +55,10 @@ export function explanationOf(error: unknown): Explanation | undefined {
   }
   const known = KNOWN.find(({ numbers }) => numbers.includes(number))
   if (known !== undefined) return { code: known.code, reason: `${known.reason}: ${tail}` }
-  const isRefused = REFUSED.test(state) || REFUSED_NUMBERS.includes(number)
-  return isRefused ? { code: 'SCHEMA_REFUSED', reason: tail } : undefined
+  const isTrouble = TROUBLE.test(state) || TROUBLES.has(number) || number >= FROM_TIKV
+  // A connection that was refused or lost says so itself.
+  if (isTrouble || causes(error).some(isOwnError)) return undefined
+  return { code: 'SCHEMA_REFUSED', reason: tail }
 }
 
 const KNOWN: readonly (Explanation & { readonly numbers: readonly number[] })[] = [
@@ -82,11 +85,21 @@ const KNOWN: readonly (Explanation & { readonly numbers: readonly number[] })[] 
   },
 ]
 
-/** The classes of SQLSTATE that find fault with a statement, as opposed to a connection or server in trouble. */
-const REFUSED = /^(?:0A|21|22|23|42)[0-9A-Z]{3}$/
+/**
+ * Whatever else the server says to a definition finds fault with it, and trying again would not help. Not so these, which
+ * tell of a connection, a login, a transaction, memory or somebody's order to stop (classes of SQLSTATE).
+ */
+const TROUBLE = /^(?:08|28|40|53|57|58|70|XA)|^HY001$/
 
-/** What MySQL has no class for: most of it about foreign keys, generated columns and defaults. */
-const REFUSED_NUMBERS = [
-  1005, 1067, 1071, 1214, 1215, 1235, 1294, 1300, 1366, 1485, 1674, 1822, 1824, 1825, 1826, 1830, 1901, 1903,
-  1904, 1906, 3105, 3106, 3107, 3108, 3763, 3770, 3780, 3819, 4078, 4091, 4161,
-]
+/**
+ * The same where MySQL has no class but HY000: what came in between, files, disk and engine (1020 … 1030, 1114, 1194,
+ * 1195), no threads or stack (1119, 1135, 1436), what a server is in now (3032, 3168), locks and deadlines (1099, 1100,
+ * 1192, 1206, 1223, 1637, 1689, 3024, 3572), and its own failures (1105, 1180, 1181, 1815, 1835).
+ */
+const TROUBLES: ReadonlySet<number> = new Set([
+  1020, 1021, 1023, 1024, 1026, 1030, 1099, 1100, 1105, 1114, 1119, 1135, 1180, 1181, 1192, 1194, 1195, 1206,
+  1223, 1436, 1637, 1689, 1815, 1835, 3024, 3032, 3168, 3572,
+])
+
+/** What TiDB says of its storage. */
+const FROM_TIKV = 9001

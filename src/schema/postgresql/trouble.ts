@@ -37,5 +37,8 @@ const EXPLAINED = new Map<string, { readonly code: SchemaErrorCode; readonly rea
   ['55P03', { code: 'SCHEMA_LOCK_TIMEOUT', reason: 'another session kept a lock on them for more than 5 s' }],
 ])
 
-/** The classes of SQLSTATE that find fault with a statement, as opposed to a connection or server in trouble. */
-const REFUSED = /^(?:0A|22|23|42)[0-9A-Z]{3}$/
+/**
+ * The classes of SQLSTATE that find fault with a definition or what it is of, as opposed to a connection or server in
+ * trouble: also what others depend on (2B), limits (54), states (55), and what an event trigger raises (P0, 38, 39).
+ */
+const REFUSED = /^(?:0A|0L|0P|22|23|2B|38|39|42|44|54|55|P0)[0-9A-Z]{3}$/

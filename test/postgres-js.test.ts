@@ -4,6 +4,7 @@ import { ConnectError, SessionManager } from 'drizzle-celery'
 import { integerGrid } from 'drizzle-major/columns'
 import { sql } from 'drizzle-orm'
 import { integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
+import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { causeOf } from './conformance.ts'
 import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
@@ -231,6 +232,22 @@ describeNeeding('postgresql', 'postgres-js', () => {
         [{ n: 1 }, { n: 2 }],
         [{ n: 3 }],
       ])
+    }
+  })
+
+  it('knows an error of the server whatever a minifier calls its class', async () => {
+    const { db } = await manager.getEngine(at((url) => url.searchParams.set('pool_size', '1')))
+    const pid = async () => [...(await db.execute(sql`select pg_backend_pid() pid`))]
+    const before = await pid()
+    const name = Object.getOwnPropertyDescriptor(postgres.PostgresError, 'name') ?? {}
+    Object.defineProperty(postgres.PostgresError, 'name', { ...name, value: 'u' })
+    try {
+      const error = await causeOf(db.execute(sql`select 1 / (3 - ${3}::int)`))
+
+      expect(error).toMatchObject({ code: '22012', name: 'PostgresError' })
+      expect(await pid()).toEqual(before)
+    } finally {
+      Object.defineProperty(postgres.PostgresError, 'name', name)
     }
   })
 

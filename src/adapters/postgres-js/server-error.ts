@@ -1,16 +1,22 @@
 import { withoutParams } from '../../statement.ts'
 import type { Spelled } from './parameters.ts'
 
-/** An error the server sent: postgres.js's `PostgresError`. */
+/** An error the server sent: postgres.js's `PostgresError`, whose class a minifier may have renamed. */
 export interface ServerError extends Error {
   /** SQLSTATE. */
   readonly code: string
-  readonly severity: string
   readonly routine?: string
 }
 
+/** Every server sends a severity with its SQLSTATE; some leave out the form of it that is never translated. */
 export function isServerError(error: unknown): error is ServerError {
-  return error instanceof Error && error.name === 'PostgresError' && 'code' in error && 'severity' in error
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    /^[0-9A-Z]{5}$/.test(error.code) &&
+    ('severity' in error || 'severity_local' in error)
+  )
 }
 
 /** The server ends the connection with this error: shutdown, crash, or a connection exception. */
@@ -37,7 +43,7 @@ const SAFE = [
  * the values inside its message.
  */
 export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
-  const fields: Record<string, unknown> = {}
+  const fields: Record<string, unknown> = { name: 'PostgresError' }
   for (const field of SAFE) if (field in error) fields[field] = Reflect.get(error, field)
   const texts = params.map((param) => (typeof param === 'object' && param !== null ? param.value : param))
   fields['message'] = withoutParams(error.message, texts, error.code)

@@ -43,6 +43,8 @@ export function useDatabaseBackend<App extends { readonly backend: object }>(
 
 /** What celery-node asks of a backend. Its values are plain JSON, and none of its promises rejects but `isReady`'s. */
 export class CeleryNodeBackend {
+  static readonly name: string = 'CeleryNodeBackend'
+
   readonly #backend: DatabaseBackend
   readonly #onError: OnError
   readonly #metas: SharedQuestion<Map<string, TaskMeta>>

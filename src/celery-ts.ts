@@ -15,6 +15,8 @@ export interface CeleryTsResult<Value, Status extends string = string> {
  * brokers, id })`. Nothing is imported from that package, whose types are met by their shape.
  */
 export class CeleryTsBackend {
+  static readonly name: string = 'CeleryTsBackend'
+
   readonly #backend: DatabaseBackend
   readonly #ended = new AbortController()
 

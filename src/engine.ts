@@ -67,6 +67,8 @@ const GRACE = 5
 
 /** An open database: its dialect, its pool, and the Drizzle handle over both. */
 export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncDisposable {
+  static readonly name: string = 'Engine'
+
   /** The dialect of `db`, which tells the members of a union of engines apart. */
   readonly dialect: D
   /**
@@ -202,6 +204,8 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
 /** One connection checked out of an engine, and the Drizzle handle bound to it. */
 export class EngineConnection<Db> implements AsyncDisposable {
+  static readonly name: string = 'EngineConnection'
+
   /** The Drizzle handle of this connection: its statements autocommit, its `transaction()` begins one. */
   readonly db: Db
   readonly #scope: Scope

@@ -31,6 +31,9 @@
  * No message, stack or property carries a password, a token or a bound parameter.
  */
 export class DrizzleCeleryError<Code extends string = string> extends Error {
+  /** As every class of ours that people see says its name, since minifiers rename classes. */
+  static override readonly name: string = 'DrizzleCeleryError'
+
   /** Stable across releases; branch on this, not on the message. */
   readonly code: Code
 
@@ -57,6 +60,8 @@ export type DburiPart = 'dburi' | 'scheme' | 'user' | 'password' | 'host' | 'por
 
 /** The dburi cannot be read. Never repeats the text it was given: it may hold a password. */
 export class DburiError extends DrizzleCeleryError<DburiErrorCode> {
+  static override readonly name: string = 'DburiError'
+
   readonly part: DburiPart
 
   constructor(code: DburiErrorCode, part: DburiPart, message: string) {
@@ -67,6 +72,8 @@ export class DburiError extends DrizzleCeleryError<DburiErrorCode> {
 
 /** An option, in the dburi or beside it, that is unknown, refused because it is dangerous, or of a wrong value. */
 export class OptionError extends DrizzleCeleryError<'UNKNOWN_OPTION' | 'REFUSED_OPTION' | 'INVALID_OPTION'> {
+  static override readonly name: string = 'OptionError'
+
   readonly option: string
 
   constructor(code: OptionError['code'], option: string, message: string, options?: ErrorOptions) {
@@ -77,6 +84,8 @@ export class OptionError extends DrizzleCeleryError<'UNKNOWN_OPTION' | 'REFUSED_
 
 /** The npm package of an adapter is not installed. */
 export class MissingDriverError extends DrizzleCeleryError<'MISSING_DRIVER'> {
+  static override readonly name: string = 'MissingDriverError'
+
   readonly packageName: string
 
   constructor(packageName: string, options?: ErrorOptions) {
@@ -109,6 +118,8 @@ export type ConnectTarget = ServerTarget | { readonly file: string }
  * directory, no right to it, no SQLite database) want a change of settings.
  */
 export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
+  static override readonly name: string = 'ConnectError'
+
   readonly host: string | null
   readonly port: number | null
   /** The path of the Unix socket, when it was one. */
@@ -130,6 +141,8 @@ export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
  * opened once only. Nothing was touched; it may pass by itself.
  */
 export class DatabaseLockedError extends DrizzleCeleryError<'DATABASE_LOCKED'> {
+  static override readonly name: string = 'DatabaseLockedError'
+
   /** Whose process has it open. */
   readonly pid: number
   /** Where the database is. */
@@ -147,6 +160,8 @@ export class DatabaseLockedError extends DrizzleCeleryError<'DATABASE_LOCKED'> {
  * Where connects failed meanwhile, `cause` is the error of the last one.
  */
 export class PoolTimeoutError extends DrizzleCeleryError<'POOL_TIMEOUT'> {
+  static override readonly name: string = 'PoolTimeoutError'
+
   constructor(message: string, options?: ErrorOptions) {
     super('POOL_TIMEOUT', message, options)
   }
@@ -157,6 +172,8 @@ export class PoolTimeoutError extends DrizzleCeleryError<'POOL_TIMEOUT'> {
  * may run twice.
  */
 export class ConnectionLostError extends DrizzleCeleryError<'CONNECTION_LOST'> {
+  static override readonly name: string = 'ConnectionLostError'
+
   constructor(message: string, options?: ErrorOptions) {
     super('CONNECTION_LOST', message, options)
   }
@@ -164,6 +181,8 @@ export class ConnectionLostError extends DrizzleCeleryError<'CONNECTION_LOST'> {
 
 /** No answer came within the statement's deadline; the connection was thrown away and the outcome is unknown. */
 export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT'> {
+  static override readonly name: string = 'StatementTimeoutError'
+
   constructor(seconds: number) {
     super(
       'STATEMENT_TIMEOUT',
@@ -175,6 +194,8 @@ export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT
 
 /** A task was not done within the timeout of who waited for it. Nothing was done to the task. */
 export class ResultTimeoutError extends DrizzleCeleryError<'RESULT_TIMEOUT'> {
+  static override readonly name: string = 'ResultTimeoutError'
+
   readonly taskId: string
   /** Seconds. */
   readonly timeout: number
@@ -188,6 +209,8 @@ export class ResultTimeoutError extends DrizzleCeleryError<'RESULT_TIMEOUT'> {
 
 /** The `AbortSignal` given by the caller fired; `cause` is its reason. */
 export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
+  static override readonly name: string = 'AbortedError'
+
   constructor(message: string, options?: ErrorOptions) {
     super('ABORTED', message, options)
   }
@@ -195,6 +218,8 @@ export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
 
 /** Others held the database for longer than we may wait. Nothing was done: the whole transaction can be retried. */
 export class ContentionError extends DrizzleCeleryError<'CONTENTION'> {
+  static override readonly name: string = 'ContentionError'
+
   constructor(message: string, options?: ErrorOptions) {
     super('CONTENTION', message, options)
   }
@@ -207,6 +232,8 @@ export type StorageErrorCode = 'STORAGE_FULL' | 'STORAGE_READ_ONLY' | 'STORAGE_C
  * `STORAGE_FAILED` may pass when there is room or the disk is back, the others want a person.
  */
 export class StorageError extends DrizzleCeleryError<StorageErrorCode> {
+  static override readonly name: string = 'StorageError'
+
   /** The path of the database file. */
   readonly path: string
 
@@ -218,6 +245,8 @@ export class StorageError extends DrizzleCeleryError<StorageErrorCode> {
 
 /** The transaction is gone (`cause` says why): nothing runs until `rollback()` or `close()`, as in SQLAlchemy. */
 export class PendingRollbackError extends DrizzleCeleryError<'PENDING_ROLLBACK'> {
+  static override readonly name: string = 'PendingRollbackError'
+
   constructor(options?: ErrorOptions) {
     super(
       'PENDING_ROLLBACK',
@@ -230,6 +259,8 @@ export class PendingRollbackError extends DrizzleCeleryError<'PENDING_ROLLBACK'>
 
 /** A commit was asked of a transaction in which a statement had failed; the database rolled back instead. */
 export class TransactionAbortedError extends DrizzleCeleryError<'TRANSACTION_ABORTED'> {
+  static override readonly name: string = 'TransactionAbortedError'
+
   constructor(options?: ErrorOptions) {
     super(
       'TRANSACTION_ABORTED',
@@ -242,6 +273,8 @@ export class TransactionAbortedError extends DrizzleCeleryError<'TRANSACTION_ABO
 
 /** Something was used after it was closed or disposed. */
 export class ClosedError extends DrizzleCeleryError<'CLOSED'> {
+  static override readonly name: string = 'ClosedError'
+
   constructor(what: string, options?: ErrorOptions) {
     super('CLOSED', `Cannot use the ${what}: it is closed`, options)
   }
@@ -250,7 +283,9 @@ export class ClosedError extends DrizzleCeleryError<'CLOSED'> {
 /** A statement that is refused before anything is sent. */
 export class StatementError extends DrizzleCeleryError<
   'INVALID_STATEMENT' | 'INVALID_PARAMETER' | 'NESTED_TRANSACTION_OPEN'
-> {}
+> {
+  static override readonly name: string = 'StatementError'
+}
 
 export type SchemaErrorCode =
   | 'SCHEMA_UNSUPPORTED'
@@ -270,6 +305,8 @@ export type SchemaErrorCode =
  * creating the same things at the same time) may pass by themselves, the rest want a change.
  */
 export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
+  static override readonly name: string = 'SchemaError'
+
   /** The DDL of what is missing, for whoever may run it. Empty when nothing was looked up yet. */
   readonly statements: readonly string[]
   /** What would let this role run it itself. */
@@ -319,6 +356,8 @@ export interface PicklePlace {
  * `PICKLE_LIMIT` that it is larger than an option allows; `PICKLE_UNENCODABLE` that Python has no such value.
  */
 export class PickleError extends DrizzleCeleryError<PickleErrorCode> {
+  static override readonly name: string = 'PickleError'
+
   readonly position: number | null
   readonly opcode: string | null
   readonly path: string | null
@@ -342,6 +381,8 @@ export type BackendErrorCode = 'RESULT_UNREADABLE' | 'RESULT_UNENCODABLE' | 'RES
  * or the server takes, on MySQL (the same code: nothing was written). Nothing of the contents is ever repeated.
  */
 export class BackendError extends DrizzleCeleryError<BackendErrorCode> {
+  static override readonly name: string = 'BackendError'
+
   /** The way from the value given to the one that cannot be written: `$.rows[3].callback`. */
   readonly path: string | null
 
@@ -369,6 +410,8 @@ export interface TaskFailure {
  * texts and numbers, as Python's last line of a traceback does: what a task puts there, it tells.
  */
 export class TaskError extends DrizzleCeleryError<'TASK_FAILED'> implements TaskFailure {
+  static override readonly name: string = 'TaskError'
+
   readonly taskId: string
   readonly excType: string
   readonly excModule: string | null
@@ -398,6 +441,8 @@ function describeFailure({ taskId, excType, excMessage }: TaskFailure): string {
  * `BackendStoreError`.
  */
 export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
+  static override readonly name: string = 'BackendStoreError'
+
   readonly taskId: string
   /** The state that was to be stored. */
   readonly state: string
@@ -422,6 +467,8 @@ export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
  * Celery's `BackendGetMetaError`.
  */
 export class BackendGetMetaError extends DrizzleCeleryError<'GET_META_FAILED'> {
+  static override readonly name: string = 'BackendGetMetaError'
+
   readonly taskId: string
 
   constructor(taskId: string, options?: ErrorOptions) {
@@ -435,6 +482,8 @@ export class BackendGetMetaError extends DrizzleCeleryError<'GET_META_FAILED'> {
  * (see `cause`). It was not tried again.
  */
 export class AmbiguousOutcomeError extends DrizzleCeleryError<'AMBIGUOUS_OUTCOME'> {
+  static override readonly name: string = 'AmbiguousOutcomeError'
+
   constructor(what: string, options?: ErrorOptions) {
     super('AMBIGUOUS_OUTCOME', `Cannot tell whether this took effect: ${what}. See the cause.`, options)
   }

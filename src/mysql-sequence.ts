@@ -4,6 +4,8 @@ import type { AnyMySqlColumn } from 'drizzle-orm/mysql-core'
 
 /** A sequence of MariaDB, for which Drizzle has no word. MySQL has none: there its column counts by itself. */
 export class MysqlSequence {
+  static readonly name: string = 'MysqlSequence'
+
   readonly sequenceName: string
   /** The database it lies in; undefined for that of the connection. */
   readonly schema: string | undefined

@@ -101,6 +101,8 @@ export interface SessionManagerStats {
 export class SessionManager<Models extends ModelsByDialect = ResultModelsByDialect>
   implements AsyncDisposable
 {
+  static readonly name: string = 'SessionManager'
+
   readonly #options: SessionManagerOptions<Models>
   readonly #engines: EngineCache
   readonly #prepared = new PromiseCache<Engine, PreparedModels>()

@@ -52,6 +52,8 @@ interface Hold {
  * are those of SQLAlchemy's `Session`.
  */
 export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown> implements AsyncDisposable {
+  static readonly name: string = 'Session'
+
   /** The engine its connection comes from. */
   readonly engine: Engine<D, Db>
   /** The dialect of `db`, which tells the members of a union of sessions apart. */

@@ -50,6 +50,15 @@ describe('the package, in a project where no driver is installed', () => {
     expect(run(program)).toEqual({ stdout: 'CeleryNodeBackend CeleryTsBackend\n', stderr: '', status: 0 })
   })
 
+  it('has classes that bear their names, also where the build had to rename them', () => {
+    const program = `
+      const { PyDateTime, PyTuple } = await import('drizzle-celery/pickle')
+      const time = new PyDateTime({ year: 2024, month: 2, day: 29 })
+      console.log(PyTuple.of(1), time.constructor.name)`
+
+    expect(run(program)).toEqual({ stdout: 'PyTuple(1) [ 1 ] PyDateTime\n', stderr: '', status: 0 })
+  })
+
   it.each([
     ['postgresql://u@h/db', 'postgres'],
     ['file:x.db', '@libsql/client'],

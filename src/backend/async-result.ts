@@ -15,6 +15,8 @@ export interface GetOptions extends WaitOptions {
  * is known then is kept.
  */
 export class AsyncResult {
+  static readonly name: string = 'AsyncResult'
+
   readonly id: string
   /** The task this one was chained to. */
   readonly parent: AsyncResult | null

@@ -59,6 +59,8 @@ const MAX_RESULT_BYTES = 67_108_864
  * there, unless `protectReady` is set.
  */
 export class DatabaseBackend implements AsyncDisposable {
+  static readonly name: string = 'DatabaseBackend'
+
   readonly #settled: SettledBackendOptions
   readonly #access: TableAccess
   readonly #listener: ResultListener | null

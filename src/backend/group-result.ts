@@ -7,6 +7,8 @@ import type { TaskMeta } from './task-meta.ts'
 
 /** The results of tasks that belong together: Celery's `GroupResult`. One question answers for all members. */
 export class GroupResult {
+  static readonly name: string = 'GroupResult'
+
   readonly id: string
   /** The members, in order. A group within the group is one of them. */
   readonly results: readonly (AsyncResult | GroupResult)[]

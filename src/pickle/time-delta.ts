@@ -6,6 +6,8 @@ export interface PyTimeDeltaFields {
 
 /** A `datetime.timedelta`, normalised as Python does: only `days` is ever negative. */
 export class PyTimeDelta {
+  static readonly name: string = 'PyTimeDelta'
+
   readonly days: number
   /** 0 to 86_399 */
   readonly seconds: number

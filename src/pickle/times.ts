@@ -23,6 +23,8 @@ export interface PyTimeFields {
 
 /** A `datetime.date`. */
 export class PyDate {
+  static readonly name: string = 'PyDate'
+
   readonly year: number
   /** 1 to 12 */
   readonly month: number
@@ -53,6 +55,8 @@ export class PyDate {
 
 /** A `datetime.time`. */
 export class PyTime {
+  static readonly name: string = 'PyTime'
+
   readonly hour: number
   readonly minute: number
   readonly second: number
@@ -91,6 +95,8 @@ export class PyTime {
 
 /** A `datetime.datetime`, naive when `tzinfo` is `null`. */
 export class PyDateTime {
+  static readonly name: string = 'PyDateTime'
+
   readonly year: number
   /** 1 to 12 */
   readonly month: number

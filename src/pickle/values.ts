@@ -8,6 +8,8 @@
  * `new PyTuple(3)` has, as with any array, three holes.
  */
 export class PyTuple<Item = unknown> extends Array<Item> {
+  static override readonly name: string = 'PyTuple'
+
   /** Items of several types, unlike `Array.of`. */
   static override of<Items extends unknown[]>(...items: Items): PyTuple<Items[number]> {
     const tuple = new PyTuple<Items[number]>()
@@ -40,6 +42,8 @@ export interface PyObjectFields {
  * called or restored.
  */
 export class PyObject {
+  static readonly name: string = 'PyObject'
+
   /** Where the class or function lives, in Python 3's spelling: `builtins`, also if Python 2 wrote `__builtin__`. */
   readonly module: string
   /** Its name there; dots when it is nested. */
@@ -72,6 +76,8 @@ export class PyObject {
 
 /** A Python exception. Never thrown by itself. */
 export class PyException {
+  static readonly name: string = 'PyException'
+
   /** The module of its class: `builtins`, `celery.exceptions`, … */
   readonly module: string
   /** The qualified name of its class: `ValueError`, `Outer.Inner`. */
@@ -96,6 +102,8 @@ export class PyException {
 
 /** A `decimal.Decimal`, kept as its exact text. */
 export class PyDecimal {
+  static readonly name: string = 'PyDecimal'
+
   /** As Python prints it: `1.50`, `-1.2E+34`, `NaN`. */
   readonly text: string
 

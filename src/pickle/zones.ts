@@ -3,6 +3,8 @@ import type { PyObject } from './values.ts'
 
 /** A time zone: a fixed offset (`datetime.timezone`, UTC) or one of the IANA database (`zoneinfo.ZoneInfo`). */
 export class PyTimeZone {
+  static readonly name: string = 'PyTimeZone'
+
   /** `Europe/Paris`, `UTC+05:30`'s own name if it was given one, or `null`. */
   readonly name: string | null
   /** East of UTC; `null` when it depends on the moment, so that `name` decides. */

@@ -11,6 +11,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bundle, bundles } from './check-installed/bundles.ts'
 import { type Driver, drivers } from './check-installed/drivers.ts'
 import {
   entriesProgram,
@@ -44,6 +45,7 @@ try {
   if (counts.failed === 0) {
     await twoAtATime([...drivers, null], checkProject)
     await twoAtATime(drivers, checkOldest)
+    await checkBundles()
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -129,6 +131,49 @@ async function checkOldest(driver: Driver): Promise<void> {
     await project.compile()
     await takeSteps(project, versions[0] ?? '', driver, steps.length)
   })
+}
+
+/** One program beside all drivers, as it is and as bundlers make it: nothing it prints may depend on which. */
+async function checkBundles(): Promise<void> {
+  const project = new Project(join(directory, 'bundled'))
+  const asked = ['drizzle-orm', ...drivers.map(({ name }) => name)]
+  let unbundled = ''
+  const isWhole = await check('beside all drivers: the program that will be bundled', async () => {
+    await project.install({
+      dependencies: { ...locked(asked), [manifest.name]: `file:${tarball}` },
+      devDependencies: locked(['typescript', '@types/node', 'esbuild']),
+      allowScripts: { esbuild: true },
+    })
+    project.write('main.ts', readFileSync(join(root, 'scripts/check-installed/bundled.ts'), 'utf8'))
+    await project.compile()
+    unbundled = await runBundle(project, 'main.js')
+    assert.match(unbundled, /^classes of another name: \[\[\]\]$/m)
+  })
+  if (!isWhole) return
+  for (const each of bundles) {
+    await check(`bundled with short names, ${each.name}: prints the same`, async () => {
+      await bundle(project, each)
+      assert.equal(await runBundle(project, each.program), unbundled)
+    })
+  }
+}
+
+/** On the servers that are named, in databases of its own. */
+async function runBundle(project: Project, program: string): Promise<string> {
+  const present = drivers.filter(hasServer)
+  const databases = await Promise.all(present.map(({ server }) => server?.create()))
+  try {
+    rmSync(project.path('bundled.db'), { force: true })
+    const local: Record<string, string> = { libsql: 'file:bundled.db', pglite: 'pglite:' }
+    const dburis = present.map(({ drizzle }, index) => databases[index]?.dburi ?? local[drizzle])
+    const { stdout, stderr } = await project.node(binary(versions[0] ?? ''), program, '.', [
+      JSON.stringify(dburis),
+    ])
+    assert.equal(stderr, '')
+    return stdout
+  } finally {
+    await Promise.all(databases.map((database) => database?.drop()))
+  }
 }
 
 function hasServer(driver: Driver | null): boolean {

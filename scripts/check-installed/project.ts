@@ -82,8 +82,8 @@ export class Project {
   }
 
   /** Runs a program of the project by one Node, in an environment that says nothing. */
-  node(binary: string, program: string, cwd = '.'): Promise<Output> {
-    return run(binary, [this.path(program)], { cwd: this.path(cwd), env: {} })
+  node(binary: string, program: string, cwd = '.', args: readonly string[] = []): Promise<Output> {
+    return run(binary, [this.path(program), ...args], { cwd: this.path(cwd), env: {} })
   }
 }
 

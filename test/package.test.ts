@@ -77,6 +77,24 @@ describe('the package, in a project where no driver is installed', () => {
     })
   })
 
+  it.each([
+    ['a file of it', { main: 'gone.js' }, ''],
+    ['a dependency of it', { main: 'index.js' }, "require('a-dependency-of-it')"],
+    ['its exports', { exports: { './other': './index.js' } }, ''],
+  ])('passes on what is wrong with a driver that is installed: %s is missing', (_part, manifest, code) => {
+    const driver = join(project, 'node_modules/mysql2')
+    mkdirSync(driver)
+    writeFileSync(join(driver, 'package.json'), JSON.stringify({ name: 'mysql2', ...manifest }))
+    writeFileSync(join(driver, 'index.js'), code)
+    const { stdout } = run(`
+      const { SessionManager } = await import('drizzle-celery')
+      const error = await new SessionManager().getEngine('mysql://u@h/db').catch((error) => error)
+      console.log(error.code)`)
+    rmSync(driver, { recursive: true })
+
+    expect(stdout).toMatch(/^(?:ERR_)?(?:MODULE_NOT_FOUND|PACKAGE_PATH_NOT_EXPORTED)$/m)
+  })
+
   it('type-checks', () => {
     symlinkSync(join(ROOT, 'node_modules/drizzle-orm'), join(project, 'node_modules/drizzle-orm'))
     writeFileSync(

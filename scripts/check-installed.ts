@@ -13,6 +13,7 @@ import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle, bundles } from './check-installed/bundles.ts'
 import { type Driver, drivers } from './check-installed/drivers.ts'
+import { type Loader, loaders } from './check-installed/loaders.ts'
 import {
   entriesProgram,
   handleProgram,
@@ -46,6 +47,7 @@ try {
     await twoAtATime([...drivers, null], checkProject)
     await twoAtATime(drivers, checkOldest)
     await checkBundles()
+    await twoAtATime(loaders, checkLoader)
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -131,6 +133,14 @@ async function checkOldest(driver: Driver): Promise<void> {
     await project.compile()
     await takeSteps(project, versions[0] ?? '', driver, steps.length)
   })
+}
+
+/** Missing drivers, where others than Node look for packages. */
+async function checkLoader({ name, prove }: Loader): Promise<void> {
+  const project = new Project(join(directory, name))
+  project.write('missing.js', missingProgram(drivers))
+  const dependencies = { ...locked(['drizzle-orm']), [manifest.name]: `file:${tarball}` }
+  await check(`${name}: missing drivers are told, with what to install`, () => prove(project, dependencies))
 }
 
 /** One program beside all drivers, as it is and as bundlers make it: nothing it prints may depend on which. */

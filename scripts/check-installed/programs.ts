@@ -10,13 +10,13 @@ console.log([${names.join(', ')}].every((entry) => Object.keys(entry).length > 0
 `
 }
 
-/** Opens what needs drivers that are not installed, and prints what the errors say. */
+/** Opens what needs drivers that are not installed, and prints what the errors say. TypeScript, and JavaScript as well. */
 export function missingProgram(absent: readonly Driver[]): string {
   return `import { MissingDriverError, SessionManager } from 'drizzle-celery'
 const manager = new SessionManager()
-const dburis: string[] = ${JSON.stringify(absent.map(({ dburi }) => dburi))}
+const dburis = ${JSON.stringify(absent.map(({ dburi }) => dburi))}
 for (const dburi of dburis) {
-  const error: unknown = await manager.getEngine(dburi).catch((error: unknown) => error)
+  const error = await manager.getEngine(dburi).catch((error) => error)
   if (!(error instanceof MissingDriverError)) throw error
   console.log(error.code, error.message.split('Run: ')[1])
 }

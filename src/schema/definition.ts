@@ -1,4 +1,4 @@
-import { is, Table, View } from 'drizzle-orm'
+import { getTableName, is, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
 import type { Casing } from './casing.ts'
 
@@ -23,10 +23,19 @@ export interface SchemaStatement {
   readonly text: string
 }
 
+/** A name as the database stores it, and as its model has it: of a long one a database may store less. */
+export interface StoredName {
+  readonly name: string
+  readonly modelName: string
+}
+
 /** One thing the models ask for, and how it is made. */
 export interface Definition {
   readonly kind: 'role' | 'schema' | 'enum' | 'sequence' | 'table' | 'view' | 'materialized view' | 'policy'
+  /** As the database stores it. */
   readonly name: string
+  /** As its model has it, where the database may store less of that. */
+  readonly modelName?: string
   /** The schema its model names; undefined leaves the choice to the database. */
   readonly schema: string | undefined
   /** The table of a policy. */
@@ -40,7 +49,9 @@ export interface Definition {
   /** The indexes of a table or a materialized view. */
   readonly indexes: readonly IndexDefinition[]
   /** On PostgreSQL, what else it calls by a name that no table of its schema can have then: indexes and sequences. */
-  readonly relations?: readonly string[]
+  readonly relations?: readonly StoredName[]
+  /** The parts of a table whose names its model chose, and what they are. */
+  readonly parts?: readonly (StoredName & { readonly what: string })[]
 }
 
 export interface ColumnDefinition {
@@ -89,7 +100,8 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
   const seen = new Map<unknown, Definition>()
   for (const [name, value] of Object.entries(models)) {
     if (seen.has(value)) continue
-    const definition = define(value, name)
+    const owner = is(value, Table) ? getTableName(value) : name
+    const definition = withOwner(owner, () => define(value, name))
     if (definition === 'existing') continue
     if (definition !== undefined) seen.set(value, definition)
     else if (is(value, Table)) throw unsupported(name, 'it is a table of another dialect')
@@ -133,29 +145,36 @@ function stageOf(definition: Definition): number {
 }
 
 function refuseDuplicates(definitions: readonly Definition[]): void {
-  const taken = new Map<string, Definition>()
+  const taken = new Map<string, { definition: Definition; modelName: string }>()
   for (const definition of definitions) {
-    const { kind, schema, table, name, relations = [] } = definition
-    const own = FAMILIES[kind].map((family) => [family, name] as const)
-    for (const [family, each] of [...own, ...relations.map((each) => ['relation', each] as const)]) {
+    const { kind, schema, table, name, modelName = name, relations = [] } = definition
+    const own = FAMILIES[kind].map((family) => ({ family, name, modelName }))
+    for (const each of [...own, ...relations.map((relation) => ({ family: 'relation', ...relation }))]) {
       // Labels will not do: a table `a.b` may stand beside the table b of the schema a.
-      const key = JSON.stringify([family, schema, table, each])
+      const key = JSON.stringify([each.family, schema, table, each.name])
       const first = taken.get(key)
-      if (first !== undefined) throw nameTaken(first, definition, each)
-      taken.set(key, definition)
+      if (first !== undefined) {
+        throw nameTaken(clashOf(first.definition, definition, each.name), first.modelName, each.modelName)
+      }
+      taken.set(key, { definition, modelName: each.modelName })
     }
   }
 }
 
-function nameTaken(first: Definition, second: Definition, name: string): SchemaError {
+function clashOf(first: Definition, second: Definition, name: string): string {
   const { label } = second
-  const clash =
+  if (first === second) return `Cannot prepare "${label}": two things of it are called "${name}"`
+  if (first.label === label) return `Two models are called "${label}"`
+  return `Cannot prepare "${first.label}" and "${label}": both have something that is called "${name}"`
+}
+
+/** Says that a name is taken, be it that the database truncates another one to the same. */
+export function nameTaken(clash: string, first: string, second: string): SchemaError {
+  const advice =
     first === second
-      ? `Cannot prepare "${label}": two things of it are called "${name}"`
-      : first.label === label
-        ? `Two models are called "${label}"`
-        : `Cannot prepare "${first.label}" and "${label}": both have something that is called "${name}"`
-  return new SchemaError('SCHEMA_NAME_TAKEN', clash)
+      ? ''
+      : `, to which the database truncates "${first}" and "${second}". Give one of them a shorter name in its model`
+  return new SchemaError('SCHEMA_NAME_TAKEN', clash + advice)
 }
 
 /** What shares its names with whom: PostgreSQL has a type for the rows of every table and view. */
@@ -179,23 +198,21 @@ export function unsupported(name: string, reason: string): SchemaError {
   )
 }
 
-/** Quotes an identifier, refusing what the database would cut short or misread. */
-export function quoteIdentifier(name: string, maxBytes: number, mark = '"'): string {
-  refuseBadName(name, maxBytes)
-  return `${mark}${name.replaceAll(mark, mark + mark)}${mark}`
+/** Says whose name it is that `work` refuses. */
+export function withOwner<Result>(owner: string, work: () => Result): Result {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof SchemaError) || error.code !== 'SCHEMA_INVALID_NAME') throw error
+    throw new SchemaError(error.code, `Cannot prepare "${owner}": ${error.message.replace(/^C/, 'c')}`)
+  }
 }
 
-/** Refuses a name that no statement can carry, before any statement is sent. */
-function refuseBadName(name: string, maxBytes: number): void {
+/** Quotes an identifier, refusing one that no statement can carry. */
+export function quoteIdentifier(name: string, mark = '"'): string {
   if (name === '' || name.includes('\0')) {
     const what = name === '' ? 'an empty name' : `the name ${JSON.stringify(name)}: it holds a NUL character`
     throw new SchemaError('SCHEMA_INVALID_NAME', `Cannot use ${what}`)
   }
-  const bytes = Buffer.byteLength(name)
-  if (bytes > maxBytes) {
-    throw new SchemaError(
-      'SCHEMA_INVALID_NAME',
-      `Cannot use the name "${name}": it has ${bytes} bytes and the database keeps ${maxBytes}`,
-    )
-  }
+  return `${mark}${name.replaceAll(mark, mark + mark)}${mark}`
 }

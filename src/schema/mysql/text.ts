@@ -14,7 +14,7 @@ export function quote(name: string): string {
   }
   if (/[\u{10000}-\u{10ffff}]/u.test(name)) throw badName(name, 'it holds a character beyond U+FFFF')
   if (name.endsWith(' ')) throw badName(name, 'it ends with a space')
-  return quoteIdentifier(name, Number.POSITIVE_INFINITY, '`')
+  return quoteIdentifier(name, '`')
 }
 
 function badName(name: string, reason: string): SchemaError {

@@ -1,12 +1,11 @@
 import { is, SQL } from 'drizzle-orm'
 import { IndexedColumn } from 'drizzle-orm/pg-core'
-import { columnName } from '../casing.ts'
 import type { SchemaStatement } from '../definition.ts'
 import type { Column } from './column.ts'
 import { columnType } from './column-type.ts'
 import { checks, foreignKeys, uniques } from './constraint.ts'
 import { defaultText } from './default.ts'
-import { qualified } from './names.ts'
+import { qualified, storedColumnName } from './names.ts'
 import type { TableModel } from './table.ts'
 
 /**
@@ -20,7 +19,7 @@ export function addColumn(
   home: string | undefined,
 ): readonly SchemaStatement[] | undefined {
   const { config, casing } = model
-  const name = columnName(column, casing)
+  const name = storedColumnName(column, casing)
   const isOwn = ({ columns }: { readonly columns: readonly string[] }) => columns.includes(name)
   const unique = uniques(model).filter(isOwn)
   const checked = checks(model).filter(isOwn)

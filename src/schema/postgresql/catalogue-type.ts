@@ -1,3 +1,5 @@
+import { truncated } from './names.ts'
+
 /** A type as `format_type` writes it; undefined for text that says more than we understand. */
 export function catalogueType(text: string): string | undefined {
   const [, type = text] = COLLATED.exec(text) ?? []
@@ -8,7 +10,8 @@ export function catalogueType(text: string): string | undefined {
 
 /** The name of a type that a user made, as `format_type` writes it while its schema is not on the search_path. */
 export function catalogueName(schema: string | undefined, name: string): string {
-  return schema === undefined ? quoteIfNeeded(name) : `${quoteIfNeeded(schema)}.${quoteIfNeeded(name)}`
+  const stored = quoteIfNeeded(truncated(name))
+  return schema === undefined ? stored : `${quoteIfNeeded(truncated(schema))}.${stored}`
 }
 
 /** A type, and the collation of its column. */

@@ -1,11 +1,11 @@
 import { is, SQL } from 'drizzle-orm'
 import { columnName } from '../casing.ts'
-import type { ColumnDefinition } from '../definition.ts'
+import type { ColumnDefinition, StoredName } from '../definition.ts'
 import { addColumn } from './add-column.ts'
 import { columnType } from './column-type.ts'
 import { defaultText } from './default.ts'
 import { ddlText } from './literal.ts'
-import { qualified, quote, shortened } from './names.ts'
+import { qualified, quote, storedColumnName, storedName } from './names.ts'
 import { sequenceOptions } from './sequence.ts'
 import type { TableModel } from './table.ts'
 
@@ -13,7 +13,7 @@ export type Column = TableModel['config']['columns'][number]
 
 export function columnDefinition(model: TableModel, column: Column): ColumnDefinition {
   return {
-    name: columnName(column, model.casing),
+    name: storedColumnName(column, model.casing),
     type: columnType(column).catalogue,
     add(place) {
       const home = model.config.schema ?? place
@@ -46,21 +46,26 @@ function generatedText({ config, casing }: TableModel, { name, generated }: Colu
 
 function identityText(model: TableModel, column: Column, place: string | undefined): string {
   const { generatedIdentity: identity } = column
-  const name = identityName(model, column)
-  if (identity === undefined || name === undefined) return ''
+  const stored = identityName(model, column)
+  if (identity === undefined || stored === undefined) return ''
 
   const { type, sequenceOptions: options = {} } = identity
   // drizzle-kit gives every descending one the range of a smallint.
   const isDescending = Number(options.increment ?? 1) < 0
   const least = isDescending && options.minValue === undefined ? { minValue: -32768 } : {}
-  const parts = [`SEQUENCE NAME ${qualified(place, name)}`]
+  const parts = [`SEQUENCE NAME ${qualified(place, stored.name)}`]
   parts.push(...sequenceOptions(model.config.name, { ...options, ...least }))
   return ` GENERATED ${type === 'always' ? 'ALWAYS' : 'BY DEFAULT'} AS IDENTITY (${parts.join(' ')})`
 }
 
 /** What the sequence of an identity is called. */
-export function identityName({ config, casing }: TableModel, column: Column): string | undefined {
+export function identityName(
+  { config, casing }: TableModel,
+  column: Column,
+): (StoredName & { readonly isDerived: boolean }) | undefined {
   const { generatedIdentity: identity } = column
   if (identity === undefined) return undefined
-  return identity.sequenceName ?? shortened(`${config.name}_${columnName(column, casing)}_seq`)
+  const { sequenceName: chosen } = identity
+  const name = chosen ?? `${config.name}_${columnName(column, casing)}_seq`
+  return { ...storedName(name), isDerived: chosen === undefined }
 }

@@ -1,15 +1,17 @@
 import { getTableName } from 'drizzle-orm'
 import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core'
 import { type Casing, columnName } from '../casing.ts'
+import type { StoredName } from '../definition.ts'
 import { mentions } from '../expression.ts'
 import type { Column } from './column.ts'
 import { derivedNames } from './derived-names.ts'
 import { ddlText } from './literal.ts'
-import { list, qualified, quote, shortened } from './names.ts'
+import { list, qualified, quote, storedColumnName, storedName } from './names.ts'
 import type { TableModel } from './table.ts'
 
-export interface Constraint {
-  readonly name: string
+export interface Constraint extends StoredName {
+  /** Whether nobody chose its name. */
+  readonly isDerived?: boolean
   /** The names of the columns it is over. */
   readonly columns: readonly string[]
   /** What stands behind CONSTRAINT in a table. */
@@ -28,11 +30,9 @@ export function primaryKeys({ config, casing }: TableModel): Constraint[] {
     const columns = namesOf(key.columns, casing)
     const parts = [ownerOf(key), ...key.columns.map(({ name }) => name)] as const
     const isDerived = !isChosen(key, key.getName(), `${parts.join('_')}_pk`)
-    const name = constraintName(
-      recased(isDerived ? derivedNames.primaryKey(...parts) : key.getName(), key.columns, casing),
-      isDerived,
-    )
-    return { name, columns, text: `${quote(name)} PRIMARY KEY (${list(columns)})` }
+    const full = isDerived ? derivedNames.primaryKey(...parts) : key.getName()
+    const stored = storedName(recased(full, key.columns, casing))
+    return { ...stored, isDerived, columns, text: `${quote(stored.name)} PRIMARY KEY (${list(columns)})` }
   })
 }
 
@@ -40,33 +40,35 @@ export function uniques({ config, casing }: TableModel): UniqueConstraint[] {
   const ofColumns = config.columns
     .filter(({ isUnique }) => isUnique)
     .map((column) => {
-      const derived = derivedNames.uniqueColumn(config.name, column.name)
+      const derived = derivedNames.unique(config.name, column.name)
       const { uniqueName: name = derived, uniqueType } = column
       return { columns: [column], name, isDerived: name === derived, isStrict: uniqueType === 'not distinct' }
     })
   const ofTable = config.uniqueConstraints.map((unique) => {
     const { columns, nullsNotDistinct: isStrict } = unique
-    const derived = `${ownerOf(unique)}_${columns.map(({ name }) => name).join('_')}_unique`
+    const derived = derivedNames.unique(ownerOf(unique), ...columns.map(({ name }) => name))
     const name = unique.getName() ?? derived
-    return { columns, name, isDerived: !isChosen(unique, name, derived), isStrict }
+    const isDerived = !isChosen(unique, name, derived)
+    return { columns, name: isDerived ? derived : name, isDerived, isStrict }
   })
 
   return [...ofColumns, ...ofTable].map(({ columns, name: full, isDerived, isStrict }) => {
-    const name = constraintName(full, isDerived)
-    const inline = `${quote(name)} UNIQUE${isStrict ? ' NULLS NOT DISTINCT' : ''}`
+    const stored = storedName(full)
+    const inline = `${quote(stored.name)} UNIQUE${isStrict ? ' NULLS NOT DISTINCT' : ''}`
     const names = namesOf(columns, casing)
-    return { name, columns: names, isStrict, inline, text: `${inline} (${list(names)})` }
+    return { ...stored, isDerived, columns: names, isStrict, inline, text: `${inline} (${list(names)})` }
   })
 }
 
-/** What the indexes of primary keys and uniques are called: of two that say the same PostgreSQL makes the first. */
-export function namesOfIndexes(model: TableModel): string[] {
-  const names = new Map<string, string>()
-  for (const { name, columns, isStrict = false } of [...primaryKeys(model), ...uniques(model)]) {
+/** The primary keys and uniques that become indexes: of two that say the same PostgreSQL makes the first. */
+export function keysMade(model: TableModel): Constraint[] {
+  const made = new Map<string, Constraint>()
+  for (const constraint of [...primaryKeys(model), ...uniques(model)]) {
+    const { columns, isStrict = false } = constraint
     const key = JSON.stringify([isStrict, columns])
-    names.set(key, names.get(key) ?? name)
+    made.set(key, made.get(key) ?? constraint)
   }
-  return [...names.values()]
+  return [...made.values()]
 }
 
 export function checks({ config, casing }: TableModel): Constraint[] {
@@ -75,7 +77,7 @@ export function checks({ config, casing }: TableModel): Constraint[] {
     const condition = ddlText(value, place)
     const bare = withoutLiterals(condition)
     const columns = namesOf(config.columns, casing).filter((column) => mentions(bare, column))
-    return { name, columns, text: `${quote(name)} CHECK (${condition})` }
+    return { ...storedName(name), columns, text: `${quote(name)} CHECK (${condition})` }
   })
 }
 
@@ -90,21 +92,22 @@ export function foreignKeys({ config, casing }: TableModel): Constraint[] {
     const target = getTableConfig(foreignTable)
     const parts = [ownerOf(key), ...columns.map(({ name }) => name)]
     const derived = derivedNames.foreignKey(...parts, target.name, ...foreignColumns.map(({ name }) => name))
-    const full = recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing)
-    const name = constraintName(full, chosen === undefined)
+    const stored = storedName(recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing))
     // Without a schema it is the table that the search_path leads to: a table may be there already, and elsewhere.
     let references = `REFERENCES ${qualified(target.schema, target.name)} (${list(namesOf(foreignColumns, casing))})`
     if (key.onDelete !== undefined) references += ` ON DELETE ${key.onDelete}`
     if (key.onUpdate !== undefined) references += ` ON UPDATE ${key.onUpdate}`
 
     const names = namesOf(columns, casing)
-    return { name, columns: names, text: `${quote(name)} FOREIGN KEY (${list(names)}) ${references}` }
+    const text = `${quote(stored.name)} FOREIGN KEY (${list(names)}) ${references}`
+    return { ...stored, isDerived: chosen === undefined, columns: names, text }
   })
 }
 
 /** Drizzle 1.0 says whether a name was chosen; to 0.45 one that is as it would be anyway is none. */
 function isChosen(constraint: object, name: string, derived: string): boolean {
-  return Reflect.get(constraint, 'isNameExplicit') === true || name !== derived
+  const isExplicit: unknown = Reflect.get(constraint, 'isNameExplicit')
+  return typeof isExplicit === 'boolean' ? isExplicit : name !== derived
 }
 
 /** The table as it was declared, after which things are called also in an alias of it. */
@@ -112,15 +115,11 @@ function ownerOf({ table }: { readonly table: PgTable }): string {
   return getTableName(table)
 }
 
-function constraintName(name: string, isDerived: boolean): string {
-  return isDerived ? shortened(name) : name
-}
-
 function namesOf(
   columns: readonly Pick<Column, 'name' | 'keyAsName'>[],
   casing: Casing | undefined,
 ): string[] {
-  return columns.map((column) => columnName(column, casing))
+  return columns.map((column) => storedColumnName(column, casing))
 }
 
 /** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */

@@ -235,8 +235,28 @@ export class PostgresqlSchema implements DatabaseSchema {
 
 const read = remembering((models, casing) => {
   const definitions = postgresqlDefinitions(models, casing)
+  warnOfTruncation(definitions)
   return { definitions, query: catalogueQuery(definitions) }
 })
+
+const warned = new Set<string>()
+
+/** Once for each name; those that nobody chose are as long as they are for a reason that nobody can mend. */
+function warnOfTruncation(definitions: readonly Definition[]): void {
+  const names = definitions.flatMap(({ kind, label, name, modelName = name, parts = [] }) => [
+    ...(name === modelName ? [] : [`the ${kind} "${modelName}" is called "${name}"`]),
+    ...parts
+      .filter((part) => part.name !== part.modelName)
+      .map((part) => `the ${part.what} "${part.modelName}" of ${label} is called "${part.name}"`),
+  ])
+  const news = names.filter((name) => !warned.has(name))
+  if (news.length === 0) return
+  for (const name of news) warned.add(name)
+  process.emitWarning(
+    `PostgreSQL truncates names to 63 bytes: ${news.join('; ')}. Shorter names in the models would be kept.`,
+    { code: 'DRIZZLE_CELERY_TRUNCATED_NAME' },
+  )
+}
 
 /** Refuses what is there but is of no use: no statement of ours could mend it. */
 function refuseUnserving({ kind, label }: Definition, row: object): void {

@@ -1,7 +1,7 @@
 import type { PgEnum } from 'drizzle-orm/pg-core'
 import { type Definition, unsupported } from '../definition.ts'
 import { literal } from './literal.ts'
-import { label, qualified } from './names.ts'
+import { label, qualified, storedName, storedSchema } from './names.ts'
 
 export function enumDefinition({
   enumName: name,
@@ -16,8 +16,8 @@ export function enumDefinition({
   qualified(schema, name)
   return {
     kind: 'enum',
-    name,
-    schema,
+    ...storedName(name),
+    schema: storedSchema(schema),
     label: label(schema, name),
     columns: [],
     indexes: [],

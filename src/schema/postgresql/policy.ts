@@ -3,7 +3,7 @@ import { getTableConfig, PgPolicy, type PgPolicyToOption, PgRole, PgTable } from
 import type { Casing } from '../casing.ts'
 import type { Definition } from '../definition.ts'
 import { ddlText } from './literal.ts'
-import { label, qualified, quote } from './names.ts'
+import { label, qualified, quote, storedName, storedSchema, truncated } from './names.ts'
 
 /** A policy that was linked to a table which is none of the models: one of Supabase's, for instance. */
 export function policyDefinition(policy: PgPolicy, table: PgTable, casing: Casing | undefined): Definition {
@@ -12,10 +12,10 @@ export function policyDefinition(policy: PgPolicy, table: PgTable, casing: Casin
   const text = policyText(policy, schema, on, casing)
   return {
     kind: 'policy',
-    name: policy.name,
-    schema,
-    table: on,
-    label: `policy ${policy.name} on ${label(schema, on)}`,
+    ...storedName(policy.name),
+    schema: storedSchema(schema),
+    table: truncated(on),
+    label: `policy ${label(undefined, policy.name)} on ${label(schema, on)}`,
     columns: [],
     indexes: [],
     statements: () => [{ stage: 'policy', text }],

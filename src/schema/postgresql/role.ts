@@ -1,6 +1,6 @@
 import type { PgRole } from 'drizzle-orm/pg-core'
 import type { Definition } from '../definition.ts'
-import { quote } from './names.ts'
+import { label, quote, storedName } from './names.ts'
 
 /** A role of the whole server, not of one database; undefined for one that somebody else looks after. */
 export function roleDefinition(role: PgRole): Definition | undefined {
@@ -15,9 +15,9 @@ export function roleDefinition(role: PgRole): Definition | undefined {
   if (has('inherit', false)) text += ' NOINHERIT'
   return {
     kind: 'role',
-    name,
+    ...storedName(name),
     schema: undefined,
-    label: `role ${name}`,
+    label: `role ${label(undefined, name)}`,
     columns: [],
     indexes: [],
     statements: () => [{ stage: 'role', text }],

@@ -1,6 +1,6 @@
 import type { PgSequence, PgSequenceOptions } from 'drizzle-orm/pg-core'
 import { type Definition, unsupported } from '../definition.ts'
-import { label, qualified } from './names.ts'
+import { label, qualified, storedName, storedSchema } from './names.ts'
 
 export function sequenceDefinition(
   { seqName: name, schema, seqOptions }: PgSequence,
@@ -12,8 +12,8 @@ export function sequenceDefinition(
   qualified(schema, name)
   return {
     kind: 'sequence',
-    name,
-    schema,
+    ...storedName(name),
+    schema: storedSchema(schema),
     label: label(schema, name),
     columns: [],
     indexes: [],

@@ -1,18 +1,24 @@
 import { is, SQL } from 'drizzle-orm'
 import { type Index, IndexedColumn } from 'drizzle-orm/pg-core'
 import { type ColumnKey, columnName } from '../casing.ts'
-import { type IndexDefinition, unsupported } from '../definition.ts'
+import { type IndexDefinition, type StoredName, unsupported } from '../definition.ts'
 import { columnsIn } from '../expression.ts'
 import { ddlText } from './literal.ts'
-import { qualified, quote, shortened } from './names.ts'
+import { qualified, quote, storedColumnName, storedName } from './names.ts'
 import { storageParameters } from './storage-parameters.ts'
 import type { TableModel } from './table.ts'
 
+export interface TableIndex extends IndexDefinition, StoredName {
+  /** Whether nobody chose its name. */
+  readonly isDerived: boolean
+}
+
 /** An index; `concurrently` is passed over, for everything is made in one transaction. */
-export function indexDefinition(model: TableModel, { config }: Index): IndexDefinition {
+export function indexDefinition(model: TableModel, { config }: Index): TableIndex {
   const { name: table, schema } = model.config
   const { unique, where, only, method = 'btree', with: parameters } = config
-  const name = config.name ?? shortened(defaultName(model, config.columns))
+  const stored = storedName(config.name ?? defaultName(model, config.columns))
+  const { name } = stored
   const place = { owner: table, casing: model.casing, isUnqualified: true }
 
   const columns = config.columns.map((column) => {
@@ -27,8 +33,13 @@ export function indexDefinition(model: TableModel, { config }: Index): IndexDefi
 
   const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ${on}`
   const used = [...config.columns.flatMap(keysOf), ...columnsIn(where)]
-  const names = new Set(used.map((column) => columnName(column, model.casing)))
-  return { name, columns: [...names], create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}` }
+  const names = new Set(used.map((column) => storedColumnName(column, model.casing)))
+  return {
+    ...stored,
+    isDerived: config.name === undefined,
+    columns: [...names],
+    create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}`,
+  }
 }
 
 type IndexColumn = Index['config']['columns'][number]

@@ -1,9 +1,9 @@
 import { getTableConfig, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
-import type { Casing } from '../casing.ts'
-import type { Definition, SchemaStatement } from '../definition.ts'
+import { type Casing, columnName } from '../casing.ts'
+import { type Definition, nameTaken, type SchemaStatement, type StoredName } from '../definition.ts'
 import { columnDefinition, columnText, identityName } from './column.ts'
-import { checks, foreignKeys, namesOfIndexes, primaryKeys, uniques } from './constraint.ts'
-import { label, qualified } from './names.ts'
+import { checks, foreignKeys, keysMade, primaryKeys, uniques } from './constraint.ts'
+import { label, qualified, storedName, storedSchema } from './names.ts'
 import { policyText } from './policy.ts'
 import { indexDefinition } from './table-index.ts'
 
@@ -21,25 +21,35 @@ export function tableDefinition(
   const model: TableModel = { config: getTableConfig(table), casing }
   const { name, schema, columns, enableRLS } = model.config
   const policies = [...new Set([...model.config.policies, ...linked])]
-  const constraints = [...primaryKeys(model), ...uniques(model), ...checks(model)].map(
+  const checked = checks(model)
+  const constraints = [...primaryKeys(model), ...uniques(model), ...checked].map(
     ({ text }) => `CONSTRAINT ${text}`,
   )
   const references = foreignKeys(model)
   const indexes = model.config.indexes.map((index) => indexDefinition(model, index))
   const isSecured = enableRLS || policies.length > 0
+  const named = {
+    column: columns.map((column) => storedName(columnName(column, casing))),
+    key: keysMade(model),
+    check: checked,
+    'foreign key': references,
+    policy: policies.map((policy) => storedName(policy.name)),
+    index: indexes,
+    sequence: columns.flatMap((column) => identityName(model, column) ?? []),
+  }
+  refuseTwins(name, 'columns', named.column)
+  refuseTwins(name, 'constraints', [...named.key, ...checked, ...references])
+  refuseTwins(name, 'policies', named.policy)
 
   const definition: Definition = {
     kind: 'table',
-    name,
-    schema,
+    ...storedName(name),
+    schema: storedSchema(schema),
     label: label(schema, name),
     columns: columns.map((column) => columnDefinition(model, column)),
     indexes,
-    relations: [
-      ...namesOfIndexes(model),
-      ...indexes.map((index) => index.name),
-      ...columns.flatMap((column) => identityName(model, column) ?? []),
-    ],
+    relations: [...named.key, ...named.index, ...named.sequence],
+    parts: Object.entries(named).flatMap(([what, all]) => chosen(what, all)),
     statements(place) {
       const home = schema ?? place
       const target = qualified(home, name)
@@ -63,6 +73,24 @@ export function tableDefinition(
   // What cannot be expressed is refused now, before any statement of any definition runs.
   definition.statements(undefined)
   return definition
+}
+
+/** Refuses two things of a table that PostgreSQL would have under one name. */
+function refuseTwins(table: string, what: string, names: readonly StoredName[]): void {
+  const taken = new Map<string, string>()
+  for (const { name, modelName } of names) {
+    const first = taken.get(name)
+    if (first !== undefined) {
+      throw nameTaken(`Cannot prepare "${table}": two of its ${what} are called "${name}"`, first, modelName)
+    }
+    taken.set(name, modelName)
+  }
+}
+
+type Part = NonNullable<Definition['parts']>[number]
+
+function chosen(what: string, named: readonly (StoredName & { readonly isDerived?: boolean })[]): Part[] {
+  return named.flatMap(({ name, modelName, isDerived }) => (isDerived ? [] : { what, name, modelName }))
 }
 
 function secured(target: string): SchemaStatement {

@@ -9,7 +9,7 @@ import type { Casing } from '../casing.ts'
 import type { Definition } from '../definition.ts'
 import { viewQuery } from '../view-query.ts'
 import { ddlText } from './literal.ts'
-import { label, qualified, quote } from './names.ts'
+import { label, qualified, quote, storedName, storedSchema } from './names.ts'
 import { storageParameters } from './storage-parameters.ts'
 
 /** A view, or undefined for one that somebody else looks after. */
@@ -32,8 +32,8 @@ export function viewDefinition(
   qualified(schema, name)
   return {
     kind,
-    name,
-    schema,
+    ...storedName(name),
+    schema: storedSchema(schema),
     label: label(schema, name),
     columns: [],
     indexes: [],
@@ -101,7 +101,8 @@ function names(view: Definition, other: Definition, lead: string): boolean {
   if (view === other) return false
   const text = view.statements(undefined).map((statement) => statement.text)
   const schema = other.schema ?? 'public'
-  const pattern = `${lead}(?:${word(schema)}\\s*\\.\\s*)?${word(other.name)}(?!\\w|"|\\s*[.(])`
+  const name = `(?:${word(other.name)}|${word(other.modelName ?? other.name)})`
+  const pattern = `${lead}(?:${word(schema)}\\s*\\.\\s*)?${name}(?!\\w|"|\\s*[.(])`
   return new RegExp(pattern, 'i').test(text.join())
 }
 

@@ -4,7 +4,7 @@ import { type ExpressionPlace, expressionText } from '../expression.ts'
 
 /** Quotes a name as drizzle-kit does; SQLite sets no limit to it but the length of a statement. */
 export function quote(name: string): string {
-  return quoteIdentifier(name, Number.POSITIVE_INFINITY, '`')
+  return quoteIdentifier(name, '`')
 }
 
 /** An expression of a model; the names in it are quoted as Drizzle does. */
@@ -21,7 +21,7 @@ export function constantText(expression: SQL, place: ExpressionPlace): string {
 }
 
 export function doubleQuote(name: string): string {
-  return quoteIdentifier(name, Number.POSITIVE_INFINITY)
+  return quoteIdentifier(name)
 }
 
 /** A value as a literal; undefined when SQLite has none for it. */

@@ -107,6 +107,30 @@ describeNeeding('mysql', 'the DDL of MySQL models', () => {
     },
   )
 
+  /** A real application's, those around the limit of drizzle-kit 1.0, and one whose table leaves no room for a hash. */
+  const longKeys: [string, string, string][] = [
+    ['custom_widget_secret', 'custom_widget_definition', 'definitionId'],
+    ['x'.repeat(28), 'y'.repeat(20), 'other'],
+    ['x'.repeat(29), 'y'.repeat(20), 'other'],
+    ['x'.repeat(44), 'y'.repeat(20), 'other'],
+    ['x'.repeat(45), 'y'.repeat(20), 'other'],
+  ]
+  it.each(longKeys)(
+    'calls a foreign key of %s as drizzle-kit does, however long that is',
+    async (...names) => {
+      const [table, target, column] = names
+      const parent = my.mysqlTable(target, { id: my.int().primaryKey() })
+      const child = my.mysqlTable(table, { [column]: my.int().references(() => parent.id) })
+      const models = { parent, child }
+      const isTooLong = `${table}_${column}_${target}_id_fk`.length > 64
+
+      if (drizzleMajor === '1.0' || !isTooLong) return await expectSame(models)
+      // Neither can: drizzle-kit 0.31 leaves it to the server to say so.
+      expect(await made(await kits(models))).toEqual({ refused: 1059 })
+      expect(() => ours(models)).toThrow(`Cannot prepare "${table}": cannot use the name`)
+    },
+  )
+
   it('makes of schemas made at random what drizzle-kit makes of them', { timeout: 900_000 }, async () => {
     const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
     console.log(`MySQL schemas of seed ${seed}`)
@@ -348,6 +372,21 @@ describe('what cannot be written for MySQL is refused by name', () => {
     const check = my.mysqlTable('fine', { column }, () => [my.check(name, sql`true`)])
 
     for (const model of [table, index, check]) expect(refusal({ model }).code).toBe('SCHEMA_INVALID_NAME')
+  })
+
+  it('a name that is too long, with whose it is and what to do', () => {
+    const name = 'x'.repeat(65)
+    const check = my.mysqlTable('fine', { a: my.int('a') }, () => [my.check(name, sql`true`)])
+    const key = my.mysqlTable('fine', { a: my.int('a') }, (t) => [
+      my.foreignKey({ name, columns: [t.a], foreignColumns: [here.id] }),
+    ])
+
+    for (const model of [check, key]) {
+      expect(refusal({ model }).message).toBe(
+        `Cannot prepare "fine": cannot use the name "${name}": it has 65 characters and the database keeps 64. ` +
+          'Give it a shorter name in its model',
+      )
+    }
   })
 
   it('names that are taken, whatever their case', () => {

@@ -4,6 +4,7 @@ import { SchemaError } from '../../errors.ts'
 import { type Casing, columnName } from '../casing.ts'
 import { unsupported } from '../definition.ts'
 import { mentions } from '../expression.ts'
+import { foreignKeyName } from '../foreign-key-name.ts'
 import type { Column, TableModel } from './table-model.ts'
 import { ddlText, list, qualified, quote } from './text.ts'
 
@@ -86,7 +87,9 @@ function referenceOf({ name: table, schema, casing }: TableModel, key: ForeignKe
 function nameOf(key: ForeignKey): string {
   const isChosen: unknown = Reflect.get(key, 'isNameExplicit')
   const name = key.getName()
-  return typeof isChosen === 'function' && isChosen.call(key) === false ? name.replace(/_fk$/, '_fkey') : name
+  return typeof isChosen === 'function' && isChosen.call(key) === false
+    ? foreignKeyName(ownerOf(key), name.replace(/_fk$/, '_fkey'))
+    : name
 }
 
 /** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */

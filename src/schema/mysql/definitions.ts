@@ -3,7 +3,7 @@ import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } f
 import { SchemaError } from '../../errors.ts'
 import { drawsFrom, MysqlSequence } from '../../mysql-sequence.ts'
 import type { Casing } from '../casing.ts'
-import { type Definition, definitionsOf } from '../definition.ts'
+import { type Definition, definitionsOf, withOwner } from '../definition.ts'
 import { inOrderOfUse } from '../view-order.ts'
 import { references } from './constraint.ts'
 import { schemaDefinition } from './schema.ts'
@@ -87,7 +87,7 @@ function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
   function place(table: TableModel): void {
     if (visited.has(table)) return
     visited.add(table)
-    for (const { target } of references(table)) {
+    for (const { target } of withOwner(table.name, () => references(table))) {
       const other = byKey.get(keyOf(target))
       if (other !== undefined) place(other)
     }

@@ -27,20 +27,8 @@ export class PyTimeZone {
    */
   offsetAt(wallClock: number, fold: 0 | 1): number | null {
     if (this.offset !== null) return this.offset.toMicroseconds()
-    const zone = zoneOf(this.name ?? '')
-    if (zone === null) return null
-    const day = Math.floor(wallClock / DAY)
-    const before = zone.offsetOn(day - 1)
-    const after = zone.offsetOn(day + 2)
-    if (before === after) return before * 1_000
-    // The clocks that may show it, the earlier moment (the larger offset) first.
-    const offsets = [before, after].filter((offset) => zone.offsetAt(wallClock - offset) === offset)
-    const [first, second] = offsets.sort((one, other) => other - one)
-    // In a gap no clock shows it: as PEP 495 has it, the offset before it for fold 0 and that after it for fold 1.
-    const inGap = fold === 0 ? before : after
-    return (
-      1_000 * (first === undefined || second === undefined ? (first ?? inGap) : fold === 0 ? first : second)
-    )
+    const offset = zoneOf(this.name ?? '')?.offsetOf(wallClock, fold)
+    return offset === undefined ? null : offset * 1_000
   }
 
   toString(): string {
@@ -66,7 +54,7 @@ export function formatOffset(microseconds: number): string {
 }
 
 /** The offsets of an IANA zone, by `Intl`: a question takes it microseconds, so the answers for whole days are kept. */
-class Zone {
+export class Zone {
   readonly #format: Intl.DateTimeFormat
   readonly #days = new Map<number, number>()
 
@@ -74,18 +62,38 @@ class Zone {
     this.#format = format
   }
 
-  /** Milliseconds east of UTC as a day begins in UTC, counted from 1970. */
-  offsetOn(day: number): number {
+  /** Milliseconds east of UTC at a moment. */
+  offsetAt(moment: number): number {
+    const day = Math.floor(moment / DAY)
+    const offset = this.#offsetOn(day)
+    return offset === this.#offsetOn(day + 1) ? offset : zoneOffset(this.#format, moment)
+  }
+
+  /**
+   * Milliseconds east of UTC for a wall-clock time, given as if it were UTC. Of a time that clocks show twice, fold 0 is
+   * the earlier moment; of one that they skip, it goes by the offset before.
+   */
+  offsetOf(wallClock: number, fold: 0 | 1): number {
+    const day = Math.floor(wallClock / DAY)
+    const before = this.#offsetOn(day - 1)
+    const after = this.#offsetOn(day + 2)
+    if (before === after) return before
+    // The clocks that may show it, the earlier moment (the larger offset) first.
+    const offsets = [before, after].filter((offset) => this.offsetAt(wallClock - offset) === offset)
+    const [first, second] = offsets.sort((one, other) => other - one)
+    // In a gap no clock shows it: as PEP 495 has it, the offset before it for fold 0 and that after it for fold 1.
+    const inGap = fold === 0 ? before : after
+    return first === undefined || second === undefined ? (first ?? inGap) : fold === 0 ? first : second
+  }
+
+  /** The offset as a day begins in UTC, counted from 1970. */
+  #offsetOn(day: number): number {
     const known = this.#days.get(day)
     if (known !== undefined) return known
-    const offset = this.offsetAt(day * DAY)
+    const offset = zoneOffset(this.#format, day * DAY)
     if (this.#days.size >= MOST_DAYS) forgetOldest(this.#days)
     this.#days.set(day, offset)
     return offset
-  }
-
-  offsetAt(moment: number): number {
-    return zoneOffset(this.#format, moment)
   }
 }
 
@@ -98,7 +106,8 @@ const zones = new Map<string, Zone>()
 /** By themselves, or they would drive out the zones. */
 const unknownZones = new Set<string>()
 
-function zoneOf(timeZone: string): Zone | null {
+/** The zone of a name; `null` when this runtime does not know it. */
+export function zoneOf(timeZone: string): Zone | null {
   // Longer than any name: not worth a look-up.
   if (timeZone.length > LONGEST_NAME) return null
   // Intl does not tell upper from lower case: each spelling would have a zone of its own.

@@ -48,7 +48,7 @@ export class AsyncResult {
     return this.#meta().then(({ traceback }) => traceback)
   }
 
-  /** When the task was done, in UTC. */
+  /** When the task was done; `null` as long as it is not. */
   get dateDone(): Promise<Date | null> {
     return this.#meta().then(({ dateDone }) => dateDone)
   }

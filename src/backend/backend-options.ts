@@ -1,10 +1,12 @@
 import type { Engine, EngineOptions } from '../engine.ts'
 import { unknown } from '../option-text.ts'
+import { type CeleryVersion, NEWEST_CELERY } from './date-done.ts'
 import {
   localTimezone,
   orNull,
   toCacheMax,
   toCallback,
+  toCeleryVersion,
   toDeadline,
   toEngineOptions,
   toFlag,
@@ -85,13 +87,23 @@ export interface DatabaseBackendOptions {
   /** Milliseconds that bound every wait. @default 10_000 */
   resultBackendMaxSleepBetweenRetriesMs?: number
   /**
-   * The app's time zone, so that a celeryconfig can be carried over: `date_done` is written in UTC whatever it says, which
-   * is what Celery means with its defaults.
+   * The app's time zone: on SQLite and MySQL Celery since 5.5 stores the time at which a task was done as that of this zone.
+   * PostgreSQL has a zone of its own, that of its sessions.
    * @default null (UTC)
    */
   timezone?: string | null
-  /** Whether the app's clock is UTC when `timezone` does not say. @default true */
+  /**
+   * Whether the app's clock is UTC when `timezone` does not say; otherwise it is that of this process, which must run in the
+   * zone of the workers.
+   * @default true
+   */
   enableUtc?: boolean
+  /**
+   * The Celery that shares the tables, as in `'5.4'` or `'5.6.3'`: versions differ in the zone in which they store dates.
+   * Without a patch the first of its kind is meant. Not a setting of Celery.
+   * @default '5.6.3', the newest release
+   */
+  celeryVersion?: string
   /**
    * The form of results. `pickle` is read by every Celery, `serializer` by 5.7 and later only: older ones cannot read even
    * the state of such a task. Not a setting of Celery.
@@ -143,6 +155,7 @@ export interface SettledBackendOptions {
   /** The zone that `timezone` and `enableUtc` come to. */
   readonly timezone: string
   readonly enableUtc: boolean
+  readonly celeryVersion: CeleryVersion
   readonly wire: 'pickle' | 'serializer'
   readonly protectReady: boolean
   readonly preserveExtended: boolean
@@ -173,6 +186,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     resultBackendMaxSleepBetweenRetriesMs = 10_000,
     timezone = null,
     enableUtc = true,
+    celeryVersion = NEWEST_CELERY,
     wire = 'pickle',
     protectReady = false,
     preserveExtended = false,
@@ -205,6 +219,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     ),
     timezone: orNull('timezone', timezone, toTimezone) ?? (isUtc ? 'UTC' : localTimezone()),
     enableUtc: isUtc,
+    celeryVersion: toCeleryVersion('celeryVersion', celeryVersion),
     wire: toWire('wire', wire),
     protectReady: toFlag('protectReady', protectReady),
     preserveExtended: toFlag('preserveExtended', preserveExtended),

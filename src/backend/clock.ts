@@ -1,10 +1,12 @@
+import type { WallClock } from './wall-clock.ts'
+
 /** How far the two clocks may drift apart, in milliseconds, before the wall clock is read anew. */
 const DRIFT = 2
 
 let anchor = { wall: Date.now(), steady: performance.now() }
 
-/** The time in UTC as Celery has it in SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds that a Date has not. */
-export function utcNow(): string {
+/** The time that a clock shows as Celery has it in SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds that a Date has not. */
+export function nowText(clock: WallClock): string {
   const wall = Date.now()
   const steady = performance.now()
   let milliseconds = anchor.wall + steady - anchor.steady
@@ -12,27 +14,37 @@ export function utcNow(): string {
     anchor = { wall, steady }
     milliseconds = wall
   }
-  return utcText(milliseconds)
+  return textOf(milliseconds + clock.offsetAt(milliseconds))
 }
 
 /** Milliseconds since 1970 in the same form. */
-export function utcText(milliseconds: number): string {
+export function textOf(milliseconds: number): string {
   const whole = Math.floor(milliseconds)
   const microseconds = Math.floor((milliseconds - whole) * 1000)
   const text = new Date(whole).toISOString()
   return `${text.slice(0, 10)} ${text.slice(11, 23)}${String(microseconds).padStart(3, '0')}`
 }
 
+/** The least text that is read as this instant or a later one, within the years that every database has. */
+export function leastText(clock: WallClock, instant: number): string {
+  return textOf(Math.min(Math.max(clock.leastShown(instant), FIRST), LAST))
+}
+
+const FIRST = Date.parse('0001-01-01T00:00:00.000Z')
+const LAST = Date.parse('9999-12-31T23:59:59.999Z')
+
 /**
- * A `date_done` as it was read. SQLite holds what was written: naive text is UTC, a zone that somebody wrote is believed,
- * and of a fraction a Date keeps milliseconds. `null` for what is no date at all.
+ * A `date_done` as it was read. SQLite holds what was written: naive text is what the clock showed, a zone that somebody
+ * wrote is believed, and of a fraction a Date keeps milliseconds. `null` for what is no date at all.
  */
-export function dateOf(text: unknown): Date | null {
-  if (text instanceof Date) return text
+export function dateOf(text: unknown, clock: WallClock): Date | null {
+  if (text instanceof Date) return new Date(clock.instantOf(text.getTime()))
   const match = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)\d*(Z|[+-]\d\d:\d\d)?$/.exec(
     String(text),
   )
   if (match === null) return null
-  const date = new Date(`${match[1]}T${match[2]}${match[3] ?? 'Z'}`)
-  return Number.isNaN(date.getTime()) ? null : date
+  const [, day, time, zone] = match
+  const moment = Date.parse(`${day}T${time}${zone ?? 'Z'}`)
+  if (Number.isNaN(moment)) return null
+  return new Date(zone === undefined ? clock.instantOf(moment) : moment)
 }

@@ -10,6 +10,7 @@ import {
   settleBackendOptions,
 } from './backend-options.ts'
 import { type CleanupCounts, type CleanupOptions, cleanUp } from './cleanup.ts'
+import { isFrozenIn } from './date-done.ts'
 import { taskErrorOf } from './exceptions.ts'
 import type { GroupInput } from './group-input.ts'
 import { isStorable } from './is-storable.ts'
@@ -54,9 +55,9 @@ const MAX_RESULT_BYTES = 67_108_864
  * what is stored here they read. The database is opened and its tables are created at construction
  * (`databaseCreateTablesAtSetup`) or with the first call, and again after a failure.
  *
- * Unlike there, connections are pooled, a store is one statement that two writers may run at once, `date_done` is UTC
- * in every zone and stays NULL until a task is ready, and only what can help is tried again. The last write wins, as
- * there, unless `protectReady` is set.
+ * Unlike there, connections are pooled, a store is one statement that two writers may run at once, `date_done` stays
+ * NULL until a task is ready, and only what can help is tried again. The last write wins, as there, unless `protectReady`
+ * is set.
  */
 export class DatabaseBackend implements AsyncDisposable {
   static readonly name: string = 'DatabaseBackend'
@@ -283,13 +284,13 @@ export class DatabaseBackend implements AsyncDisposable {
     return this.#groups.delete(groupId)
   }
 
-  /** Tasks page by page, without their results. @throws OptionError, also for a cursor that is none */
+  /** Tasks page by page, without their results; those that are done, if a date is asked for. @throws OptionError, also for a cursor that is none */
   async list(options: ListOptions = {}): Promise<TaskPage> {
     const request = listRequestOf(options)
-    const answer = await this.#access.run({
-      statement: ({ engine, statements }) => statements.list(placedIn(request, engine.dialect)),
-    })
-    return pageOf(rowsOf(answer), request)
+    return this.#access.use(async ({ engine, statements }) => {
+      const answer = await engine.run(statements.list(placedIn(request, engine.dialect)))
+      return pageOf(rowsOf(answer), request, statements.clock)
+    }, {})
   }
 
   /** How many tasks are stored in each state. */
@@ -304,18 +305,23 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * Deletes the tasks and groups that were done more than `resultExpires` seconds ago, batch by batch; nothing if that is
-   * `null` or 0. A task without a date stays, as in Celery.
+   * Deletes what is older than `resultExpires` seconds by its `date_done`, tasks and groups, batch by batch; nothing if that is
+   * `null` or 0. What has no date stays, as in Celery, and so does what might be fresh: by the rule of another version of
+   * Celery it may be younger by the zone's offset. Beside Celery 5.4 to 5.6.2, whose dates do not tell the age of anything but
+   * finished tasks, unfinished ones stay, and a group goes once an earlier cleanup of this backend saw it that long ago.
    */
   async cleanup(options: CleanupOptions = {}): Promise<CleanupCounts> {
-    const { resultExpires } = this.#settled
+    const { resultExpires, celeryVersion } = this.#settled
     if (resultExpires === null) return { tasks: 0, groups: 0 }
     const startedAt = performance.now()
+    const newestGroup = isFrozenIn(celeryVersion) ? await this.#groups.newestBefore(resultExpires) : 0
     const deleteBatch = async (table: 'task' | 'group', limit: number) => {
       const answer = await this.#access.run({
-        // Counted from the start: what expires meanwhile is left to the next cleanup.
-        statement: ({ statements }) =>
-          statements.cleanup(table, resultExpires + (performance.now() - startedAt) / 1000, limit),
+        statement({ statements }) {
+          // Counted from the start: what expires meanwhile is left to the next cleanup.
+          const seconds = resultExpires + (performance.now() - startedAt) / 1000
+          return statements.cleanup(table, { seconds, newestGroup }, limit)
+        },
         writing: 'deleting expired results',
       })
       return batchOf(answer, limit)

@@ -2,10 +2,11 @@ import { isDate } from 'node:util/types'
 import type { Dialect } from '../dialect.ts'
 import type { OptionError } from '../errors.ts'
 import { invalid, unknown } from '../option-text.ts'
-import { dateOf, utcText } from './clock.ts'
+import { dateOf } from './clock.ts'
 import { isStorable } from './is-storable.ts'
 import type { ListRequest } from './statements/statements.ts'
 import type { State } from './states.ts'
+import type { WallClock } from './wall-clock.ts'
 
 /** Which tasks to list, and in which order. */
 export interface ListOptions {
@@ -69,8 +70,8 @@ export function listRequestOf(options: ListOptions): ListRequest {
     states: state == null ? null : [state].flat().map((each) => checkText('state', each)),
     name: name === null ? null : checkText('name', name),
     worker: worker === null ? null : checkText('worker', worker),
-    since: since == null ? null : dateTextOf(since, 'since'),
-    until: until == null ? null : dateTextOf(until, 'until'),
+    since: since == null ? null : checkDate('since', since),
+    until: until == null ? null : checkDate('until', until),
   }
 }
 
@@ -96,22 +97,22 @@ export function placedIn(request: ListRequest, dialect: Dialect): ListRequest {
 const MOST_ID = 2_147_483_647
 
 /** The page that rows make; a full one may have another behind it. */
-export function pageOf(rows: readonly object[], { orderBy, limit }: ListRequest): TaskPage {
+export function pageOf(rows: readonly object[], { orderBy, limit }: ListRequest, clock: WallClock): TaskPage {
   const last = rows.at(-1)
   return {
-    items: rows.map(listedTaskOf),
+    items: rows.map((row) => listedTaskOf(row, clock)),
     cursor: last === undefined || rows.length < limit ? null : cursorOf(last, orderBy),
   }
 }
 
-function listedTaskOf(row: object): ListedTask {
+function listedTaskOf(row: object, clock: WallClock): ListedTask {
   // What the columns hold is what the tables say.
   const at = (column: string) => (Reflect.get(row, column) ?? null) as never
-  const dateDone: string | null = at('date_done')
+  const status: State = at('status') ?? 'PENDING'
   return {
     taskId: at('task_id'),
-    status: at('status') ?? 'PENDING',
-    dateDone: dateDone === null ? null : dateOf(dateDone),
+    status,
+    dateDone: dateOf(at('date_done'), clock),
     name: at('name'),
     worker: at('worker'),
     retries: at('retries'),
@@ -119,9 +120,10 @@ function listedTaskOf(row: object): ListedTask {
   }
 }
 
-/** Where a page ended: the order, the row's id, and its date as the database has it, to the microsecond. */
+/** Where a page ended: the order, the row's id, and its date as it is stored, to the microsecond. */
 function cursorOf(row: object, orderBy: string): string {
-  const dateDone = orderBy === 'id' ? null : Reflect.get(row, 'date_done')
+  const dateDone =
+    orderBy === 'id' ? null : (Reflect.get(row, 'stored_date') ?? Reflect.get(row, 'date_done'))
   return Buffer.from(JSON.stringify([orderBy, Reflect.get(row, 'id'), dateDone])).toString('base64url')
 }
 
@@ -175,8 +177,8 @@ function checkText(option: string, text: unknown): string {
   throw invalid(option, 'a text without NUL and half surrogate pairs')
 }
 
-function dateTextOf(date: unknown, option: string): string {
+function checkDate(option: string, date: unknown): number {
   const year = isDate(date) ? date.getUTCFullYear() : Number.NaN
-  if (isDate(date) && year >= 1 && year <= 9_999) return utcText(date.getTime())
+  if (isDate(date) && year >= 1 && year <= 9_999) return date.getTime()
   throw invalid(option, 'a valid Date of a year from 1 to 9999')
 }

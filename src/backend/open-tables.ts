@@ -1,6 +1,7 @@
 import type { Engine, EngineOptions } from '../engine.ts'
 import { SchemaError } from '../errors.ts'
 import type { SessionManager } from '../session-manager.ts'
+import { type CeleryVersion, dateRulesOf } from './date-done.ts'
 import { lookAtMysql, mysqlStatements } from './statements/mysql.ts'
 import { lookAtPostgresql, postgresqlStatements } from './statements/postgresql.ts'
 import { lookAtSqlite, sqliteStatements } from './statements/sqlite.ts'
@@ -13,6 +14,7 @@ import {
   type TableFacts,
   type TableNames,
 } from './statements/statements.ts'
+import type { WallClock } from './wall-clock.ts'
 
 /** Which tables of which database, and what is done with them. */
 export interface TablesOptions {
@@ -25,6 +27,8 @@ export interface TablesOptions {
   readonly resultExtended: boolean
   readonly preserveExtended: boolean
   readonly maxResultBytes: number
+  readonly celeryVersion: CeleryVersion
+  readonly appClock: WallClock
 }
 
 /** Tables that are there, on an engine that is open. */
@@ -52,6 +56,8 @@ export async function openTables(options: TablesOptions): Promise<Tables> {
     resultExtended,
     preserveExtended,
     maxResultBytes,
+    celeryVersion,
+    appClock,
   } = options
   const engine: Engine = await manager.getEngine(dburi, engineOptions)
   if (isForeign) await prepareForeign(engine, names)
@@ -68,6 +74,7 @@ export async function openTables(options: TablesOptions): Promise<Tables> {
       read: optional,
       preserveExtended,
       maxResultBytes,
+      dates: dateRulesOf(engine.dialect, celeryVersion, appClock),
     }),
     written: optional,
     hasChildren: later.includes('children'),

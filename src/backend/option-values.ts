@@ -1,7 +1,9 @@
 import type { Engine, EngineOptions } from '../engine.ts'
 import { invalid, unknown } from '../option-text.ts'
+import { zoneOf } from '../pickle/zones.ts'
 import { LONGEST_TIMEOUT, validatePoolOptions } from '../pool-options.ts'
 import type { TableNames } from './backend-options.ts'
+import type { CeleryVersion } from './date-done.ts'
 import { type Serializer, serializerOf } from './serializer.ts'
 
 /**
@@ -114,18 +116,25 @@ function isCallback(value: unknown): value is (engine: Engine) => void | Promise
 
 /** A zone this runtime knows, as it spells it. */
 export function toTimezone(name: string, value: unknown): string {
-  try {
-    if (isText(value)) return new Intl.DateTimeFormat('en-US', { timeZone: value }).resolvedOptions().timeZone
-  } catch {
-    // The runtime does not know it.
-  }
-  throw invalid(name, 'the name of a time zone, as in Europe/Paris')
+  if (!isText(value) || zoneOf(value) === null)
+    throw invalid(name, 'the name of a time zone, as in Europe/Paris')
+  return new Intl.DateTimeFormat('en-US', { timeZone: value }).resolvedOptions().timeZone
 }
 
-/** The zone of this process. */
+/** The zone of this process. @throws OptionError where that is none of the database of time zones */
 export function localTimezone(): string {
-  return new Intl.DateTimeFormat().resolvedOptions().timeZone
+  return toTimezone('timezone', new Intl.DateTimeFormat().resolvedOptions().timeZone)
 }
+
+/** A release or a pre-release; without its patch, the first of its kind. */
+export function toCeleryVersion(name: string, value: unknown): CeleryVersion {
+  const match = isText(value) ? VERSION.exec(value) : null
+  if (match === null) throw invalid(name, "a version of Celery, as in '5.4' or '5.6.3'")
+  const [, major, minor, patch = 0] = match
+  return [Number(major), Number(minor), Number(patch)]
+}
+
+const VERSION = /^(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:\.?(?:a|b|rc|dev|post)\d{1,9})*$/
 
 export function toWire(name: string, value: unknown): 'pickle' | 'serializer' {
   if (value === 'pickle' || value === 'serializer') return value

@@ -28,6 +28,8 @@ export interface SavedGroupsParts {
 export class SavedGroups {
   readonly #parts: SavedGroupsParts
   readonly #cache: ResultCache<SavedGroup>
+  /** The newest groups that were there at some moments, the latest one last. */
+  #seen: { readonly at: number; readonly newest: number }[] = []
 
   constructor(parts: SavedGroupsParts) {
     this.#parts = parts
@@ -68,6 +70,20 @@ export class SavedGroups {
     } finally {
       this.#cache.delete(groupId)
     }
+  }
+
+  /**
+   * The `id` of the newest group that was there so many seconds ago, as far as this was asked then; 0 for none. So it is
+   * known how old groups are at least, whatever their dates say.
+   */
+  async newestBefore(seconds: number): Promise<number> {
+    const answer = await this.#parts.access.run({ statement: ({ statements }) => statements.newestGroup() })
+    const now = performance.now()
+    this.#seen.push({ at: now, newest: Number(Reflect.get(rowsOf(answer)[0] ?? {}, 'id')) })
+    const before = this.#seen.findLastIndex(({ at }) => at < now - seconds * 1_000)
+    if (before === -1) return 0
+    this.#seen = this.#seen.slice(before)
+    return this.#seen[0]?.newest ?? 0
   }
 
   /** What is kept in memory may be wrong from now on. */

@@ -7,6 +7,7 @@ import type { SettledBackendOptions } from './backend-options.ts'
 import { openTables, type Tables, type TablesOptions } from './open-tables.ts'
 import { NotBegunError, type Operation, type RetryPolicy, retrying } from './retrying.ts'
 import type { TableNames } from './statements/statements.ts'
+import { wallClockOf } from './wall-clock.ts'
 
 /** What a backend's options come to, and whose connections it uses. */
 export interface AccessOptions {
@@ -48,6 +49,8 @@ export function accessTo(dburi: string, { settled, manager, maxResultBytes }: Ac
     resultExtended: settled.resultExtended,
     preserveExtended: settled.preserveExtended,
     maxResultBytes,
+    celeryVersion: settled.celeryVersion,
+    appClock: wallClockOf(settled.timezone),
     retries: {
       retries: settled.resultBackendAlwaysRetry ? settled.resultBackendMaxRetries : 0,
       base: settled.resultBackendBaseSleepBetweenRetriesMs,

@@ -12,7 +12,9 @@ export interface TaskMeta {
   readonly result: unknown
   /** The traceback as Python prints it, of a failed or retried task. */
   readonly traceback: string | null
-  /** When it was done, in UTC; `null` as long as it is not. */
+  /**
+   * When it was done; `null` as long as it is not. Of an hour that the clocks of `timezone` show twice, the later one is meant.
+   */
   readonly dateDone: Date | null
   /** The name the task is registered under. */
   readonly name?: string | null

@@ -5,6 +5,7 @@ import { decodeResult } from './result-column.ts'
 import type { Serializer } from './serializer.ts'
 import type { TaskRow } from './statements/statements.ts'
 import type { TaskMeta } from './task-meta.ts'
+import type { WallClock } from './wall-clock.ts'
 
 /** How bytes become values. */
 export interface ReadContext {
@@ -18,6 +19,8 @@ export interface ReadContext {
   readonly hasStamps: boolean
   /** Bytes; a larger result was not fetched. */
   readonly maxResultBytes: number
+  /** What dates are shown by. */
+  readonly clock: WallClock
 }
 
 /**
@@ -25,7 +28,7 @@ export interface ReadContext {
  * looked at, and only then.
  */
 export function metaOf(row: TaskRow, context: ReadContext): TaskMeta {
-  const { serializer, accept, pickle, isExtended, hasChildren, hasStamps } = context
+  const { serializer, accept, pickle, isExtended, hasChildren, hasStamps, clock } = context
   const meta: Record<string, unknown> = {
     taskId: row.taskId,
     status: row.status ?? 'PENDING',
@@ -46,7 +49,7 @@ export function metaOf(row: TaskRow, context: ReadContext): TaskMeta {
     return decodeResult(bytes, { serializer, pickle })
   })
   meta['traceback'] = row.traceback
-  meta['dateDone'] = row.dateDone === null ? null : dateOf(row.dateDone)
+  meta['dateDone'] = dateOf(row.dateDone, clock)
   if (isExtended) {
     const { name, worker, retries, queue } = row
     Object.assign(meta, { name, worker, retries, queue })

@@ -129,7 +129,7 @@ export class TaskReader {
     )
   }
 
-  #context({ hasChildren, hasStamps }: Tables): ReadContext {
+  #context({ hasChildren, hasStamps, statements }: Tables): ReadContext {
     const { settled, pickle, maxResultBytes } = this.#parts
     return {
       serializer: settled.resultSerializer,
@@ -139,6 +139,7 @@ export class TaskReader {
       hasChildren,
       hasStamps,
       maxResultBytes,
+      clock: statements.clock,
     }
   }
 }

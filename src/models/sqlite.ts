@@ -20,7 +20,7 @@ const blob = customType<{ data: Uint8Array; driverData: Uint8Array | ArrayBuffer
 })
 
 /**
- * SQLAlchemy's `DateTime` on SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, always six digits, in UTC. Celery compares it as
+ * SQLAlchemy's `DateTime` on SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, always six digits, taken for UTC. Celery compares it as
  * text when it cleans up, and SQLAlchemy 1.4 reads `.678` as 678 microseconds, so no other form is ever written.
  * Reading is lenient; what is no date at all comes back as an invalid Date rather than making the row unreadable.
  */

@@ -41,6 +41,7 @@ describe('settleBackendOptions', () => {
       resultBackendMaxSleepBetweenRetriesMs: 10_000,
       timezone: 'UTC',
       enableUtc: true,
+      celeryVersion: [5, 6, 3],
       wire: 'pickle',
       protectReady: false,
       preserveExtended: false,
@@ -76,6 +77,30 @@ describe('settleBackendOptions', () => {
     expect(settle({ enableUtc: false }).timezone).toBe(timeZone)
   })
 
+  it('takes zones of the IANA database, and no offsets', () => {
+    expect(settle({ timezone: 'america/los_angeles' }).timezone).toBe('America/Los_Angeles')
+    for (const timezone of ['+01:00', '', 60]) {
+      expect(errorOf(() => settle({ timezone }))).toMatchObject({ option: 'timezone' })
+    }
+  })
+
+  it('takes a version of Celery by its first parts', () => {
+    for (const [version, parts] of [
+      ['5.2', [5, 2, 0]],
+      ['5.6.3', [5, 6, 3]],
+      ['5.5.0rc2', [5, 5, 0]],
+      ['5.7.0a1.dev3', [5, 7, 0]],
+      ['6.0', [6, 0, 0]],
+    ] as const) {
+      expect(settle({ celeryVersion: version }).celeryVersion).toEqual(parts)
+    }
+    for (const wrong of ['5', 'main', '', 'v5.4', '5.4.x', '5.4.0.0', ' 5.4', 5.4, null, [5, 4]]) {
+      expect(errorOf(() => settle({ celeryVersion: wrong }))).toMatchObject({
+        option: 'celeryVersion',
+      })
+    }
+  })
+
   it('refuses a wrong value by the name of its option, without showing it', () => {
     const wrong: Record<string, unknown> = {
       resultExtended: 'secret',
@@ -95,6 +120,7 @@ describe('settleBackendOptions', () => {
       resultBackendMaxSleepBetweenRetriesMs: Number.NaN,
       timezone: 'Mars/Olympus',
       enableUtc: 'secret',
+      celeryVersion: 'secret',
       wire: 'secret',
       protectReady: 0,
       preserveExtended: 0,

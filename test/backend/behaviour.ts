@@ -16,10 +16,11 @@ let tasks = 0
 /** An id nobody had before. */
 export const newId = () => `task-${process.pid}-${tasks++}`
 
-/** Rows of a statement, past everything the backend does. */
+/** Rows of a statement, none of one that writes, past everything the backend does. */
 export async function ask(backend: DatabaseBackend, dburi: string, sql: string): Promise<object[]> {
   const engine: Engine = await backend.manager.getEngine(dburi)
-  return [...rowsOf(await engine.run({ sql, params: [], asArrays: false }))]
+  const answer = await engine.run({ sql, params: [], asArrays: false })
+  return Array.isArray(answer) || 'rows' in Object(answer) ? [...rowsOf(answer)] : []
 }
 
 const REQUEST = {

@@ -2,12 +2,20 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { AsyncResult, type BackendOptions, DatabaseBackend, TaskError } from '../../src/backend.ts'
+import {
+  AsyncResult,
+  type BackendOptions,
+  DatabaseBackend,
+  fromCeleryConfig,
+  type ListOptions,
+  TaskError,
+} from '../../src/backend.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle.ts'
 import { BackendPeer, type PythonMeta, pythons } from '../fixtures/celery/backend-peer.ts'
 import { createMysql, createPostgres, describeNeeding, python3 } from '../fixtures/servers.ts'
-import { newId } from './behaviour.ts'
+import { ask, newId } from './behaviour.ts'
 
 interface Place {
   /** As we open it. */
@@ -24,15 +32,15 @@ const places = {
     const drop = async () => rmSync(directory, { recursive: true })
     return { dburi: `file:${path}`, theirs: `sqlite:///${path}?timeout=20`, drop }
   },
-  PostgreSQL: async () => {
-    const database = await createPostgres()
+  PostgreSQL: async (timezone?: string) => {
+    const database = await createPostgres(timezone)
     return { dburi: database.dburi, theirs: database.dburi, drop: () => database.drop() }
   },
   MySQL: async () => {
     const { dburi, drop } = await createMysql()
     return { dburi, theirs: dburi.replace('mysql:', 'mysql+pymysql:'), drop }
   },
-} satisfies Record<string, () => Promise<Place>>
+} satisfies Record<string, (timezone?: string) => Promise<Place>>
 
 /** Without a number of times, Celery would try for ever. */
 const ALWAYS_RETRY = { result_backend_always_retry: true, result_backend_max_retries: 10 }
@@ -51,6 +59,82 @@ describeNeeding(['python celery mysql', 'mysql'], 'with real Celery', () => {
 function sharesTablesOfBoth(python: string, name: keyof typeof places): void {
   describe.each(['Celery', 'this library'])(`${python}, ${name}, tables made by %s`, (maker) => {
     sharesTables(python, places[name], maker === 'Celery')
+  })
+  describe.each(['America/Los_Angeles', 'Asia/Kathmandu'])(`${python}, ${name}, in %s`, (zone) => {
+    sharesDates(python, () => places[name](zone), zone)
+  })
+}
+
+/** Both have the same settings; on PostgreSQL the zone is that of sessions, too. */
+function sharesDates(python: string, make: () => Promise<Place>, timezone: string): void {
+  const settings = { timezone, result_expires: 3_600 }
+  let place: Place
+  let peer: BackendPeer
+  let backend: DatabaseBackend
+  beforeAll(async () => {
+    place = await make()
+    peer = new BackendPeer(python)
+    await peer.ready()
+    const celeryVersion = String(await peer.ask({ command: 'version' }))
+    backend = new DatabaseBackend(place.dburi, { ...fromCeleryConfig(settings), celeryVersion })
+  })
+  afterAll(async () => {
+    await backend.dispose()
+    peer[Symbol.dispose]()
+    await place.drop()
+  })
+  const request = () => ({ dburi: place.theirs, settings })
+  const mark = (id: string, how = 'done') =>
+    peer.ask({ command: 'mark', how, python: `{'how': '${how}'}`, id, ...request() })
+
+  it('dates go both ways, are in one order, and are fresh to both', async () => {
+    const taskIds = Array.from({ length: 4 }, newId)
+    const [theirs = '', ours = '', theirSecond = '', ourSecond = ''] = taskIds
+    const begun = new Date()
+    await mark(theirs)
+    await backend.markAsDone(ours, 1)
+    await sleep(1_100)
+    await mark(theirSecond)
+    await backend.storeMany([{ taskId: ourSecond, result: 1 }])
+
+    const metas = await backend.getMany(taskIds)
+    const found = await Promise.all(taskIds.map((id) => peer.meta(place.theirs, id, settings)))
+    const stored = found.map(({ dateDone }) => Date.parse(`${dateDone}Z`))
+    const listed = async (options: ListOptions) =>
+      (await backend.list(options)).items.map(({ taskId }) => taskId)
+    const recent = await listed({ since: new Date(begun.getTime() - 1_000) })
+    const ordered = await listed({ orderBy: 'dateDone', order: 'asc' })
+    const deleted = await backend.cleanup()
+    await peer.ask({ command: 'cleanup', ...request() })
+    const states = await Promise.all(taskIds.map((id) => backend.getState(id)))
+
+    for (const { dateDone } of metas.values()) {
+      expect(Math.abs(Number(dateDone) - begun.getTime())).toBeLessThan(20_000)
+    }
+    expect(Math.max(...stored) - Math.min(...stored)).toBeLessThan(20_000)
+    expect(recent.sort()).toEqual([...taskIds].sort())
+    expect(ordered.slice(0, 2).sort()).toEqual([theirs, ours].sort())
+    expect(ordered.slice(2).sort()).toEqual([theirSecond, ourSecond].sort())
+    expect(deleted).toEqual({ tasks: 0, groups: 0 })
+    // East of UTC, Celery up to 5.4 takes what it has just stored in UTC for old.
+    expect(new Set(states).size).toBe(1)
+  })
+
+  it('each cleans up what the other did long ago', async () => {
+    const [theirs, ours] = [newId(), newId()]
+    for (const [id, clean] of [
+      [theirs, () => backend.cleanup()],
+      [ours, () => peer.ask({ command: 'cleanup', ...request() })],
+    ] as const) {
+      await mark(theirs)
+      await backend.markAsDone(ours, 1)
+      const longAgo = "set date_done = '2024-01-01 00:00:00.000000'"
+      await ask(backend, place.dburi, `update celery_taskmeta ${longAgo} where task_id = '${id}'`)
+
+      await clean()
+
+      expect(await backend.getState(id)).toBe('PENDING')
+    }
   })
 }
 

@@ -1,7 +1,9 @@
 /** The backend on MySQL and MariaDB: what it does everywhere, and what is peculiar to tables there. */
 import { createConnection } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { dateRulesOf } from '../../src/backend/date-done.ts'
 import { mysqlStatements } from '../../src/backend/statements/mysql.ts'
+import { UTC } from '../../src/backend/wall-clock.ts'
 import { type BackendOptions, DatabaseBackend } from '../../src/backend.ts'
 import { SessionManager } from '../../src/session-manager.ts'
 import { celeryDdl, mysqlCeleryDdl } from '../fixtures/celery/peer.ts'
@@ -194,6 +196,7 @@ describeNeeding('mysql', 'on MySQL or MariaDB', () => {
         read: [],
         preserveExtended: false,
         maxResultBytes: 1,
+        dates: dateRulesOf('mysql', [5, 6, 3], UTC),
       })
 
       for (const { sql, params } of [get(id), getMany([id]), state(id), finished([id]), forget(id)]) {

@@ -1,4 +1,6 @@
 import type { Statement } from '../../statement.ts'
+import { LARGEST_SKEW, taskClocks } from '../date-done.ts'
+import { UTC, type WallClock } from '../wall-clock.ts'
 import { listStatement } from './mysql/list.ts'
 import { holds, refuseUnfit } from './mysql/room.ts'
 import { bytesOf, isAmong, isExactly, NOW, nextOf, padded, qualified } from './mysql/text.ts'
@@ -6,8 +8,8 @@ import {
   type Column,
   digestOf,
   insertText,
-  isReady,
   type Store,
+  secondsAhead,
   updateText,
   valueIn,
   writeRow,
@@ -52,8 +54,11 @@ export function mysqlStatements(
 ): Statements {
   const task = qualified(names.taskSchema, names.task)
   const group = qualified(names.groupSchema, names.group)
+  const { isFrozen } = options.dates
+  const { clock, other } = taskClocks(options.dates)
   const store: Store = {
     table: task,
+    clock,
     columns: ['task_id', ...options.written, 'traceback', 'result', 'status'],
     next: facts.hasTaskSequence ? nextOf(names.taskSchema, 'task_id_sequence') : null,
     preserves: options.preserveExtended,
@@ -81,6 +86,11 @@ export function mysqlStatements(
     group: `select ${bounded} from ${group} t where ${isExactly('t.taskset_id')}`,
     deleteGroup: `delete from ${group} where ${isExactly('taskset_id')}`,
     counts: `select min(status) as status, count(*) as tasks from ${task} group by ${bytesOf('status')}`,
+    newestGroup: `select coalesce(max(id), 0) as id from ${group}`,
+    cleanupTask:
+      `delete from ${task} where date_done < ${NOW} and (date_done < ${NOW} or date_done > ${NOW})` +
+      (isFrozen ? ` and ${bytesOf('status')} in ${READY}` : ''),
+    cleanupGroup: `delete from ${group} where date_done < ${NOW}${isFrozen ? ' and id <= ?' : ''}`,
   }
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
@@ -97,17 +107,24 @@ export function mysqlStatements(
       store.columns.map((column) => [column, valueIn(write, column)] as const),
     )
   return {
+    clock,
     mostBytes: (facts.mostBytes ?? Number.POSITIVE_INFINITY) / 2,
     async store(runner, write, guarded) {
       refuse(write)
       const { taskId, status, result } = write
       const guard = guarded ? [status, digestOf(result)] : []
       return writeRow(runner, taskId, () => {
-        const values = [isReady(write), ...valuesOf(write, store.columns.slice(1)), taskId, taskId, ...guard]
+        const values = [
+          secondsAhead(store, write),
+          ...valuesOf(write, store.columns.slice(1)),
+          taskId,
+          taskId,
+          ...guard,
+        ]
         return {
           update: statement(guarded ? texts.updateGuarded : texts.update, values),
           find: statement(texts.find, [taskId]),
-          insert: statement(texts.insert, [isReady(write), ...valuesOf(write, store.columns)]),
+          insert: statement(texts.insert, [secondsAhead(store, write), ...valuesOf(write, store.columns)]),
           guarded,
         }
       })
@@ -133,20 +150,27 @@ export function mysqlStatements(
         ['result', members],
       ])
       await writeRow(runner, id, () => ({
-        update: statement(texts.updateGroup, [members, id, id]),
+        update: statement(texts.updateGroup, [members, 0, id, id]),
         find: statement(texts.findGroup, [id]),
-        insert: statement(texts.insertGroup, [members, id]),
+        insert: statement(texts.insertGroup, [members, 0, id]),
         guarded: false,
       }))
     },
     group: (id) => statement(texts.group, [askedGroup(id), id]),
     deleteGroup: (id) => statement(texts.deleteGroup, [askedGroup(id), id]),
-    list: (request) => listStatement(task, facts.task, request),
+    list: (request) => listStatement(task, facts.task, clock, request),
     counts: () => statement(texts.counts, []),
-    cleanup(table, seconds, rows) {
-      const expired = `date_done < ${NOW} - interval ? second`
-      const from = table === 'task' ? task : group
-      return statement(`delete from ${from} where ${expired} order by date_done, id limit ${rows}`, [seconds])
+    newestGroup: () => statement(texts.newestGroup, []),
+    cleanup(table, { seconds, newestGroup }, rows) {
+      const now = Date.now()
+      const expired = (by: WallClock) => (by.leastShown(now - seconds * 1_000) - now) / 1_000
+      const limited = `order by date_done, id limit ${rows}`
+      if (table === 'group') {
+        const newest = isFrozen ? [newestGroup] : []
+        return statement(`${texts.cleanupGroup} ${limited}`, [expired(UTC), ...newest])
+      }
+      const latest = (other.leastShown(now + LARGEST_SKEW) - now) / 1_000
+      return statement(`${texts.cleanupTask} ${limited}`, [expired(clock), expired(other), latest])
     },
   }
 }

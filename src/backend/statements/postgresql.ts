@@ -1,4 +1,7 @@
 import type { Statement } from '../../statement.ts'
+import { textOf } from '../clock.ts'
+import { LARGEST_SKEW } from '../date-done.ts'
+import { UTC } from '../wall-clock.ts'
 import type {
   ListRequest,
   OptionalColumn,
@@ -10,8 +13,28 @@ import type {
 } from './statements.ts'
 import { countOf, READY } from './statements.ts'
 
-/** The server's clock in UTC, whatever zone its session is in; `now()` would be the time before waiting for a lock. */
-const NOW = `(clock_timestamp() at time zone 'utc')`
+/** The server's clock; `now()` would be the time before waiting for a lock. */
+const NOW = 'clock_timestamp()'
+
+/**
+ * A moment as `date_done` shows it, and back. The zone of a session is that of Python's as long as both log in alike, and
+ * PostgreSQL converts an aware datetime of Python's by it as it does here. Of a time that is shown twice, it takes the
+ * later moment.
+ */
+interface DateForm {
+  shown(moment: string): string
+  moment(shown: string): string
+}
+
+const UTC_FORM: DateForm = {
+  shown: (moment) => `(${moment} at time zone 'utc')`,
+  moment: (shown) => `(${shown} at time zone 'utc')`,
+}
+
+const SESSION_FORM: DateForm = {
+  shown: (moment) => `${moment}::timestamp`,
+  moment: (shown) => `${shown}::timestamptz`,
+}
 
 /** The type of each column, for parameters that PostgreSQL sees in places where it could not tell. */
 const TYPES = {
@@ -62,13 +85,23 @@ export function postgresqlStatements(
   const groupId = facts.hasGroupSequence ? nextOf(groupSequence) : null
 
   const columns: readonly Column[] = ['task_id', 'status', 'result', 'traceback', ...options.written]
-  const store = { table: task, columns, id: taskId, preserves: options.preserveExtended }
+  const { areTasksLocal, areGroupsLocal, isFrozen } = options.dates
+  const form = areTasksLocal ? SESSION_FORM : UTC_FORM
+  const groupForm = areGroupsLocal ? SESSION_FORM : UTC_FORM
+  const store: Store = {
+    table: task,
+    columns,
+    id: taskId,
+    preserves: options.preserveExtended,
+    now: form.shown(NOW),
+  }
   const listed = LISTED.filter((column) => facts.task.has(column))
 
   const limit = options.maxResultBytes
   const bounded = `case when octet_length(t.result) <= ${limit} then t.result end as result, octet_length(t.result) as size`
   const optional = options.read.map((column) => `, t.${column}`).join('')
-  const select = `select t.task_id, t.status, ${bounded}, t.date_done, t.traceback${optional} from ${task} t`
+  const dateDone = `${inUtc(form)} as date_done`
+  const select = `select t.task_id, t.status, ${bounded}, ${dateDone}, t.traceback${optional} from ${task} t`
   const lists = new Map<string, string>()
 
   const texts = {
@@ -81,17 +114,19 @@ export function postgresqlStatements(
     state: `select t.status from ${task} t where t.task_id = $1`,
     finished: `select t.task_id, t.status from ${task} t where t.task_id = any($1::varchar[]) and t.status in ${READY}`,
     forget: `delete from ${task} where task_id = $1`,
-    saveGroup: saveGroupText(group, groupId),
+    saveGroup: saveGroupText(group, groupId, groupForm.shown(NOW)),
     group: `select ${bounded} from ${group} t where t.taskset_id = $1`,
     deleteGroup: `delete from ${group} where taskset_id = $1`,
     counts: `select status, count(*)::integer as tasks from ${task} group by status`,
-    cleanupTask: cleanupText(task),
-    cleanupGroup: cleanupText(group),
+    newestGroup: `select coalesce(max(id), 0)::integer as id from ${group}`,
+    cleanupTask: cleanupText(task, form, (row) => (isFrozen ? ` and ${row}.status in ${READY}` : '')),
+    cleanupGroup: cleanupText(group, groupForm, (row) => (isFrozen ? ` and ${row}.id <= $3::integer` : '')),
   }
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
   return {
     mostBytes: Number.POSITIVE_INFINITY,
+    clock: UTC,
     async store(runner, write, guarded) {
       const values = columns.map((column) => valueIn(write, column))
       return countOf(await runner.run(statement(guarded ? texts.storeGuarded : texts.store, values))) > 0
@@ -111,10 +146,13 @@ export function postgresqlStatements(
     },
     group: (id) => statement(texts.group, [id]),
     deleteGroup: (id) => statement(texts.deleteGroup, [id]),
-    list: (request) => listStatement(task, request, listed, lists),
+    list: (request) => listStatement(task, request, { listed, texts: lists, form }),
     counts: () => statement(texts.counts, []),
-    cleanup: (table, seconds, rows) =>
-      statement(table === 'task' ? texts.cleanupTask : texts.cleanupGroup, [seconds, rows]),
+    newestGroup: () => statement(texts.newestGroup, []),
+    cleanup(table, { seconds, newestGroup }, rows) {
+      if (table === 'task') return statement(texts.cleanupTask, [seconds, rows])
+      return statement(texts.cleanupGroup, [seconds, rows, ...(isFrozen ? [newestGroup] : [])])
+    },
   }
 }
 
@@ -124,6 +162,13 @@ interface Store {
   /** Where a new id comes from; `null` where only the table knows. */
   readonly id: string | null
   readonly preserves: boolean
+  /** What `date_done` shows of now. */
+  readonly now: string
+}
+
+/** When a task was done, without a zone. */
+function inUtc({ moment }: DateForm): string {
+  return UTC_FORM.shown(moment('t.date_done'))
 }
 
 function storeText(store: Store, guarded: boolean): string {
@@ -159,20 +204,20 @@ function storeManyText(store: Store, guarded: boolean): string {
   )
 }
 
-function assignments({ columns, preserves }: Store, given: (column: Column) => string): string {
+function assignments({ columns, preserves, now }: Store, given: (column: Column) => string): string {
   const each = columns.slice(1).map((column) => {
     const isKept = preserves && isOptional(column)
     return `${column} = ${isKept ? `coalesce(${given(column)}, t.${column})` : given(column)}`
   })
-  return [...each, `date_done = case when ${given('status')} in ${READY} then ${NOW} end`].join(', ')
+  return [...each, `date_done = case when ${given('status')} in ${READY} then ${now} end`].join(', ')
 }
 
 function insertedColumns({ columns, id }: Store): string {
   return [...(id === null ? [] : ['id']), ...columns, 'date_done'].join(', ')
 }
 
-function insertedValues({ columns, id }: Store, given: (column: Column) => string): string {
-  const dateDone = `case when ${given('status')} in ${READY} then ${NOW} end`
+function insertedValues({ columns, id, now }: Store, given: (column: Column) => string): string {
+  const dateDone = `case when ${given('status')} in ${READY} then ${now} end`
   return [...(id === null ? [] : [id]), ...columns.map(given), dateDone].join(', ')
 }
 
@@ -196,38 +241,50 @@ function noneReady(table: string, taskId: string): string {
   return `not exists (select 1 from ${table} r where r.task_id = ${taskId} and r.status in ${READY})`
 }
 
-function saveGroupText(table: string, id: string | null): string {
+function saveGroupText(table: string, id: string | null, now: string): string {
   const columns = id === null ? '' : 'id, '
   const next = id === null ? '' : `${id}, `
   return (
-    `with updated as (update ${table} set result = $2::bytea, date_done = ${NOW} ` +
+    `with updated as (update ${table} set result = $2::bytea, date_done = ${now} ` +
     'where taskset_id = $1::varchar returning 1) ' +
     `insert into ${table} (${columns}taskset_id, result, date_done) ` +
-    `select ${next}$1::varchar, $2::bytea, ${NOW} where not exists (select 1 from updated) ` +
+    `select ${next}$1::varchar, $2::bytea, ${now} where not exists (select 1 from updated) ` +
     'on conflict (taskset_id) do update set result = excluded.result, date_done = excluded.date_done'
   )
 }
 
-/** The condition stands outside as well, where it is checked again for a row that somebody renews meanwhile. */
-function cleanupText(table: string): string {
-  const cutoff = `${NOW} - make_interval(secs => $1::float8)`
+/**
+ * What is expired is so by the other form, too, in which other versions of Celery stored, unless it had not come yet by that
+ * one. The conditions stand outside as well, where they are checked again for a row that somebody renews meanwhile.
+ */
+function cleanupText(table: string, form: DateForm, andMay: (row: string) => string): string {
+  const other = form === UTC_FORM ? SESSION_FORM : UTC_FORM
+  const [cutoff, latest] = ['(select cutoff from times)', '(select latest from times)']
+  const isExpired = (row: string) => {
+    const [moment, otherMoment] = [form.moment(`${row}.date_done`), other.moment(`${row}.date_done`)]
+    return `${moment} < ${cutoff} and (${otherMoment} < ${cutoff} or ${otherMoment} > ${latest})${andMay(row)}`
+  }
   return (
-    `with cutoff as materialized (select ${cutoff} as at), ` +
-    `expired as materialized (select e.id from ${table} e ` +
-    'where e.date_done < (select at from cutoff) order by e.date_done limit $2::integer), ' +
+    `with times as materialized (select now - make_interval(secs => $1::float8) as cutoff, ` +
+    `now + interval '${LARGEST_SKEW} milliseconds' as latest from (select ${NOW} as now) as clock), ` +
+    // The first condition is what its index is used for.
+    `expired as materialized (select e.id from ${table} e where e.date_done < ${form.shown(cutoff)} ` +
+    `and ${isExpired('e')} order by e.date_done limit $2::integer), ` +
     `deleted as (delete from ${table} t where t.id = any(array(select id from expired)) ` +
-    'and t.date_done < (select at from cutoff) returning 1) ' +
+    `and ${isExpired('t')} returning 1) ` +
     'select (select count(*) from deleted)::integer as written, (select count(*) from expired)::integer as found'
   )
 }
 
-/** One text for each set of conditions, so that each finds its index; they are kept, since there are few. */
-function listStatement(
-  table: string,
-  { orderBy, descending, limit, after, states, name, worker, since, until }: ListRequest,
-  listed: readonly string[],
-  texts: Map<string, string>,
-): Statement {
+interface List {
+  readonly listed: readonly string[]
+  /** One for each set of conditions, so that each finds its index; they are kept, since there are few. */
+  readonly texts: Map<string, string>
+  readonly form: DateForm
+}
+
+function listStatement(table: string, request: ListRequest, { listed, texts, form }: List): Statement {
+  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = [limit]
   const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
   const where = (condition: (place: string) => string, value: unknown) => {
@@ -238,8 +295,8 @@ function listStatement(
   where((place) => `(t.status = any(${place}::varchar[])${orNone})`, states)
   where((place) => `t.name = ${place}::varchar`, name)
   where((place) => `t.worker = ${place}::varchar`, worker)
-  where((place) => `t.date_done >= ${place}::timestamp`, since)
-  where((place) => `t.date_done < ${place}::timestamp`, until)
+  where((place) => sinceText(form, place), since === null ? null : textOf(since))
+  where((place) => untilText(form, place), until === null ? null : textOf(until))
   const than = descending ? '<' : '>'
   if (after !== null && orderBy === 'id') where((place) => `t.id ${than} ${place}::integer`, after.id)
   if (after !== null && orderBy === 'dateDone') {
@@ -253,11 +310,26 @@ function listStatement(
   if (sql === undefined) {
     const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
     sql =
-      `select t.id, t.task_id, t.status, t.date_done${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
+      `select t.id, t.task_id, t.status, ${inUtc(form)} as date_done, t.date_done as stored_date${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
       `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit $1::integer`
     texts.set(key, sql)
   }
   return { sql, params, asArrays: false }
+}
+
+/**
+ * The index knows what is stored only. That is less than what is shown of `since` when the clock has been put back in between: an
+ * hour that it shows twice.
+ */
+function sinceText({ shown, moment }: DateForm, place: string): string {
+  const since = UTC_FORM.moment(`${place}::timestamp`)
+  const least = `${shown(since)} - (${moment(shown(since))} - ${since})`
+  return `t.date_done >= ${least} and ${moment('t.date_done')} >= ${since}`
+}
+
+function untilText({ shown, moment }: DateForm, place: string): string {
+  const until = UTC_FORM.moment(`${place}::timestamp`)
+  return `t.date_done < ${shown(until)} and ${moment('t.date_done')} < ${until}`
 }
 
 const LISTED = ['name', 'worker', 'retries', 'queue'] as const

@@ -1,6 +1,8 @@
 import type { Statement } from '../../statement.ts'
-import { utcNow, utcText } from '../clock.ts'
+import { leastText, nowText } from '../clock.ts'
+import { LARGEST_SKEW, taskClocks } from '../date-done.ts'
 import { READY_STATES } from '../states.ts'
+import { UTC, type WallClock } from '../wall-clock.ts'
 import type {
   ListRequest,
   OptionalColumn,
@@ -49,6 +51,8 @@ export function sqliteStatements(
   )
   const listed = LISTED.filter((column) => facts.task.has(column))
   const lists = new Map<string, string>()
+  const { isFrozen } = options.dates
+  const { clock, other } = taskClocks(options.dates)
 
   // A result beyond the limit finds no partner.
   const bounded = (table: string) =>
@@ -77,8 +81,12 @@ export function sqliteStatements(
     group: `select r.result, length(t.result) from ${bounded(group)} where t.taskset_id = ?`,
     deleteGroup: `delete from ${group} where taskset_id = ?`,
     counts: `select status, count(*) as tasks from ${task} group by status`,
-    cleanupTask: cleanupText(task),
-    cleanupGroup: cleanupText(group),
+    newestGroup: `select coalesce(max(id), 0) as id from ${group}`,
+    cleanupTask: cleanupText(task, [
+      '(date_done < ? or date_done > ?)',
+      ...(isFrozen ? [`status in ${READY}`] : []),
+    ]),
+    cleanupGroup: cleanupText(group, isFrozen ? ['id <= ?'] : []),
   }
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
@@ -94,13 +102,14 @@ export function sqliteStatements(
     })
   return {
     mostBytes: Number.POSITIVE_INFINITY,
+    clock,
     async store(runner, write, guarded) {
-      const dateDone = utcNow()
+      const dateDone = nowText(clock)
       const values = columns.map((column) => valueIn(write, column, dateDone))
       return countOf(await runner.run(statement(guarded ? texts.storeGuarded : texts.store, values))) > 0
     },
     async storeMany(runner, writes, guarded) {
-      const dateDone = utcNow()
+      const dateDone = nowText(clock)
       const rows = JSON.stringify(writes.map((write) => json(write, dateDone)))
       return countOf(await runner.run(statement(guarded ? texts.storeManyGuarded : texts.storeMany, [rows])))
     },
@@ -110,15 +119,22 @@ export function sqliteStatements(
     finished: (ids) => statement(texts.finished, [JSON.stringify(ids)]),
     forget: (id) => statement(texts.forget, [id]),
     async saveGroup(runner, id, members) {
-      await runner.run(statement(texts.saveGroup, [id, members, utcNow()]))
+      await runner.run(statement(texts.saveGroup, [id, members, nowText(UTC)]))
     },
     group: (id) => statement(texts.group, [id]),
     deleteGroup: (id) => statement(texts.deleteGroup, [id]),
-    list: (request) => listStatement(task, request, listed, lists),
+    list: (request) => listStatement(task, request, { listed, texts: lists, clock }),
     counts: () => statement(texts.counts, []),
-    cleanup: (table, seconds, rows) => {
-      const cutoff = utcText(Date.now() - seconds * 1000)
-      return statement(table === 'task' ? texts.cleanupTask : texts.cleanupGroup, [cutoff, rows])
+    newestGroup: () => statement(texts.newestGroup, []),
+    cleanup(table, { seconds, newestGroup }, rows) {
+      const now = Date.now()
+      const cutoff = now - seconds * 1000
+      if (table === 'group') {
+        const newest = isFrozen ? [newestGroup] : []
+        return statement(texts.cleanupGroup, [leastText(UTC, cutoff), ...newest, rows])
+      }
+      const byOther = [leastText(other, cutoff), leastText(other, now + LARGEST_SKEW)]
+      return statement(texts.cleanupTask, [leastText(clock, cutoff), ...byOther, rows])
     },
   }
 }
@@ -151,17 +167,20 @@ function fromJson(columns: readonly Column[]): string {
   return `select ${items.join(', ')} from json_each(?)`
 }
 
-function cleanupText(table: string): string {
-  return `delete from ${table} where id in (select id from ${table} where date_done < ? order by date_done limit ?)`
+function cleanupText(table: string, conditions: readonly string[]): string {
+  const expired = ['date_done < ?', ...conditions].join(' and ')
+  return `delete from ${table} where id in (select id from ${table} where ${expired} order by date_done limit ?)`
 }
 
-/** One text for each set of conditions, so that each finds its index; they are kept, since there are few. */
-function listStatement(
-  table: string,
-  { orderBy, descending, limit, after, states, name, worker, since, until }: ListRequest,
-  listed: readonly string[],
-  texts: Map<string, string>,
-): Statement {
+interface List {
+  readonly listed: readonly string[]
+  /** One for each set of conditions, so that each finds its index; they are kept, since there are few. */
+  readonly texts: Map<string, string>
+  readonly clock: WallClock
+}
+
+function listStatement(table: string, request: ListRequest, { listed, texts, clock }: List): Statement {
+  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = []
   const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
   const where = (condition: string, ...values: unknown[]) => {
@@ -174,8 +193,8 @@ function listStatement(
   where(amongStates, states === null ? null : JSON.stringify(states))
   where('t.name = ?', name)
   where('t.worker = ?', worker)
-  where('t.date_done >= ?', since)
-  where('t.date_done < ?', until)
+  where('t.date_done >= ?', since === null ? null : leastText(clock, since))
+  where('t.date_done < ?', until === null ? null : leastText(clock, until))
   const than = descending ? '<' : '>'
   if (orderBy === 'id') where(`t.id ${than} ?`, after?.id ?? null)
   else where(`(t.date_done, t.id) ${than} (?, ?)`, after?.dateDone ?? null, after?.id)

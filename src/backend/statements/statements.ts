@@ -1,6 +1,8 @@
 import type { Statement } from '../../statement.ts'
 import type { CleanedBatch } from '../cleanup.ts'
+import type { DateRules } from '../date-done.ts'
 import { READY_STATES } from '../states.ts'
+import type { WallClock } from '../wall-clock.ts'
 
 /** What a task's row holds besides its state and result. */
 interface TaskFields {
@@ -29,7 +31,7 @@ export interface TaskRow extends TaskFields {
   readonly result: Uint8Array | null
   /** Bytes of the result. */
   readonly size: number | null
-  /** `YYYY-MM-DD HH:MM:SS.ffffff` in UTC. */
+  /** `YYYY-MM-DD HH:MM:SS.ffffff`, as `Statements.clock` shows it. */
   readonly dateDone: string | null
 }
 
@@ -41,20 +43,21 @@ export const EXTENDED = ['name', 'args', 'kwargs', 'worker', 'retries', 'queue']
 export const LATER = ['children', 'stamps'] as const
 export type OptionalColumn = (typeof EXTENDED)[number] | (typeof LATER)[number]
 
-/** A page of tasks: how they are ordered and which are meant. Dates are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC. */
+/** A page of tasks: how they are ordered and which are meant. */
 export interface ListRequest {
   /** By `id` all rows are listed, by `dateDone` those that have one. */
   readonly orderBy: 'id' | 'dateDone'
   readonly descending: boolean
   readonly limit: number
-  /** A date that SQLite holds as a number is one here, too. */
+  /** The date as it is stored; one that SQLite holds as a number is one here, too. */
   readonly after: { readonly id: number; readonly dateDone: string | number | null } | null
   /** With `PENDING`, rows without a state are meant as well. */
   readonly states: readonly string[] | null
   readonly name: string | null
   readonly worker: string | null
-  readonly since: string | null
-  readonly until: string | null
+  /** Milliseconds since 1970. */
+  readonly since: number | null
+  readonly until: number | null
 }
 
 /** What a table is asked about once, before the texts of its statements are made. */
@@ -87,6 +90,7 @@ export interface StatementsOptions {
   readonly preserveExtended: boolean
   /** Bytes; results beyond are not fetched. */
   readonly maxResultBytes: number
+  readonly dates: DateRules
 }
 
 /** Where the tables are. */
@@ -109,6 +113,8 @@ export interface Runner {
 export interface Statements {
   /** Bytes of the values that one call of `storeMany` should not exceed. */
   readonly mostBytes: number
+  /** What the dates of tasks that are done, as they are read here, are shown by. */
+  readonly clock: WallClock
   /**
    * Resolves to whether the row has it now. `guarded`: a row in a ready state stays, unless it has the same state and result
    * already.
@@ -127,8 +133,17 @@ export interface Statements {
   deleteGroup(groupId: string): Statement
   list(request: ListRequest): Statement
   counts(): Statement
-  /** Deletes up to `limit` tasks, or groups, whose `date_done` is more than `seconds` ago. */
-  cleanup(table: 'task' | 'group', seconds: number, limit: number): Statement
+  /** The `id` of the group that was saved last, in a row that is always there. */
+  newestGroup(): Statement
+  cleanup(table: 'task' | 'group', expiry: Expiry, limit: number): Statement
+}
+
+/** What `cleanup` deletes, up to so many at a time. */
+export interface Expiry {
+  /** Whose `date_done` is more than these seconds ago, by the rule of whatever version of Celery. */
+  readonly seconds: number
+  /** Of groups whose dates are frozen, only those up to this `id`. */
+  readonly newestGroup: number
 }
 
 /** The rows of an answer, of whatever driver: an array itself, or in `rows`. */

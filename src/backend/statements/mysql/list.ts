@@ -1,4 +1,6 @@
 import type { Statement } from '../../../statement.ts'
+import { leastText } from '../../clock.ts'
+import type { WallClock } from '../../wall-clock.ts'
 import type { ListRequest } from '../statements.ts'
 import { bytesOf } from './text.ts'
 
@@ -8,8 +10,10 @@ const LISTED = ['name', 'worker', 'retries', 'queue']
 export function listStatement(
   table: string,
   there: ReadonlyMap<string, unknown>,
-  { orderBy, descending, limit, after, states, name, worker, since, until }: ListRequest,
+  clock: WallClock,
+  request: ListRequest,
 ): Statement {
+  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = []
   const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
   const where = (condition: string, ...values: unknown[]) => {
@@ -25,8 +29,8 @@ export function listStatement(
   }
   where(`${bytesOf('t.name')} = ${bytesOf('?')}`, name)
   where(`${bytesOf('t.worker')} = ${bytesOf('?')}`, worker)
-  where('t.date_done >= ?', since)
-  where('t.date_done < ?', until)
+  where('t.date_done >= ?', since === null ? null : leastText(clock, since))
+  where('t.date_done < ?', until === null ? null : leastText(clock, until))
   const than = descending ? '<' : '>'
   const date = after?.dateDone ?? null
   if (orderBy === 'id') where(`t.id ${than} ?`, after?.id ?? null)

@@ -1,7 +1,9 @@
 import { READY } from '../statements.ts'
 
-/** The server's clock in UTC, whatever zone its session is in. */
-export const NOW = 'utc_timestamp(6)'
+/**
+ * What a clock shows that is some seconds ahead of UTC, by the server's own, whatever zone its session is in: NULL for NULL.
+ */
+export const NOW = '(utc_timestamp(6) + interval ? second)'
 
 /** Names the row whose id this is, by the index and then byte for byte; takes the id twice. */
 export function isExactly(column: string): string {

@@ -3,12 +3,14 @@ import { textOf } from '../../../causes.ts'
 import { ContentionError, StatementError } from '../../../errors.ts'
 import type { Statement } from '../../../statement.ts'
 import { READY_STATES } from '../../states.ts'
+import type { WallClock } from '../../wall-clock.ts'
 import { countOf, type OptionalColumn, type Runner, rowsOf, type TaskWrite } from '../statements.ts'
 import { bytesOf, isAmong, isExactly, isOpen, NOW, padded } from './text.ts'
 
 /** A table of tasks, and how its rows are written. */
 export interface Store {
   readonly table: string
+  readonly clock: WallClock
   readonly columns: readonly Column[]
   /** Draws a new id; `null` where only the table knows. */
   readonly next: string | null
@@ -90,7 +92,7 @@ export async function writeRows(
   const drawn = store.next === null ? [] : await draw(runner, store.next, taskIds.length - before.size)
   const params = writes.flatMap((write) => [
     Reflect.get(before.get(write.taskId) ?? drawn.pop() ?? {}, 'id') ?? null,
-    isReady(write),
+    secondsAhead(store, write),
     ...store.columns.map((column) => valueIn(write, column)),
   ])
   try {
@@ -118,7 +120,7 @@ async function draw(runner: Runner, next: string, rows: number): Promise<object[
 /** Together as many as one call of `storeMany` has rows. */
 const TEN = `(${Array(10).fill('select 1').join(' union all ')})`
 
-/** Takes whether the row is done, the columns but the first, and the id twice; guarded, the state and the result's digest. */
+/** Takes what `secondsAhead` says, the columns but the first, and the id twice; guarded, the state and the result's digest. */
 export function updateText({ table, columns, preserves }: Store, guarded: boolean): string {
   const each = columns.slice(1).map((column) => {
     const isKept = preserves && isOptional(column)
@@ -126,22 +128,22 @@ export function updateText({ table, columns, preserves }: Store, guarded: boolea
   })
   const same = `(${bytesOf('status')} = ${bytesOf('?')} and sha2(result, 256) <=> ?)`
   const guard = guarded ? ` and (${isOpen('status')} or ${same})` : ''
-  return `update ${table} set date_done = if(?, ${NOW}, null), ${each.join(', ')} where ${isExactly('task_id')}${guard}`
+  return `update ${table} set date_done = ${NOW}, ${each.join(', ')} where ${isExactly('task_id')}${guard}`
 }
 
-/** Takes whether the row is done, and the columns. */
+/** Takes what `secondsAhead` says, and the columns. */
 export function insertText({ table, columns, next }: Store): string {
   const named = [...(next === null ? [] : ['id']), 'date_done', ...columns]
-  const values = [...(next === null ? [] : [next]), `if(?, ${NOW}, null)`, ...columns.map(() => '?')]
+  const values = [...(next === null ? [] : [next]), NOW, ...columns.map(() => '?')]
   return `insert into ${table} (${named.join(', ')}) values (${values.join(', ')})`
 }
 
 /**
- * Takes for each row its number, or NULL where the table counts, whether it is done, and the columns. A row that only looks
+ * Takes for each row its number, or NULL where the table counts, what `secondsAhead` says, and the columns. A row that only looks
  * like the one that is there fails the statement, by a subquery that may not have two rows: nobody else's is ever written.
  */
 function upsertText({ table, columns, preserves }: Store, rows: number, guarded: boolean): string {
-  const row = `(${['?', `if(?, ${NOW}, null)`, ...columns.map(() => '?')].join(', ')})`
+  const row = `(${['?', NOW, ...columns.map(() => '?')].join(', ')})`
   const old = (column: string) => `${table}.${column}`
 
   const sameState = `${bytesOf(old('status'))} = ${bytesOf('values(status)')}`
@@ -159,8 +161,9 @@ function upsertText({ table, columns, preserves }: Store, rows: number, guarded:
   )
 }
 
-export function isReady({ status }: TaskWrite): boolean {
-  return READY_STATES.has(status)
+/** How far the clock of a task that is done is ahead of UTC; `null` for any other, which has no date. */
+export function secondsAhead({ clock }: Store, { status }: TaskWrite): number | null {
+  return READY_STATES.has(status) ? clock.offsetAt(Date.now()) / 1_000 : null
 }
 
 export function valueIn(write: TaskWrite, column: Column) {

@@ -1,0 +1,323 @@
+/** `date_done` as each version of Celery stores it, by values that real ones stored, and what is made of it. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { AsyncResult, type BackendOptions, DatabaseBackend, type ListOptions } from '../../src/backend.ts'
+import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
+import { ask, newId } from './behaviour.ts'
+
+type Dialect = 'sqlite' | 'mysql' | 'postgresql'
+/** What a Celery stored at the instant `now`; `stored_by` for one whose clock ran fast. */
+interface Vector {
+  readonly celery: string
+  readonly kind: string
+  readonly dialect: Dialect
+  readonly server_zone: string | null
+  readonly timezone: string | null
+  readonly now: string
+  readonly stored_by?: string
+  readonly date_done: string
+}
+
+const vectors = recordedDates()
+
+/** A database of a dialect, on PostgreSQL with sessions in a zone, past everything the backend does. */
+interface Place {
+  open(options?: BackendOptions): DatabaseBackend
+  ask(text: string): Promise<object[]>
+  /** Stores a date: milliseconds that are shown as they are in UTC. */
+  setDate(id: string, shown: number, table?: 'task' | 'group'): Promise<void>
+}
+
+const makers = {
+  async sqlite() {
+    const directory = mkdtempSync(join(tmpdir(), 'dc-dates-'))
+    return {
+      dburi: `file:${join(directory, 'results.db')}`,
+      drop: async () => rmSync(directory, { recursive: true }),
+    }
+  },
+  mysql: () => createMysql(),
+  postgresql: (zone: string) => createPostgres(zone),
+}
+
+function place(dialect: Dialect, zone = 'UTC'): Place {
+  const opened: DatabaseBackend[] = []
+  let dburi = ''
+  let drop: () => Promise<void>
+  let plain: DatabaseBackend
+  const open = (options?: BackendOptions) => {
+    const backend = new DatabaseBackend(dburi, options)
+    opened.push(backend)
+    return backend
+  }
+  beforeAll(async () => {
+    const made = await makers[dialect](zone)
+    dburi = made.dburi
+    drop = () => made.drop()
+    plain = open()
+    await plain.getState('makes the tables')
+  })
+  afterAll(async () => {
+    for (const backend of opened) await backend.dispose()
+    await drop()
+  })
+  const askPlain = (text: string) => ask(plain, dburi, text)
+  const setDate = async (id: string, shown: number, table: 'task' | 'group' = 'task') => {
+    const [name, column] =
+      table === 'task' ? ['celery_taskmeta', 'task_id'] : ['celery_tasksetmeta', 'taskset_id']
+    const text = new Date(shown).toISOString().replace('T', ' ').replace('Z', '000')
+    await askPlain(`update ${name} set date_done = '${text}' where ${column} = '${id}'`)
+  }
+  return { open, ask: askPlain, setDate }
+}
+
+/** Suites that run where the server of the dialect is. */
+function describeDialect(dialect: Dialect, name: string, suite: () => void): void {
+  if (dialect === 'sqlite') describe(name, suite)
+  else describeNeeding(dialect, name, suite)
+}
+
+function optionsOf([vector]: readonly Vector[]): BackendOptions {
+  const celery = vector?.celery ?? ''
+  return {
+    timezone: vector?.timezone ?? null,
+    // Main is what comes after the newest release.
+    ...(celery.startsWith('main') ? {} : { celeryVersion: celery }),
+  }
+}
+
+describe.each(['sqlite', 'mysql', 'postgresql'] as const)('values that Celery stored on %s', (dialect) => {
+  const ofDialect = vectors.filter((vector) => vector.dialect === dialect)
+  for (const zone of new Set(ofDialect.map(({ server_zone }) => server_zone))) {
+    describeDialect(dialect, `whose zone is ${zone}`, () => {
+      const { open, ask } = place(dialect, zone ?? 'UTC')
+      const groups = new Map<string, Vector[]>()
+      for (const vector of ofDialect) {
+        const group = `Celery ${vector.celery} with timezone ${vector.timezone}`
+        if (vector.server_zone === zone) groups.set(group, [...(groups.get(group) ?? []), vector])
+      }
+
+      it.each([...groups])('%s: are read as the instants at which it did', async (_, group) => {
+        const backend = open(optionsOf(group))
+        const rows = group.map((vector) => ({ ...vector, taskId: newId() }))
+        await backend.storeMany(rows.map(({ taskId }) => ({ taskId, result: 1 })))
+        for (const { taskId, date_done } of rows) {
+          await ask(`update celery_taskmeta set date_done = '${date_done}' where task_id = '${taskId}'`)
+        }
+
+        const metas = await backend.getMany(rows.map(({ taskId }) => taskId))
+        const { items } = await backend.list({ limit: 10_000 })
+        const listed = new Map(items.map(({ taskId, dateDone }) => [taskId, dateDone]))
+
+        for (const { taskId, now, stored_by, date_done } of rows) {
+          const read = metas.get(taskId)?.dateDone ?? null
+          expect(listed.get(taskId)).toEqual(read)
+          expect(secondsOff(read, now, stored_by), `${date_done}, stored at ${now}`).toBe(0)
+        }
+      })
+
+      // PostgreSQL's clock cannot be set, and converts by itself.
+      if (dialect === 'postgresql') return
+      it.each([...groups])('%s: are stored here at the same instants', async (_, group) => {
+        const backend = open(optionsOf(group))
+        for (const { now, date_done } of group) {
+          const [single, many] = [newId(), newId()]
+          const begun = Date.now()
+          vi.useFakeTimers({ toFake: ['Date'], now: new Date(now) })
+          await backend.markAsDone(single, 1)
+          await backend.storeMany([{ taskId: many, result: 1 }])
+          vi.useRealTimers()
+
+          const rows = await ask(
+            `select date_done from celery_taskmeta where task_id in ('${single}', '${many}')`,
+          )
+          // MySQL's clock goes on: how far it is ahead of UTC is what counts.
+          const since = dialect === 'mysql' ? begun : Date.parse(now)
+          expect(rows).toHaveLength(2)
+          for (const row of rows) {
+            const ahead = Date.parse(`${Reflect.get(row, 'date_done')}Z`) - since
+            expect(quarters(ahead), now).toBe(quarters(Date.parse(`${date_done}Z`) - Date.parse(now)))
+          }
+        }
+      })
+    })
+  }
+})
+
+describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone on %s', (dialect) => {
+  describe.each(['America/Los_Angeles', 'Asia/Tokyo'])('%s', (timezone) => {
+    describeDialect(dialect, 'beside the newest Celery', () => {
+      const { open, ask, setDate } = place(dialect, timezone)
+      const hour = { timezone, resultExpires: 3_600 }
+
+      it('are stored in it, read as what they are, listed, and kept by cleanup', async () => {
+        const backend = open(hour)
+        const [taskId, group] = [newId(), newId()]
+        await backend.markAsDone(taskId, 1)
+        await backend.saveGroup(group, [taskId])
+
+        const [row] = await ask(`select date_done from celery_taskmeta where task_id = '${taskId}'`)
+        const [groupRow] = await ask('select date_done from celery_tasksetmeta')
+        const { dateDone } = await backend.getTaskMeta(taskId)
+        const since = new Date(Date.now() - 3_600_000)
+        const until = new Date(Date.now() + 3_600_000)
+        const listed = async (options: ListOptions) =>
+          (await backend.list(options)).items.map((item) => item.taskId)
+
+        expect(
+          Math.abs(Date.parse(`${Reflect.get(row ?? {}, 'date_done')}Z`) - shownIn(timezone)),
+        ).toBeLessThan(10_000)
+        // Groups are in UTC, but where the database converts an aware datetime.
+        const now = dialect === 'postgresql' ? shownIn(timezone) : Date.now()
+        expect(Math.abs(Date.parse(`${Reflect.get(groupRow ?? {}, 'date_done')}Z`) - now)).toBeLessThan(
+          10_000,
+        )
+        expect(Math.abs(Number(dateDone) - Date.now())).toBeLessThan(10_000)
+        expect(await new AsyncResult(taskId, backend).dateDone).toEqual(dateDone)
+        expect(await listed({ since, until })).toEqual([taskId])
+        expect(await listed({ until: since })).toEqual([])
+        expect(await listed({ since: until })).toEqual([])
+        expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 0 })
+
+        await setDate(taskId, shownIn(timezone, Date.now() - 2 * 86_400_000))
+        await setDate(group, Date.now() - 4 * 86_400_000, 'group')
+        expect(await backend.cleanup()).toEqual({ tasks: 1, groups: 1 })
+      })
+
+      it('that expired a moment ago are deleted', async () => {
+        const backend = open({ timezone, resultExpires: 60 })
+        const [expired, fresh] = [newId(), newId()]
+        await backend.storeMany([expired, fresh].map((taskId) => ({ taskId, result: 1 })))
+        await setDate(expired, shownIn(timezone, Date.now() - 90_000))
+
+        expect(await backend.cleanup()).toEqual({ tasks: 1, groups: 0 })
+        expect(await backend.getState(fresh)).toBe('SUCCESS')
+        await backend.forget(fresh)
+      })
+
+      it('that an older Celery stored are kept as long as they may be fresh', async () => {
+        const taskId = newId()
+        for (const backend of [open(hour), open({ ...hour, celeryVersion: '5.3' })]) {
+          await backend.markAsDone(taskId, 1)
+          for (const fresh of [Date.now(), Date.now() - 1_800_000, shownIn(timezone)]) {
+            await setDate(taskId, fresh)
+            expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 0 })
+          }
+          await setDate(taskId, Date.now() - 2 * 86_400_000)
+          expect(await backend.cleanup()).toEqual({ tasks: 1, groups: 0 })
+        }
+      })
+    })
+  })
+
+  describeDialect(dialect, 'when clocks are changed', () => {
+    const timezone = 'America/Los_Angeles'
+    const { open, setDate } = place(dialect, timezone)
+
+    it('are the later ones of an hour that is shown twice, in every order and page', async () => {
+      const backend = open({ timezone })
+      const shown = ['00:59:59', '01:00:00', '01:30:00', '01:59:59', '02:00:00']
+      const instants = ['07:59:59', '09:00:00', '09:30:00', '09:59:59', '10:00:00']
+      const taskIds = shown.map(() => newId())
+      await backend.storeMany(taskIds.map((taskId) => ({ taskId, result: 1 })))
+      for (const [at, time] of shown.entries()) {
+        await setDate(taskIds[at] ?? '', Date.parse(`2024-11-03T${time}Z`))
+      }
+      const listed = async (options: ListOptions) => {
+        const times: string[] = []
+        for (let cursor: string | null | undefined; cursor !== null; ) {
+          const request = { ...options, order: 'asc', orderBy: 'dateDone', limit: 2 } as const
+          const page = await backend.list({ ...request, cursor: cursor ?? null })
+          times.push(...page.items.map(({ dateDone }) => String(dateDone?.toISOString().slice(11, 19))))
+          cursor = page.cursor
+        }
+        return times
+      }
+
+      expect(await listed({})).toEqual(instants)
+      for (const time of ['07:30:00', '08:00:00', '08:30:00', '08:59:59', ...instants]) {
+        const instant = new Date(`2024-11-03T${time}Z`)
+        const [before, after] = [[], []] as [string[], string[]]
+        for (const each of instants) (each < time ? before : after).push(each)
+        expect(await listed({ until: instant }), time).toEqual(before)
+        expect(await listed({ since: instant }), time).toEqual(after)
+      }
+    })
+
+    it('go by the offset before in an hour that is never shown', async () => {
+      const backend = open({ timezone })
+      const taskId = newId()
+      await backend.markAsDone(taskId, 1)
+      await setDate(taskId, Date.parse('2024-03-10T02:30:00Z'))
+
+      const { dateDone } = await backend.getTaskMeta(taskId)
+
+      expect(dateDone?.toISOString()).toBe('2024-03-10T10:30:00.000Z')
+    })
+  })
+
+  describeDialect(dialect, 'that Celery gives to what is not done', () => {
+    const { open, setDate } = place(dialect)
+
+    it('delete nothing where they are those of the process, and groups only once they were seen long ago', async () => {
+      const options = { celeryVersion: '5.5.3', resultExpires: 0.5 }
+      const [backend, later] = [open(options), open(options)]
+      const [progress, done, group, fresh] = [newId(), newId(), newId(), newId()]
+      const monthAgo = Date.now() - 30 * 86_400_000
+      await backend.markAsDone(done, 1)
+      await backend.storeResult(progress, 1, 'PROGRESS')
+      await backend.saveGroup(group, [done])
+      for (const taskId of [done, progress]) await setDate(taskId, monthAgo)
+      await setDate(group, monthAgo, 'group')
+
+      expect(await backend.cleanup()).toEqual({ tasks: 1, groups: 0 })
+      await sleep(600)
+      await backend.saveGroup(fresh, [done])
+      await setDate(fresh, monthAgo, 'group')
+      expect(await later.cleanup()).toEqual({ tasks: 0, groups: 0 })
+      expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 1 })
+
+      expect(await backend.restoreGroup(group)).toBeNull()
+      expect(await backend.restoreGroup(fresh)).not.toBeNull()
+      expect(await backend.getState(progress)).toBe('PROGRESS')
+    })
+  })
+})
+
+/** What clocks show in a zone, as if it were UTC; told by other means than those that are tested. */
+function shownIn(timeZone: string, instant = Date.now()): number {
+  return Date.parse(`${new Date(instant).toLocaleString('sv-SE', { timeZone })}Z`)
+}
+
+/** A zone's offset, without the time that it took to store something. */
+function quarters(milliseconds: number): number {
+  return Math.floor(milliseconds / 900_000)
+}
+
+/** Seconds by which a date misses the time in which it was stored. */
+function secondsOff(read: Date | null, now: string, storedBy: string | undefined): number {
+  const date = Number(read ?? Number.NaN)
+  // MySQL rounds or cuts to seconds, and a store took some time under the faked clock.
+  const [first, last] = [
+    Date.parse(now) - 1_000,
+    storedBy === undefined ? Date.parse(now) + 20_000 : Date.parse(storedBy) + 1_000,
+  ]
+  const off = date < first ? date - first : date > last ? date - last : 0
+  const isShownTwice = now.startsWith('2024-11-03T08:3') && off >= 3_500_000 && off <= 3_600_000
+  return isShownTwice ? 0 : off / 1_000
+}
+
+function recordedDates(): readonly Vector[] {
+  const file = new URL('../fixtures/celery/date-done.json', import.meta.url)
+  const { columns, rows, kinds_columns, kinds } = JSON.parse(readFileSync(file, 'utf8'))
+  const named = (names: string[], values: unknown[][]) =>
+    values.map((row) => Object.fromEntries(row.map((value, at) => [names[at], value])))
+  const all = [
+    ...named(columns, rows).map((vector) => ({ ...vector, kind: 'ready' })),
+    ...named(kinds_columns, kinds),
+  ] as unknown as Vector[]
+  return all.filter(({ kind }) => kind === 'ready')
+}

@@ -5,7 +5,7 @@ import { invalid, unknown } from '../option-text.ts'
 import { dateOf } from './clock.ts'
 import { isStorable } from './is-storable.ts'
 import type { ListRequest } from './statements/statements.ts'
-import type { State } from './states.ts'
+import { READY_STATES, type State } from './states.ts'
 import type { WallClock } from './wall-clock.ts'
 
 /** Which tasks to list, and in which order. */
@@ -22,7 +22,7 @@ export interface ListOptions {
   readonly until?: Date
   /**
    * `id` is the order in which tasks were first heard of and lists all of them; `dateDone` that in which they were done,
-   * and lists only those.
+   * and lists only those that are.
    * @default 'id'
    */
   readonly orderBy?: 'id' | 'dateDone'
@@ -38,6 +38,7 @@ export interface ListOptions {
 export interface ListedTask {
   readonly taskId: string
   readonly status: State
+  /** When it was done; `null` as long as it is not. */
   readonly dateDone: Date | null
   readonly name: string | null
   readonly worker: string | null
@@ -112,7 +113,7 @@ function listedTaskOf(row: object, clock: WallClock): ListedTask {
   return {
     taskId: at('task_id'),
     status,
-    dateDone: dateOf(at('date_done'), clock),
+    dateDone: READY_STATES.has(status) ? dateOf(at('date_done'), clock) : null,
     name: at('name'),
     worker: at('worker'),
     retries: at('retries'),

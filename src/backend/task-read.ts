@@ -4,6 +4,7 @@ import { dateOf } from './clock.ts'
 import { decodeResult } from './result-column.ts'
 import type { Serializer } from './serializer.ts'
 import type { TaskRow } from './statements/statements.ts'
+import { READY_STATES } from './states.ts'
 import type { TaskMeta } from './task-meta.ts'
 import type { WallClock } from './wall-clock.ts'
 
@@ -49,7 +50,8 @@ export function metaOf(row: TaskRow, context: ReadContext): TaskMeta {
     return decodeResult(bytes, { serializer, pickle })
   })
   meta['traceback'] = row.traceback
-  meta['dateDone'] = dateOf(row.dateDone, clock)
+  // Celery gives unfinished tasks a date at every second update.
+  meta['dateDone'] = READY_STATES.has(row.status ?? '') ? dateOf(row.dateDone, clock) : null
   if (isExtended) {
     const { name, worker, retries, queue } = row
     Object.assign(meta, { name, worker, retries, queue })

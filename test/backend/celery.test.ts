@@ -136,6 +136,18 @@ function sharesDates(python: string, make: () => Promise<Place>, timezone: strin
       expect(await backend.getState(id)).toBe('PENDING')
     }
   })
+
+  it('a task that goes on has no date, whatever it has in the table', async () => {
+    const id = newId()
+    for (const state of ['STARTED', 'PROGRESS']) await mark(id, state)
+
+    const found = await peer.meta(place.theirs, id, settings)
+    const { items } = await backend.list({ orderBy: 'dateDone' })
+
+    expect(found.dateDone).not.toBeNull()
+    expect(await backend.getTaskMeta(id)).toMatchObject({ status: 'PROGRESS', dateDone: null })
+    expect(items.map(({ taskId }) => taskId)).not.toContain(id)
+  })
 }
 
 function sharesTables(python: string, make: () => Promise<Place>, isTheirs: boolean): void {

@@ -155,7 +155,7 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
   it('a page may end at the end of time, and the next one begins there', async () => {
     await using backend = suite.open()
     const ids = [newId(), newId(), newId(), newId()]
-    await backend.storeMany(ids.map((taskId) => ({ taskId, result: 1, state: 'ODD' })))
+    await backend.storeMany(ids.map((taskId) => ({ taskId, result: 1, state: 'REVOKED' })))
     for (const [number, date] of ['infinity', '294275-12-31', '0045-02-29 BC', '-infinity'].entries()) {
       await askPostgres(
         database.dburi,
@@ -165,7 +165,12 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
 
     const listed: string[] = []
     for (let cursor: string | null | undefined; cursor !== null; ) {
-      const page = await backend.list({ orderBy: 'dateDone', state: 'ODD', limit: 1, cursor: cursor ?? null })
+      const page = await backend.list({
+        orderBy: 'dateDone',
+        state: 'REVOKED',
+        limit: 1,
+        cursor: cursor ?? null,
+      })
       listed.push(...page.items.map(({ taskId }) => taskId))
       cursor = page.cursor
     }

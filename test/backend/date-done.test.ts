@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { AsyncResult, type BackendOptions, DatabaseBackend, type ListOptions } from '../../src/backend.ts'
+import { CeleryNodeBackend } from '../../src/celery-node.ts'
 import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
 import { ask, newId } from './behaviour.ts'
 
@@ -103,7 +104,7 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('values that Celery st
       it.each([...groups])('%s: are read as the instants at which it did', async (_, group) => {
         const backend = open(optionsOf(group))
         const rows = group.map((vector) => ({ ...vector, taskId: newId() }))
-        await backend.storeMany(rows.map(({ taskId }) => ({ taskId, result: 1 })))
+        await backend.storeMany(rows.map(({ taskId, kind }) => ({ taskId, result: 1, state: stateOf(kind) })))
         for (const { taskId, date_done } of rows) {
           await ask(`update celery_taskmeta set date_done = '${date_done}' where task_id = '${taskId}'`)
         }
@@ -112,10 +113,11 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('values that Celery st
         const { items } = await backend.list({ limit: 10_000 })
         const listed = new Map(items.map(({ taskId, dateDone }) => [taskId, dateDone]))
 
-        for (const { taskId, now, stored_by, date_done } of rows) {
+        for (const { taskId, kind, now, stored_by, date_done } of rows) {
           const read = metas.get(taskId)?.dateDone ?? null
           expect(listed.get(taskId)).toEqual(read)
-          expect(secondsOff(read, now, stored_by), `${date_done}, stored at ${now}`).toBe(0)
+          if (kind === 'progress') expect(read, date_done).toBeNull()
+          else expect(secondsOff(read, now, stored_by), `${date_done}, stored at ${now}`).toBe(0)
         }
       })
 
@@ -123,7 +125,8 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('values that Celery st
       if (dialect === 'postgresql') return
       it.each([...groups])('%s: are stored here at the same instants', async (_, group) => {
         const backend = open(optionsOf(group))
-        for (const { now, date_done } of group) {
+        for (const { kind, now, date_done } of group) {
+          if (kind === 'progress') continue
           const [single, many] = [newId(), newId()]
           const begun = Date.now()
           vi.useFakeTimers({ toFake: ['Date'], now: new Date(now) })
@@ -262,6 +265,36 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
   describeDialect(dialect, 'that Celery gives to what is not done', () => {
     const { open, setDate } = place(dialect)
 
+    it('are no dates here', async () => {
+      const backend = open()
+      const [progress, done] = [newId(), newId()]
+      await backend.storeMany([
+        { taskId: progress, result: { current: 1 }, state: 'PROGRESS' },
+        { taskId: done, result: 1 },
+      ])
+      await setDate(progress, Date.now())
+
+      const metas = await backend.getMany([progress, done])
+      const listed = async (options: ListOptions) =>
+        (await backend.list(options)).items.map(({ taskId, dateDone }) => [taskId, dateDone !== null])
+      const [since, until] = [new Date(0), new Date(Date.now() + 60_000)]
+
+      expect(metas.get(progress)).toMatchObject({ status: 'PROGRESS', dateDone: null })
+      expect((await backend.getTaskMeta(progress)).dateDone).toBeNull()
+      expect(await new AsyncResult(progress, backend).dateDone).toBeNull()
+      expect(await new CeleryNodeBackend(backend).getTaskMeta(progress)).toMatchObject({ date_done: null })
+      expect(await listed({ order: 'asc' })).toEqual([
+        [progress, false],
+        [done, true],
+      ])
+      for (const options of [{ orderBy: 'dateDone' }, { since }, { until }] as const) {
+        expect(await listed(options)).toEqual([[done, true]])
+        expect(await listed({ ...options, state: 'PROGRESS' })).toEqual([])
+      }
+      await backend.forget(progress)
+      await backend.forget(done)
+    })
+
     it('delete nothing where they are those of the process, and groups only once they were seen long ago', async () => {
       const options = { celeryVersion: '5.5.3', resultExpires: 0.5 }
       const [backend, later] = [open(options), open(options)]
@@ -310,6 +343,10 @@ function secondsOff(read: Date | null, now: string, storedBy: string | undefined
   return isShownTwice ? 0 : off / 1_000
 }
 
+function stateOf(kind: string): string {
+  return kind === 'progress' ? 'PROGRESS' : 'SUCCESS'
+}
+
 function recordedDates(): readonly Vector[] {
   const file = new URL('../fixtures/celery/date-done.json', import.meta.url)
   const { columns, rows, kinds_columns, kinds } = JSON.parse(readFileSync(file, 'utf8'))
@@ -319,5 +356,6 @@ function recordedDates(): readonly Vector[] {
     ...named(columns, rows).map((vector) => ({ ...vector, kind: 'ready' })),
     ...named(kinds_columns, kinds),
   ] as unknown as Vector[]
-  return all.filter(({ kind }) => kind === 'ready')
+  // The dates of groups are for cleanup only.
+  return all.filter(({ kind }) => kind !== 'group')
 }

@@ -11,7 +11,7 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
-import { countOf, READY } from './statements.ts'
+import { countOf, isDoneOnly, READY } from './statements.ts'
 
 /** The server's clock; `now()` would be the time before waiting for a lock. */
 const NOW = 'clock_timestamp()'
@@ -286,7 +286,7 @@ interface List {
 function listStatement(table: string, request: ListRequest, { listed, texts, form }: List): Statement {
   const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = [limit]
-  const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
+  const conditions = isDoneOnly(request) ? ['t.date_done is not null', `t.status in ${READY}`] : []
   const where = (condition: (place: string) => string, value: unknown) => {
     if (value === null) return
     conditions.push(condition(`$${params.push(value)}`))

@@ -12,7 +12,7 @@ import type {
   TableNames,
   TaskWrite,
 } from './statements.ts'
-import { countOf, READY } from './statements.ts'
+import { countOf, isDoneOnly, READY } from './statements.ts'
 
 const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'children', 'stamps'])
 
@@ -182,7 +182,7 @@ interface List {
 function listStatement(table: string, request: ListRequest, { listed, texts, clock }: List): Statement {
   const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = []
-  const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
+  const conditions = isDoneOnly(request) ? ['t.date_done is not null', `t.status in ${READY}`] : []
   const where = (condition: string, ...values: unknown[]) => {
     if (values[0] === null) return
     conditions.push(condition)

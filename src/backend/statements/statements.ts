@@ -45,7 +45,7 @@ export type OptionalColumn = (typeof EXTENDED)[number] | (typeof LATER)[number]
 
 /** A page of tasks: how they are ordered and which are meant. */
 export interface ListRequest {
-  /** By `id` all rows are listed, by `dateDone` those that have one. */
+  /** By `id` all rows are listed, by `dateDone` those that are done. */
   readonly orderBy: 'id' | 'dateDone'
   readonly descending: boolean
   readonly limit: number
@@ -58,6 +58,11 @@ export interface ListRequest {
   /** Milliseconds since 1970. */
   readonly since: number | null
   readonly until: number | null
+}
+
+/** Whether only tasks that are done are meant: others may have a date, too, when Celery stored them. */
+export function isDoneOnly({ orderBy, since, until }: ListRequest): boolean {
+  return orderBy === 'dateDone' || since !== null || until !== null
 }
 
 /** What a table is asked about once, before the texts of its statements are made. */

@@ -1,7 +1,7 @@
 import type { Statement } from '../../../statement.ts'
 import { leastText } from '../../clock.ts'
 import type { WallClock } from '../../wall-clock.ts'
-import type { ListRequest } from '../statements.ts'
+import { isDoneOnly, type ListRequest, READY } from '../statements.ts'
 import { bytesOf } from './text.ts'
 
 const LISTED = ['name', 'worker', 'retries', 'queue']
@@ -15,7 +15,9 @@ export function listStatement(
 ): Statement {
   const { orderBy, descending, limit, after, states, name, worker, since, until } = request
   const params: unknown[] = []
-  const conditions = orderBy === 'dateDone' ? ['t.date_done is not null'] : []
+  const conditions = isDoneOnly(request)
+    ? ['t.date_done is not null', `${bytesOf('t.status')} in ${READY}`]
+    : []
   const where = (condition: string, ...values: unknown[]) => {
     if (values[0] === null) return
     conditions.push(condition)

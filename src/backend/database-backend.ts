@@ -55,7 +55,7 @@ const MAX_RESULT_BYTES = 67_108_864
  * what is stored here they read. The database is opened and its tables are created at construction
  * (`databaseCreateTablesAtSetup`) or with the first call, and again after a failure.
  *
- * Unlike there, connections are pooled, a store is one statement that two writers may run at once, `date_done` stays
+ * Unlike there, connections are pooled, a store is one statement that fails for no other writer of the task, `date_done` stays
  * NULL until a task is ready, and only what can help is tried again. The last write wins, as there, unless `protectReady`
  * is set.
  */
@@ -109,6 +109,9 @@ export class DatabaseBackend implements AsyncDisposable {
   /**
    * Stores the state of a task and what goes with it, over whatever is stored: what is not given is cleared, with
    * `resultExtended` the name, arguments and so on too.
+   *
+   * Where it meets a Python worker at the same new task id, it does not fail; the worker's store may, and with Celery 5.7 loses the
+   * result unless the worker has `result_backend_always_retry = True`.
    *
    * It may be tried again after a lost connection, which writes the same once more. A repeat never turns a task back that
    * somebody else finished meanwhile: then the repeat of an unfinished state is left out.

@@ -5,7 +5,9 @@ const DRIFT = 2
 
 let anchor = { wall: Date.now(), steady: performance.now() }
 
-/** The time that a clock shows as Celery has it in SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds that a Date has not. */
+/**
+ * The time that a clock shows, as Celery has it in SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds that a Date has not.
+ */
 export function nowText(clock: WallClock): string {
   const wall = Date.now()
   const steady = performance.now()

@@ -55,9 +55,9 @@ const MAX_RESULT_BYTES = 67_108_864
  * what is stored here they read. The database is opened and its tables are created at construction
  * (`databaseCreateTablesAtSetup`) or with the first call, and again after a failure.
  *
- * Unlike there, connections are pooled, a store is one statement that fails for no other writer of the task, `date_done` stays
- * NULL until a task is ready, and only what can help is tried again. The last write wins, as there, unless `protectReady`
- * is set.
+ * Unlike there, connections are pooled, a store is one statement that fails for no other writer of the task, `date_done`
+ * stays NULL until a task is ready, and only what can help is tried again. The last write wins, as there, unless
+ * `protectReady` is set.
  */
 export class DatabaseBackend implements AsyncDisposable {
   static readonly name: string = 'DatabaseBackend'
@@ -110,8 +110,8 @@ export class DatabaseBackend implements AsyncDisposable {
    * Stores the state of a task and what goes with it, over whatever is stored: what is not given is cleared, with
    * `resultExtended` the name, arguments and so on too.
    *
-   * Where it meets a Python worker at the same new task id, it does not fail; the worker's store may, and with Celery 5.7 loses the
-   * result unless the worker has `result_backend_always_retry = True`.
+   * Where it meets a Python worker at the same new task id, it does not fail. The worker's store may, and loses its result with
+   * Celery 5.7, unless the worker has `result_backend_always_retry = True`.
    *
    * It may be tried again after a lost connection, which writes the same once more. A repeat never turns a task back that
    * somebody else finished meanwhile: then the repeat of an unfinished state is left out.
@@ -287,7 +287,10 @@ export class DatabaseBackend implements AsyncDisposable {
     return this.#groups.delete(groupId)
   }
 
-  /** Tasks page by page, without their results; those that are done, if a date is asked for. @throws OptionError, also for a cursor that is none */
+  /**
+   * Tasks page by page, without their results; only those that are done where dates are asked for.
+   * @throws OptionError, also for a cursor that is none
+   */
   async list(options: ListOptions = {}): Promise<TaskPage> {
     const request = listRequestOf(options)
     return this.#access.use(async ({ engine, statements }) => {
@@ -308,10 +311,10 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * Deletes what is older than `resultExpires` seconds by its `date_done`, tasks and groups, batch by batch; nothing if that is
-   * `null` or 0. What has no date stays, as in Celery, and so does what might be fresh: by the rule of another version of
-   * Celery it may be younger by the zone's offset. Beside Celery 5.4 to 5.6.2, whose dates do not tell the age of anything but
-   * finished tasks, unfinished ones stay, and a group goes once an earlier cleanup of this backend saw it that long ago.
+   * Deletes the tasks and groups whose date is more than `resultExpires` seconds ago, batch by batch; nothing if that is `null`
+   * or 0. What has no date stays, as in Celery, and so does what might be fresh: what by the rule of another version of
+   * Celery is younger. Beside Celery 5.4 to 5.6.2, whose dates tell the age of finished tasks only, unfinished ones stay, and
+   * a group is deleted once an earlier cleanup of this backend saw it that long ago.
    */
   async cleanup(options: CleanupOptions = {}): Promise<CleanupCounts> {
     const { resultExpires, celeryVersion } = this.#settled

@@ -87,6 +87,7 @@ export function mysqlStatements(
     deleteGroup: `delete from ${group} where ${isExactly('taskset_id')}`,
     counts: `select min(status) as status, count(*) as tasks from ${task} group by ${bytesOf('status')}`,
     newestGroup: `select coalesce(max(id), 0) as id from ${group}`,
+    // By the other clock, too, unless that would be a time to come.
     cleanupTask:
       `delete from ${task} where date_done < ${NOW} and (date_done < ${NOW} or date_done > ${NOW})` +
       (isFrozen ? ` and ${bytesOf('status')} in ${READY}` : ''),

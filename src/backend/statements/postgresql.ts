@@ -254,8 +254,8 @@ function saveGroupText(table: string, id: string | null, now: string): string {
 }
 
 /**
- * What is expired is so by the other form, too, in which other versions of Celery stored, unless it had not come yet by that
- * one. The conditions stand outside as well, where they are checked again for a row that somebody renews meanwhile.
+ * A row is deleted only when it has expired by the other form, too, in which other versions of Celery store, unless that would be
+ * a time to come. The conditions stand outside as well, where they are checked again for a row that somebody renews meanwhile.
  */
 function cleanupText(table: string, form: DateForm, andMay: (row: string) => string): string {
   const other = form === UTC_FORM ? SESSION_FORM : UTC_FORM
@@ -310,7 +310,8 @@ function listStatement(table: string, request: ListRequest, { listed, texts, for
   if (sql === undefined) {
     const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
     sql =
-      `select t.id, t.task_id, t.status, ${inUtc(form)} as date_done, t.date_done as stored_date${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
+      `select t.id, t.task_id, t.status, ${inUtc(form)} as date_done, t.date_done as stored_date` +
+      `${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
       `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit $1::integer`
     texts.set(key, sql)
   }
@@ -318,8 +319,8 @@ function listStatement(table: string, request: ListRequest, { listed, texts, for
 }
 
 /**
- * The index knows what is stored only. That is less than what is shown of `since` when the clock has been put back in between: an
- * hour that it shows twice.
+ * The index knows only what is stored. In an hour that is shown twice that may be less than what is shown at `since`, and be
+ * read as later: so it is asked for a wider range, and each row is looked at.
  */
 function sinceText({ shown, moment }: DateForm, place: string): string {
   const since = UTC_FORM.moment(`${place}::timestamp`)

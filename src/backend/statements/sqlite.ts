@@ -82,6 +82,7 @@ export function sqliteStatements(
     deleteGroup: `delete from ${group} where taskset_id = ?`,
     counts: `select status, count(*) as tasks from ${task} group by status`,
     newestGroup: `select coalesce(max(id), 0) as id from ${group}`,
+    // By the other clock, too, unless that would be a time to come.
     cleanupTask: cleanupText(task, [
       '(date_done < ? or date_done > ?)',
       ...(isFrozen ? [`status in ${READY}`] : []),

@@ -118,7 +118,7 @@ export interface Runner {
 export interface Statements {
   /** Bytes of the values that one call of `storeMany` should not exceed. */
   readonly mostBytes: number
-  /** What the dates of tasks that are done, as they are read here, are shown by. */
+  /** The clock whose time the rows that are read here have. */
   readonly clock: WallClock
   /**
    * Resolves to whether the row has it now. `guarded`: a row in a ready state stays, unless it has the same state and result

@@ -93,6 +93,8 @@ function sharesDates(python: string, make: () => Promise<Place>, timezone: strin
     const begun = new Date()
     await mark(theirs)
     await backend.markAsDone(ours, 1)
+    await peer.ask({ command: 'saveGroup', id: theirs, members: taskIds, ...request() })
+    await backend.saveGroup(ours, taskIds)
     await sleep(1_100)
     await mark(theirSecond)
     await backend.storeMany([{ taskId: ourSecond, result: 1 }])
@@ -105,6 +107,7 @@ function sharesDates(python: string, make: () => Promise<Place>, timezone: strin
     const recent = await listed({ since: new Date(begun.getTime() - 1_000) })
     const ordered = await listed({ orderBy: 'dateDone', order: 'asc' })
     const deleted = await backend.cleanup()
+    const groups = await Promise.all([theirs, ours].map((id) => backend.restoreGroup(id)))
     await peer.ask({ command: 'cleanup', ...request() })
     const states = await Promise.all(taskIds.map((id) => backend.getState(id)))
 
@@ -116,6 +119,7 @@ function sharesDates(python: string, make: () => Promise<Place>, timezone: strin
     expect(ordered.slice(0, 2).sort()).toEqual([theirs, ours].sort())
     expect(ordered.slice(2).sort()).toEqual([theirSecond, ourSecond].sort())
     expect(deleted).toEqual({ tasks: 0, groups: 0 })
+    expect(groups.map((group) => group?.members.length)).toEqual([4, 4])
     // East of UTC, Celery up to 5.4 takes what it has just stored in UTC for old.
     expect(new Set(states).size).toBe(1)
   })

@@ -99,8 +99,8 @@ export interface DatabaseBackendOptions {
    */
   enableUtc?: boolean
   /**
-   * The Celery that shares the tables, as in `'5.4'` or `'5.6.3'`: versions differ in the zone in which they store dates.
-   * Without a patch the first of its kind is meant. Not a setting of Celery.
+   * The Celery that shares the tables, as in `'5.4'` or `'5.6.3'`: versions differ in the zone in which they store dates, and
+   * those of groups tell nothing from 5.4 to 5.6.2. Without a patch the first of its kind is meant. Not a setting of Celery.
    * @default '5.6.3', the newest release
    */
   celeryVersion?: string

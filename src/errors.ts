@@ -13,7 +13,7 @@
  * ├─ StatementTimeoutError    no answer within the statement deadline   STATEMENT_TIMEOUT
  * ├─ ResultTimeoutError       a task was not done in time               RESULT_TIMEOUT
  * ├─ AbortedError             the caller's AbortSignal fired            ABORTED
- * ├─ ContentionError          others held the database; not done        CONTENTION
+ * ├─ TransactionConflictError undone for others' sake; can be run anew  TRANSACTION_CONFLICT
  * ├─ StorageError             the database file cannot be used          STORAGE_FULL, STORAGE_READ_ONLY, …
  * ├─ PendingRollbackError     the transaction is gone: rollback first   PENDING_ROLLBACK
  * ├─ TransactionAbortedError  commit of a failed transaction            TRANSACTION_ABORTED
@@ -216,14 +216,26 @@ export class AbortedError extends DrizzleCeleryError<'ABORTED'> {
   }
 }
 
-/** Others held the database for longer than we may wait. Nothing was done: the whole transaction can be retried. */
-export class ContentionError extends DrizzleCeleryError<'CONTENTION'> {
-  static override readonly name: string = 'ContentionError'
+/**
+ * The transaction was undone because of other ones: it could not be serialized with them, met them in a deadlock, or they
+ * held the database for longer than it may wait. Nothing of it was kept, so all of it can be run again; a session wants a
+ * `rollback()` before. `cause` is the driver's error.
+ */
+export class TransactionConflictError extends DrizzleCeleryError<'TRANSACTION_CONFLICT'> {
+  static override readonly name: string = 'TransactionConflictError'
 
   constructor(message: string, options?: ErrorOptions) {
-    super('CONTENTION', message, options)
+    super('TRANSACTION_CONFLICT', message, options)
   }
 }
+
+/**
+ * @deprecated Use `TransactionConflictError`, which is the same class.
+ * @alias
+ */
+export const ContentionError = TransactionConflictError
+/** @deprecated Use `TransactionConflictError`. */
+export type ContentionError = TransactionConflictError
 
 export type StorageErrorCode = 'STORAGE_FULL' | 'STORAGE_READ_ONLY' | 'STORAGE_CORRUPT' | 'STORAGE_FAILED'
 

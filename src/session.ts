@@ -125,9 +125,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * Keeps what was done since the transaction began. Without a transaction it does nothing.
-   * @throws TransactionAbortedError when a statement had failed on PostgreSQL; PendingRollbackError after the
-   * connection was lost; ConnectionLostError when it is lost during the commit, whose outcome is then unknown.
-   * After any of these the session wants a `rollback()`.
+   * @throws TransactionConflictError when others were in its way: all of it can be run again; TransactionAbortedError
+   * when a statement had failed on PostgreSQL; PendingRollbackError after the connection was lost; ConnectionLostError
+   * when it is lost during the commit, whose outcome is then unknown. After any of these the session wants a
+   * `rollback()`.
    */
   async commit(): Promise<void> {
     this.#refuse()

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@libsql/client'
-import { ConnectError, ContentionError, causes, SessionManager, StorageError } from 'drizzle-celery'
+import { ConnectError, causes, SessionManager, StorageError, TransactionConflictError } from 'drizzle-celery'
 import { eq } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { expectNoSecret } from './fixtures/standard-check.ts'
@@ -105,7 +105,7 @@ describe.each(['delete', 'wal'])('an encrypted file, journal_mode=%s', (mode) =>
     await Promise.all(['timeout=0.1', 'timeout=0.2'].map((timeout) => write(withKey(KEY, timeout), timeout)))
 
     for (const error of waiting)
-      expect(causes(error).some((cause) => cause instanceof ContentionError)).toBe(true)
+      expect(causes(error).some((cause) => cause instanceof TransactionConflictError)).toBe(true)
     expect((await read(withKey(KEY))).sort()).toEqual(['a', 'timeout=0.1', 'timeout=0.2'])
     const { rows } = await other.execute('pragma integrity_check')
     expect(rows[0]?.[0]).toBe('ok')

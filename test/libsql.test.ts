@@ -23,11 +23,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { causes } from '../src/causes.ts'
 import {
   ConnectError,
-  ContentionError,
   OptionError,
   PendingRollbackError,
   StatementError,
   StorageError,
+  TransactionConflictError,
 } from '../src/errors.ts'
 import { Session } from '../src/session.ts'
 import { readAcks } from './fixtures/ack-log.ts'
@@ -185,8 +185,12 @@ describe('writers of several processes', () => {
     await sleep(300)
 
     const session = new Session(hurried, {})
-    expect(await failure(hurried.db.insert(t).values({ w: 'a statement' }))).toBeInstanceOf(ContentionError)
-    expect(await failure(session.db.insert(t).values({ w: 'a session' }))).toBeInstanceOf(ContentionError)
+    expect(await failure(hurried.db.insert(t).values({ w: 'a statement' }))).toBeInstanceOf(
+      TransactionConflictError,
+    )
+    expect(await failure(session.db.insert(t).values({ w: 'a session' }))).toBeInstanceOf(
+      TransactionConflictError,
+    )
     expect(await count(hurried)).toBe(0)
     await held
     await session.db.insert(t).values({ w: 'again' })
@@ -221,7 +225,7 @@ describe('writers of several processes', () => {
 
     const session = new Session(engine, {})
     await session.db.insert(t).values({ w: 'a' })
-    expect(await failure(session.commit())).toBeInstanceOf(ContentionError)
+    expect(await failure(session.commit())).toBeInstanceOf(TransactionConflictError)
     expect(await failure(session.db.insert(t).values({ w: 'b' }))).toBeInstanceOf(PendingRollbackError)
     await session.rollback()
     await reading.rollback()
@@ -242,7 +246,8 @@ describe('SQLITE_BUSY', () => {
       const other = createClient({ url: dburi, timeout: 1_000 })
       const lock = await other.transaction('write')
       const tries = [engine.db.insert(t).values({ w: 'never' }), engine.db.insert(t).values({ w: 'neither' })]
-      for (const error of await Promise.all(tries.map(failure))) expect(error).toBeInstanceOf(ContentionError)
+      for (const error of await Promise.all(tries.map(failure)))
+        expect(error).toBeInstanceOf(TransactionConflictError)
       await lock.rollback()
 
       let seen = 0
@@ -286,8 +291,8 @@ describe('SQLITE_BUSY', () => {
     const connection = await engine.connect()
     await connection.db.run(sql`create temp table mine (id integer)`)
 
-    expect(await failure(connection.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(ContentionError)
-    expect(await failure(connection.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(ContentionError)
+    expect(await failure(connection.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(TransactionConflictError)
+    expect(await failure(connection.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(TransactionConflictError)
     await connection.close()
     await lock.rollback()
     await engine.db.insert(t).values({ w: 'b' })
@@ -339,7 +344,7 @@ describe('writers of one process', () => {
     await sleep(20)
     delay.disable()
 
-    expect(error).toBeInstanceOf(ContentionError)
+    expect(error).toBeInstanceOf(TransactionConflictError)
     expect(delay.max / 1e6).toBeLessThan(100)
     await session.commit()
     await session.close()
@@ -354,7 +359,7 @@ describe('writers of one process', () => {
 
     const error = await failure(linked.db.insert(t).values({ w: 'b' }))
 
-    expect(error).toBeInstanceOf(ContentionError)
+    expect(error).toBeInstanceOf(TransactionConflictError)
     expect(String(error)).toContain('of this process')
     await session.close()
     rmSync(`${directory}-link`)

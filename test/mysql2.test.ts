@@ -332,7 +332,10 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       await survivor.commit()
 
       expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
-      expect(late).toMatchObject({ code: 'TRANSACTION_ABORTED', cause: { errno: 1213 } })
+      expect(late).toMatchObject({
+        code: 'TRANSACTION_ABORTED',
+        cause: { code: 'TRANSACTION_CONFLICT', cause: { errno: 1213 } },
+      })
       expect(commit).toMatchObject({ code: 'TRANSACTION_ABORTED' })
       const name = survivor === one ? 'one' : 'other'
       expect(await named()).toEqual([name, name])

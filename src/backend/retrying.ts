@@ -4,8 +4,8 @@ import {
   AmbiguousOutcomeError,
   ConnectError,
   ConnectionLostError,
-  ContentionError,
   StatementTimeoutError,
+  TransactionConflictError,
 } from '../errors.ts'
 import { backoffMilliseconds } from '../retry.ts'
 
@@ -137,7 +137,7 @@ export class NotBegunError extends Error {
 export function isTransient(error: unknown): boolean {
   if (error instanceof NotBegunError) return error.mayPass
   if (error instanceof ConnectError) return isPassing(error)
-  return error instanceof ContentionError || isLoss(error) || isConflict(error)
+  return error instanceof TransactionConflictError || isLoss(error) || isConflict(error)
 }
 
 /** A server that is down or slow may come back; one that does not let us in will not. */
@@ -160,9 +160,12 @@ function isConflict(error: unknown): boolean {
   return hasSqlState(error, CONFLICT)
 }
 
-/** The database undid the whole transaction for the sake of another one, and it can be run anew. */
+/**
+ * The database undid the whole transaction for the sake of another one at once, and it can be run anew. Who has waited for
+ * others in vain (a locked SQLite file, InnoDB's lock wait timeout) is not here: it has taken its time already.
+ */
 function isRollback(error: unknown): boolean {
-  return hasSqlState(error, ROLLBACK)
+  return hasSqlState(error instanceof TransactionConflictError ? error.cause : error, ROLLBACK)
 }
 
 /** Connection exceptions, and the server's word that it goes down. */

@@ -7,8 +7,8 @@ import {
   BackendStoreError,
   ConnectError,
   ConnectionLostError,
-  ContentionError,
   StatementTimeoutError,
+  TransactionConflictError,
 } from '../../src/errors.ts'
 import { SessionManager } from '../../src/session-manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
@@ -20,6 +20,7 @@ const POLICY: RetryPolicy = { retries: 3, base: 0, max: 0, deadline: Number.POSI
 const refused = () => new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'refused')
 const lost = () => new ConnectionLostError('lost')
 const serverError = (code: string) => Object.assign(new Error('PostgreSQL says'), { code })
+const conflict = (code: string) => new TransactionConflictError('undone', { cause: serverError(code) })
 
 /** Attempts that fail with each of these errors in turn, and succeed then. */
 function failing(errors: readonly (() => Error)[], rest: Omit<Operation<string>, 'attempt'> = {}) {
@@ -44,7 +45,7 @@ describe('retrying', () => {
       refused,
       lost,
       () => new ConnectError('CONNECT_TIMEOUT', { host: 'h', port: 1 }, 'slow'),
-      () => new ContentionError('busy'),
+      () => new TransactionConflictError('busy'),
       ...['40001', '40P01', '55P03', '53300', '08006', '57P01'].map((code) => () => serverError(code)),
     ]) {
       const { attempt, operation } = failing([error, error], STORE)
@@ -203,11 +204,11 @@ describe('retrying', () => {
   it('what was rolled back is tried again for two seconds, and costs no retry', async () => {
     const rollbacks = Array.from(
       { length: 40 },
-      (_, number) => () => serverError(number % 2 ? '40001' : '40P01'),
+      (_, number) => () => conflict(number % 2 ? '40001' : '40P01'),
     )
     const { attempt, operation } = failing([...rollbacks, refused, refused, refused], STORE)
-    const endless = vi.fn(async () => Promise.reject(serverError('40001')))
-    const once = vi.fn(async () => Promise.reject(serverError('40001')))
+    const endless = vi.fn(async () => Promise.reject(conflict('40001')))
+    const once = vi.fn(async () => Promise.reject(conflict('40001')))
     const startedAt = performance.now()
 
     expect(await retrying(operation, POLICY)).toBe('done')
@@ -220,12 +221,25 @@ describe('retrying', () => {
     })
     const took = performance.now() - startedAt
     await expect(retrying({ ...STORE, attempt: once }, { ...POLICY, retries: 0 })).rejects.toMatchObject({
-      code: '40001',
+      code: 'TRANSACTION_CONFLICT',
+      cause: { code: '40001' },
     })
 
     expect(took).toBeGreaterThan(1_900)
     expect(took).toBeLessThan(4_000)
     expect(once).toHaveBeenCalledOnce()
+  })
+
+  it('who has waited for others in vain has used up a retry', async () => {
+    for (const code of ['SQLITE_BUSY', 'ER_LOCK_WAIT_TIMEOUT']) {
+      const { attempt, operation } = failing(
+        Array(9).fill(() => conflict(code)),
+        STORE,
+      )
+
+      await expect(retrying(operation, POLICY)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+      expect(attempt).toHaveBeenCalledTimes(4)
+    }
   })
 })
 

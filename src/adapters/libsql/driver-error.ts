@@ -4,9 +4,11 @@ import { withoutParams } from '../../statement.ts'
 
 /** Others hold the database: the statement was not done, and what it ran on must be opened anew before its next use. */
 export function isContention(error: unknown): boolean {
-  const code = textOf(error, 'code')
-  return code === 'SQLITE_BUSY' || code === 'SQLITE_LOCKED' || code === 'SQLITE_PROTOCOL'
+  return LOCKED.test(textOf(error, 'code') ?? '')
 }
+
+/** Also by its extended codes, as servers may say it: SQLITE_BUSY_SNAPSHOT. */
+const LOCKED = /^SQLITE_(?:BUSY|LOCKED|PROTOCOL)(?:_|$)/
 
 /** The transaction ended without us: the database rolled it back because of an error, or the server forgot it. */
 export function isTransactionClosed(error: unknown): boolean {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ContentionError } from '../../errors.ts'
+import { TransactionConflictError } from '../../errors.ts'
 import type { Calls } from './calls.ts'
 import type { Client } from './driver.ts'
 import { isContention } from './driver-error.ts'
@@ -86,12 +86,12 @@ export class Patience {
     if (this.#calls.lost !== null) throw this.#calls.lostError()
   }
 
-  tooLong(cause: unknown): ContentionError {
-    if (cause instanceof ContentionError) return cause
+  tooLong(cause: unknown): TransactionConflictError {
+    if (cause instanceof TransactionConflictError) return cause
     const { file, busyTimeout } = this.#contended
     const where = file === null ? 'The server' : `The database file ${file}`
     const howLong = file === null ? '' : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi)`
-    return new ContentionError(
+    return new TransactionConflictError(
       `${where} was kept locked by others${howLong}. Nothing was done: the whole transaction can be tried again.`,
       { cause },
     )

@@ -1,4 +1,4 @@
-import { AbortedError, ContentionError } from '../../errors.ts'
+import { AbortedError, TransactionConflictError } from '../../errors.ts'
 
 /** How long to wait for a mutex, and what ends the waiting before. */
 export interface WaitOptions {
@@ -22,7 +22,7 @@ export class WriteMutex {
 
   /**
    * Waits for the turn; the function it resolves to ends it, and does nothing when called again.
-   * @throws ContentionError after the timeout; AbortedError
+   * @throws TransactionConflictError after the timeout; AbortedError
    */
   acquire(options: WaitOptions): Promise<() => void> {
     if (this.#isHeld) return this.#wait(options)
@@ -89,8 +89,8 @@ export function shareMutex(path: string): SharedMutex {
   }
 }
 
-function tooLong(milliseconds: number): ContentionError {
-  return new ContentionError(
+function tooLong(milliseconds: number): TransactionConflictError {
+  return new TransactionConflictError(
     `Another transaction of this process wrote to the database file for longer than ${milliseconds / 1_000} s. ` +
       'Nothing was done. Commit or close that session first, or raise the timeout option of the dburi.',
   )

@@ -16,6 +16,7 @@ import {
   rollsBack,
   type ServerError,
   scrub,
+  withConflict,
 } from './server-error.ts'
 import { type MysqlTraits, mysqlTraits } from './statement-traits.ts'
 import { isInTransaction } from './status.ts'
@@ -176,8 +177,11 @@ export class MysqlConnection implements Connection {
     try {
       sent = await this.#sendFresh(work)
     } catch (error) {
-      if (transaction !== null && isServerError(error)) await this.#lookAfter(error, transaction)
-      throw error
+      if (!isServerError(error)) throw error
+      const isUndone = transaction === null || (await this.#isUndone(error))
+      const judged = this.#judged(error, work.spelled, isUndone)
+      if (transaction !== null && isUndone) transaction.failure = judged
+      throw judged
     }
     const isOpen = sent.isOpen ?? (await this.#lookBehind(work, transaction))
     if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
@@ -202,10 +206,10 @@ export class MysqlConnection implements Connection {
   }
 
   /** A failed statement may have cost the whole transaction: a deadlock does, and so may a lock waited for too long. */
-  async #lookAfter(error: ServerError, transaction: Open): Promise<void> {
-    if (!this.#tells || (await this.#isOpen()) !== false) return
+  async #isUndone(error: ServerError): Promise<boolean> {
+    if (!this.#tells || (await this.#isOpen()) !== false) return false
     if (!rollsBack(error)) throw this.#escaped()
-    transaction.failure = this.#judged(error, [])
+    return true
   }
 
   async #isOpen(): Promise<boolean | null> {
@@ -254,12 +258,12 @@ export class MysqlConnection implements Connection {
     return error
   }
 
-  #judged(error: unknown, spelled: readonly Spelled[]): Error {
+  #judged(error: unknown, spelled: readonly Spelled[], isUndone = false): Error {
     if (isServerError(error)) {
       const judged = this.#parts.exposeParameters ? error : scrub(error, spelled)
       if (isDemoted(error)) this.#isTainted = true
       if (connectionIsGone(error)) this.discard(judged)
-      return judged
+      return withConflict(judged, isUndone)
     }
     if (isOwnError(error)) return error
     // Whatever is not the server's word leaves the protocol in doubt.

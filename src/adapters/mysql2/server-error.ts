@@ -1,3 +1,4 @@
+import { TransactionConflictError } from '../../errors.ts'
 import { withoutParams } from '../../statement.ts'
 import type { Spelled } from './parameters.ts'
 
@@ -42,6 +43,30 @@ export function isDemoted({ errno, message }: ServerError): boolean {
  */
 export function rollsBack({ errno }: ServerError): boolean {
   return [1020, 1205, 1206, 1213, 1614].includes(errno)
+}
+
+/**
+ * The server undid a transaction for the sake of another one: 1020 ER_CHECKREAD (of MariaDB's snapshot isolation), 1213
+ * ER_LOCK_DEADLOCK (also what Galera says at a commit), 1614 ER_XA_RBDEADLOCK, 3101 ER_TRANSACTION_ROLLBACK_DURING_COMMIT
+ * (group replication), and TiDB's 8002, 8005, 8022 and 9007.
+ */
+const CONFLICTS: ReadonlySet<number> = new Set([1020, 1213, 1614, 3101, 8002, 8005, 8022, 9007])
+
+/** Undoes the statement only, unless innodb_rollback_on_timeout is set. */
+const LOCK_WAIT_TIMEOUT = 1205
+
+/**
+ * The error to throw for one of the server: as it came, or as the cause of a conflict.
+ * @param isUndone whether no transaction is open behind it
+ */
+export function withConflict(error: ServerError, isUndone: boolean): Error {
+  const { errno, code, message } = error
+  if (!CONFLICTS.has(errno) && !(errno === LOCK_WAIT_TIMEOUT && isUndone)) return error
+  return new TransactionConflictError(
+    `MySQL undid the transaction because of another one: ${message} (${code}). ` +
+      'Nothing of it was kept: roll back, and run all of it again.',
+    { cause: error },
+  )
 }
 
 /** The statement was not run, since its prepared form is gone: 1243 ER_UNKNOWN_STMT_HANDLER, 1615 ER_NEED_REPREPARE. */

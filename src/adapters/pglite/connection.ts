@@ -1,6 +1,7 @@
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
+import { withConflict } from '../../postgresql/conflict.ts'
 import { type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
@@ -49,7 +50,7 @@ export class PgliteConnection implements Connection {
       const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers: PARSERS }
       return rowsOf(await this.#send((driver) => runOn(driver, sql, spelled, options)))
     } catch (error) {
-      throw isServerError(error) ? judged(error, spelled, this.#options.exposeParameters) : error
+      throw this.#judged(error, spelled)
     }
   }
 
@@ -90,8 +91,13 @@ export class PgliteConnection implements Connection {
     try {
       return await this.#send((driver) => driver.exec(sql))
     } catch (error) {
-      throw isServerError(error) ? judged(error, [], this.#options.exposeParameters) : error
+      throw this.#judged(error, [])
     }
+  }
+
+  #judged(error: unknown, spelled: readonly Spelled[]): unknown {
+    if (!isServerError(error)) return error
+    return withConflict(judged(error, spelled, this.#options.exposeParameters))
   }
 
   /** Rejects at once when the connection is discarded, whatever becomes of the statement. */

@@ -3,6 +3,7 @@ import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { BEGIN, beginText } from '../../postgresql/begin.ts'
+import { withConflict } from '../../postgresql/conflict.ts'
 import { isOwnError, type Statement, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
@@ -280,7 +281,7 @@ export class PostgresConnection implements Connection {
 
     const judged = exposeParameters ? error : scrub(error, spelled)
     if (connectionIsGone(error)) this.discard(judged)
-    return judged
+    return withConflict(judged)
   }
 
   #break(reason: Error): void {

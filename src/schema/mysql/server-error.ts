@@ -26,7 +26,6 @@ function refusalOf(error: unknown): Refusal | undefined {
 
 /** Whether somebody else was at the same thing at the same time, so that looking again helps. */
 export function isRace(error: unknown): boolean {
-  if (causes(error).some((cause) => textOf(cause, 'code') === 'CONTENTION')) return true
   const refusal = refusalOf(error)
   if (refusal === undefined) return false
   // MariaDB and the name of a foreign key.

@@ -8,8 +8,8 @@ export function isRace(error: unknown): boolean {
   return RACES.has(code) || (code === '23505' && isOnCatalogue(error))
 }
 
-/** "Already there" in all its forms, deadlock, serialisation failure, our own word. */
-const RACES = new Set(['42P07', '42P06', '42710', '42701', '42723', '40P01', '40001', 'CONTENTION'])
+/** "Already there" in all its forms, deadlock, serialisation failure. */
+const RACES = new Set(['42P07', '42P06', '42710', '42701', '42723', '40P01', '40001'])
 
 /** Two sessions that create the same at once meet in a unique index of the catalogue. */
 function isOnCatalogue(error: unknown): boolean {

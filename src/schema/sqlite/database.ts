@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
-import { ContentionError, SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import { SchemaError, type SchemaErrorCode, TransactionConflictError } from '../../errors.ts'
 import { isSeveral } from '../../statement.ts'
 import type { Casing } from '../casing.ts'
 import type {
@@ -83,7 +83,7 @@ export class SqliteSchema implements DatabaseSchema {
   isRace(error: unknown): boolean {
     const all = causes(error)
     // Our own adapter has waited for the lock by itself, for as long as it may.
-    if (all.some((cause) => cause instanceof ContentionError)) return false
+    if (all.some((cause) => cause instanceof TransactionConflictError)) return false
     return all.some((cause) => isContention(cause) || isAlreadyThere(cause))
   }
 
@@ -172,7 +172,11 @@ const KNOWN: readonly Known[] = [
 ]
 
 function isContention(error: unknown): boolean {
-  return hasCode(error, 'SQLITE_BUSY') || hasCode(error, 'SQLITE_LOCKED') || error instanceof ContentionError
+  return (
+    hasCode(error, 'SQLITE_BUSY') ||
+    hasCode(error, 'SQLITE_LOCKED') ||
+    error instanceof TransactionConflictError
+  )
 }
 
 /** SQLite has no code of its own for it: "table x already exists", "there is already a table named x". */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { textOf } from '../../../causes.ts'
-import { ContentionError, StatementError } from '../../../errors.ts'
+import { StatementError, TransactionConflictError } from '../../../errors.ts'
 import type { Statement } from '../../../statement.ts'
 import { READY_STATES } from '../../states.ts'
 import type { WallClock } from '../../wall-clock.ts'
@@ -62,7 +62,9 @@ export async function writeRow(
       if (textOf(error, 'code') !== 'ER_DUP_ENTRY' || round === MOST_ROUNDS) throw error
     }
   }
-  throw new ContentionError('Others stored and deleted the same row again and again. Nothing was stored.')
+  throw new TransactionConflictError(
+    'Others stored and deleted the same row again and again. Nothing was stored.',
+  )
 }
 
 /**

@@ -108,21 +108,6 @@ export function transactionControlRefused(): StatementError {
 /** What stands in errors where a parameter was. */
 export const HIDDEN = '[hidden]'
 
-/**
- * Takes the values of parameters out of a driver's message. PostgreSQL's complaints about data (SQLSTATE class 22) quote
- * parts of a value, such as a member of an array or of JSON: there all between the first and the last quote goes.
- */
-export function withoutParams(message: string, params: readonly unknown[], sqlState = ''): string {
-  if (params.length === 0) return message
-  let text = sqlState.startsWith('22') ? message.replace(/"[\s\S]*"/, `"${HIDDEN}"`) : message
-  for (const param of params) {
-    if (typeof param !== 'string' || param === '') continue
-    text = text.replaceAll(`"${param}"`, `"${HIDDEN}"`)
-    if (param.length > 3) text = text.replaceAll(param, HIDDEN)
-  }
-  return text
-}
-
 /** Our own errors hold no parameters; everything else might. */
 export function isOwnError(error: unknown): error is DrizzleCeleryError {
   return error instanceof DrizzleCeleryError

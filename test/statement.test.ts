@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { traitsOf, withoutParams } from '../src/statement.ts'
+import { traitsOf } from '../src/statement.ts'
 
 describe('traitsOf', () => {
   it.each([
@@ -53,33 +53,5 @@ describe('traitsOf', () => {
     'select pg_advisory_xact_lock(1)',
   ])('sees that %j leaves nothing behind', (sql) => {
     expect(traitsOf(sql).taints).toBe(false)
-  })
-})
-
-describe('withoutParams', () => {
-  it.each([
-    [
-      'invalid input syntax for type integer: "abc"',
-      ['abc'],
-      '22P02',
-      'invalid input syntax for type integer: "[hidden]"',
-    ],
-    [
-      'invalid input syntax for type integer: "a"b"',
-      ['{a"b}'],
-      '22P02',
-      'invalid input syntax for type integer: "[hidden]"',
-    ],
-    [
-      'value "98765" is out of range for type integer',
-      ['98765'],
-      '22003',
-      'value "[hidden]" is out of range for type integer',
-    ],
-    ['relation "tasks" does not exist', ['t-1'], '42P01', 'relation "tasks" does not exist'],
-    ['raised with long-secret inside', ['long-secret'], 'P0001', 'raised with [hidden] inside'],
-    ['no parameters, so "nothing" to hide', [], '22P02', 'no parameters, so "nothing" to hide'],
-  ])('turns %j', (message, params, sqlState, expected) => {
-    expect(withoutParams(message, params, sqlState)).toBe(expected)
   })
 })

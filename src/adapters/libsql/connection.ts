@@ -7,7 +7,7 @@ import { Calls } from './calls.ts'
 import type { LibsqlStatement, ResultSet } from './client.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
 import type { Client, ClientTransaction, SentStatement } from './driver.ts'
-import { isContention, isLoss, isTransactionClosed, judged, scrub } from './driver-error.ts'
+import { isContention, isLoss, isTransactionClosed, judged, type Sent, scrub } from './driver-error.ts'
 import { beginTransaction, OpenTransaction } from './open-transaction.ts'
 import { type Contended, Patience } from './patience.ts'
 import { SafeStatements } from './safe-statements.ts'
@@ -51,7 +51,8 @@ export class LibsqlConnection implements Connection {
     this.#statements = new SafeStatements({
       safeText: parts.safeText,
       execute: (statement, writes) => this.#execute(statement, writes),
-      judged: (error, params) => this.#judged(error, params),
+      judged: (error, { sql, params, named }) =>
+        this.#judged(error, { sql, values: named === undefined ? params : Object.values(named) }),
     })
   }
 
@@ -92,7 +93,7 @@ export class LibsqlConnection implements Connection {
       throw calls.lostError()
     } catch (error) {
       release()
-      throw this.#judged(error, [])
+      throw this.#judged(error)
     }
   }
 
@@ -104,7 +105,7 @@ export class LibsqlConnection implements Connection {
     } catch (error) {
       this.#undo(transaction)
       if (isTransactionClosed(error)) return false
-      throw this.#judged(error, [])
+      throw this.#judged(error)
     } finally {
       this.#ended(transaction)
     }
@@ -115,7 +116,7 @@ export class LibsqlConnection implements Connection {
     try {
       await transaction.rollback()
     } catch (error) {
-      throw this.#judged(error, [])
+      throw this.#judged(error)
     } finally {
       this.#ended(transaction)
     }
@@ -127,7 +128,7 @@ export class LibsqlConnection implements Connection {
     await this.#patience
       .inTurn(() => this.#client.execute(statement))
       .catch((error: unknown) => {
-        throw this.#judged(error, [])
+        throw this.#judged(error)
       })
   }
 
@@ -136,7 +137,7 @@ export class LibsqlConnection implements Connection {
     await this.#calls
       .alone(() => this.#client.execute(PING))
       .catch((error: unknown) => {
-        throw this.#judged(error, [])
+        throw this.#judged(error)
       })
   }
 
@@ -199,7 +200,7 @@ export class LibsqlConnection implements Connection {
       },
       (error: unknown) => {
         // Half of a script may be done: the driver's own word promises less than ours.
-        throw call.name === 'executeMultiple' && isContention(error) ? error : this.#judged(error, [])
+        throw call.name === 'executeMultiple' && isContention(error) ? error : this.#judged(error)
       },
     )
   }
@@ -267,9 +268,9 @@ export class LibsqlConnection implements Connection {
   }
 
   /** The error to throw; where the connection is lost, it is from now on. */
-  #judged(error: unknown, params: unknown[]): unknown {
+  #judged(error: unknown, sent: Sent = { sql: '', values: [] }): unknown {
     const { exposeParameters, kind, file } = this.#parts
-    if (!exposeParameters) scrub(error, params)
+    if (!exposeParameters) scrub(error, sent)
     if (this.lost !== null) return this.#calls.lostError()
     if (isOwnError(error)) return error
     if (isContention(error)) return this.#patience.tooLong(error)

@@ -1,6 +1,6 @@
 import { textOf } from '../../causes.ts'
 import { StatementError, StorageError, type StorageErrorCode } from '../../errors.ts'
-import { withoutParams } from '../../statement.ts'
+import { type MessageContext, redactMessage } from '../../redact-message.ts'
 
 /** Others hold the database: the statement was not done, and what it ran on must be opened anew before its next use. */
 export function isContention(error: unknown): boolean {
@@ -69,13 +69,29 @@ function isParameterError(error: unknown): error is Error {
   return error instanceof Error && /passed as argument|can only bind/.test(error.message)
 }
 
+/** A statement that failed, and the values of its parameters, given by position or by name. */
+export interface Sent {
+  readonly sql: string
+  readonly values: readonly unknown[]
+}
+
 /** Takes the values of parameters out of the messages of an error and its causes, in place. */
-export function scrub(error: unknown, params: readonly unknown[]): void {
+export function scrub(error: unknown, { sql, values }: Sent): void {
+  if (values.length === 0) return
   for (let link = error; link instanceof Error; link = link.cause) {
     const { message } = link
-    const clean = withoutParams(message, params)
+    const clean = redactMessage(message, { sql, params: values, ...aboutOf(link) })
     if (clean === message) continue
     link.message = clean
-    link.stack = withoutParams(link.stack ?? '', params)
+    if (link.stack !== undefined) link.stack = link.stack.replaceAll(message, () => clean)
   }
+}
+
+/** SQLite names what a constraint is on; only RAISE in a trigger makes a message of values. */
+function aboutOf(error: Error): Pick<MessageContext, 'about' | 'names'> {
+  const code = textOf(error, 'extendedCode') ?? textOf(error, 'code') ?? ''
+  if (code === 'SQLITE_CONSTRAINT_TRIGGER') return { about: 'raised' }
+  const place = /\bconstraint failed: (?:index ')?(.+?)'?$/.exec(error.message)?.[1] ?? ''
+  // The client puts the code before SQLite's own words.
+  return { about: 'names', names: [...place.split(', '), place, `${textOf(error, 'code')}:`] }
 }

@@ -9,7 +9,7 @@ export interface SafeStatementsParts {
   readonly safeText: SafeText
   execute(statement: SentStatement, writes: boolean): Promise<ResultSet>
   /** The error to throw instead of another one. */
-  judged(error: unknown, params: unknown[]): unknown
+  judged(error: unknown, statement: LibsqlStatement): unknown
 }
 
 /** Runs statements the way `SafeText` says, and again where what it knew of their columns or rows was not so. */
@@ -52,7 +52,7 @@ export class SafeStatements {
       const unlearned = safeText.look(statement.sql)
       if ('describe' in unlearned) return this.#learnAndRun(statement, unlearned)
     }
-    throw judged(error, statement.params)
+    throw judged(error, statement)
   }
 
   async #learnAndRun(statement: LibsqlStatement, unlearned: Unlearned): Promise<unknown> {
@@ -61,7 +61,7 @@ export class SafeStatements {
     try {
       reading = await safeText.learn(unlearned, (sql) => this.#describe(sql, statement.sql))
     } catch (error) {
-      throw judged(error, statement.params)
+      throw judged(error, statement)
     }
     return this.#run(statement, reading, true)
   }

@@ -86,7 +86,7 @@ export class MysqlConnection implements Connection {
       const work = { sql, spelled, asArrays, mayEnd: text.taints }
       return await this.#inTurn(() => this.#perform(work, transaction))
     } catch (error) {
-      throw this.#judged(error, spelled)
+      throw this.#judged(error, { sql, spelled })
     }
   }
 
@@ -109,7 +109,7 @@ export class MysqlConnection implements Connection {
       })
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
-      const judged = this.#judged(error, [])
+      const judged = this.#judged(error, NOTHING_SENT)
       // An isolation level without its transaction would be the next one's.
       if (texts.length > 1) this.discard(judged)
       throw judged
@@ -167,7 +167,7 @@ export class MysqlConnection implements Connection {
     try {
       return await this.#inTurn(work)
     } catch (error) {
-      throw this.#judged(error, [])
+      throw this.#judged(error, NOTHING_SENT)
     }
   }
 
@@ -179,7 +179,7 @@ export class MysqlConnection implements Connection {
     } catch (error) {
       if (!isServerError(error)) throw error
       const isUndone = transaction === null || (await this.#isUndone(error))
-      const judged = this.#judged(error, work.spelled, isUndone)
+      const judged = this.#judged(error, work, isUndone)
       if (transaction !== null && isUndone) transaction.failure = judged
       throw judged
     }
@@ -258,9 +258,9 @@ export class MysqlConnection implements Connection {
     return error
   }
 
-  #judged(error: unknown, spelled: readonly Spelled[], isUndone = false): Error {
+  #judged(error: unknown, { sql, spelled }: Pick<Work, 'sql' | 'spelled'>, isUndone = false): Error {
     if (isServerError(error)) {
-      const judged = this.#parts.exposeParameters ? error : scrub(error, spelled)
+      const judged = this.#parts.exposeParameters ? error : scrub(error, sql, spelled)
       if (isDemoted(error)) this.#isTainted = true
       if (connectionIsGone(error)) this.discard(judged)
       return withConflict(judged, isUndone)
@@ -282,6 +282,9 @@ export class MysqlConnection implements Connection {
     this.onLost?.()
   }
 }
+
+/** Our own statements have no parameters that an error could show. */
+const NOTHING_SENT = { sql: '', spelled: [] }
 
 /** Our own statements, which need no looking after. */
 function plain(sql: string): Work {

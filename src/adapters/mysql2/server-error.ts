@@ -1,5 +1,5 @@
 import { TransactionConflictError } from '../../errors.ts'
-import { withoutParams } from '../../statement.ts'
+import { redactMessage } from '../../redact-message.ts'
 import type { Spelled } from './parameters.ts'
 
 /** An error the server sent. */
@@ -81,14 +81,26 @@ const QUOTED =
 /** `BIGINT value is out of range in '(… + 12)'` (1690 ER_DATA_OUT_OF_RANGE) quotes an expression with its values. */
 const EXPRESSION = /'[\s\S]*'/
 
+/** The column or key of which a complaint about a value speaks. */
+const NAMED = /\b(?:column|key) '([^']*)'(?: at row \d+)?$/
+
+/** SIGNAL, whose text is whatever code in the database put together: 1644 ER_SIGNAL_EXCEPTION, or its usual SQLSTATE. */
+function isRaised({ errno, sqlState }: ServerError): boolean {
+  return errno === 1644 || sqlState === '45000'
+}
+
 /** The same error without what may repeat a parameter. */
-export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
-  const texts = params.map((param) =>
-    typeof param === 'object' && param !== null && 'value' in param ? String(param.value) : String(param),
-  )
+export function scrub(error: ServerError, sql: string, params: readonly Spelled[]): ServerError {
   if (params.length === 0) return made(error, error.message)
-  const hidden = withoutParams(error.message, texts).replace(QUOTED, "$1 '[hidden]'")
-  return made(error, error.errno === 1690 ? hidden.replace(EXPRESSION, "'[hidden]'") : hidden)
+  const withoutValues = error.message.replace(QUOTED, "$1 '[hidden]'")
+  const hidden = error.errno === 1690 ? withoutValues.replace(EXPRESSION, "'[hidden]'") : withoutValues
+  const names = NAMED.exec(hidden)?.slice(1) ?? []
+  const about = isRaised(error) ? 'raised' : 'names'
+  return made(error, redactMessage(hidden, { sql, params: params.map(textOf), names, about }))
+}
+
+function textOf(param: Spelled): unknown {
+  return typeof param === 'object' && param !== null && 'value' in param ? param.value : param
 }
 
 /** A new one: what mysql2 throws carries the statement, and the message once more. */

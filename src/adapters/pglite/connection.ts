@@ -50,7 +50,7 @@ export class PgliteConnection implements Connection {
       const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers: PARSERS }
       return rowsOf(await this.#send((driver) => runOn(driver, sql, spelled, options)))
     } catch (error) {
-      throw this.#judged(error, spelled)
+      throw this.#judged(error, sql, spelled)
     }
   }
 
@@ -91,13 +91,13 @@ export class PgliteConnection implements Connection {
     try {
       return await this.#send((driver) => driver.exec(sql))
     } catch (error) {
-      throw this.#judged(error, [])
+      throw this.#judged(error, sql, [])
     }
   }
 
-  #judged(error: unknown, spelled: readonly Spelled[]): unknown {
+  #judged(error: unknown, sql: string, spelled: readonly Spelled[]): unknown {
     if (!isServerError(error)) return error
-    return withConflict(judged(error, spelled, this.#options.exposeParameters))
+    return withConflict(judged(error, sql, spelled, this.#options.exposeParameters))
   }
 
   /** Rejects at once when the connection is discarded, whatever becomes of the statement. */

@@ -1,4 +1,5 @@
-import { withoutParams } from '../../statement.ts'
+import { textOf } from '../../causes.ts'
+import { redactedMessage } from '../../postgresql/redact-error.ts'
 import type { Spelled } from './parameters.ts'
 
 /** An error of PostgreSQL itself: PGlite's `DatabaseError`, whose class has another name in each build. */
@@ -6,6 +7,7 @@ export interface ServerError extends Error {
   /** SQLSTATE. */
   readonly code: string
   readonly severity: string
+  readonly routine?: string
 }
 
 export function isServerError(error: unknown): error is ServerError {
@@ -47,10 +49,11 @@ const ALSO_CALLED = {
  */
 export function judged(
   error: ServerError,
+  sql: string,
   spelled: readonly Spelled[],
   exposeParameters: boolean,
 ): ServerError {
-  const told = exposeParameters ? error : scrubbed(error, spelled)
+  const told = exposeParameters ? error : scrubbed(error, sql, spelled)
   for (const [name, original] of Object.entries(ALSO_CALLED)) {
     const value: unknown = Reflect.get(error, original)
     if (value !== undefined) Reflect.set(told, name, value)
@@ -58,9 +61,10 @@ export function judged(
   return told
 }
 
-function scrubbed(error: ServerError, spelled: readonly Spelled[]): ServerError {
-  const texts = spelled.map(({ value }) => (value === null ? null : String(value)))
-  const told = new (constructorOf(error))(withoutParams(error.message, texts), 0, error.name)
+function scrubbed(error: ServerError, sql: string, spelled: readonly Spelled[]): ServerError {
+  const params = spelled.map(({ value }) => (value === null ? null : String(value)))
+  const names = Object.values(ALSO_CALLED).flatMap((field) => textOf(error, field) ?? [])
+  const told = new (constructorOf(error))(redactedMessage(error, { sql, params }, names), 0, error.name)
   for (const field of SAFE) {
     const value: unknown = Reflect.get(error, field)
     if (value !== undefined) Reflect.set(told, field, value)

@@ -174,7 +174,7 @@ function refused(endpoint: ServerTarget, error: unknown): Error {
     'CONNECT_FAILED',
     endpoint,
     `Cannot connect to PostgreSQL: ${addressOf(endpoint)} ${why}`,
-    { cause: isServers ? scrub(reason, []) : reason },
+    { cause: isServers ? scrub(reason, '', []) : reason },
   )
 }
 

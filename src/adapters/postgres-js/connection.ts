@@ -253,7 +253,7 @@ export class PostgresConnection implements Connection {
 
   async #recover(work: Work, error: unknown): Promise<QueryResult> {
     if (isStale(error)) return this.#again(work, error)
-    throw this.#judged(error, work.spelled)
+    throw this.#judged(error, work)
   }
 
   /**
@@ -263,7 +263,7 @@ export class PostgresConnection implements Connection {
   async #again(work: Work, error: unknown): Promise<QueryResult> {
     const { transaction } = work
     const isOver = this.#transaction !== transaction
-    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work.spelled)
+    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work)
     if (transaction === null) return this.#send(work, false)
     transaction.sent = 0
     const again = this.#control('rollback').then(() => this.#beginWith(transaction, work, false))
@@ -271,7 +271,7 @@ export class PostgresConnection implements Connection {
     return again
   }
 
-  #judged(error: unknown, spelled: readonly Spelled[] = []): unknown {
+  #judged(error: unknown, { sql, spelled }: Work): unknown {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
       // Whatever is not the server's word leaves the protocol in doubt.
@@ -279,7 +279,7 @@ export class PostgresConnection implements Connection {
       return error instanceof ConnectionLostError ? error : this.#lost
     }
 
-    const judged = exposeParameters ? error : scrub(error, spelled)
+    const judged = exposeParameters ? error : scrub(error, sql, spelled)
     if (connectionIsGone(error)) this.discard(judged)
     return withConflict(judged)
   }

@@ -1,4 +1,5 @@
-import { withoutParams } from '../../statement.ts'
+import { textOf } from '../../causes.ts'
+import { redactedMessage } from '../../postgresql/redact-error.ts'
 import type { Spelled } from './parameters.ts'
 
 /** An error the server sent: postgres.js's `PostgresError`, whose class a minifier may have renamed. */
@@ -38,15 +39,18 @@ const SAFE = [
   'routine',
 ] as const
 
+const NAMES = ['schema_name', 'table_name', 'column_name', 'constraint_name'] as const
+
 /**
  * The same error without what may repeat a parameter: `detail`, `where`, the query that postgres.js hangs on it, and
  * the values inside its message.
  */
-export function scrub(error: ServerError, params: readonly Spelled[]): ServerError {
+export function scrub(error: ServerError, sql: string, params: readonly Spelled[]): ServerError {
   const fields: Record<string, unknown> = { name: 'PostgresError' }
   for (const field of SAFE) if (field in error) fields[field] = Reflect.get(error, field)
   const texts = params.map((param) => (typeof param === 'object' && param !== null ? param.value : param))
-  fields['message'] = withoutParams(error.message, texts, error.code)
+  const names = NAMES.flatMap((field) => textOf(error, field) ?? [])
+  fields['message'] = redactedMessage(error, { sql, params: texts }, names)
   return new (constructorOf(error))(fields)
 }
 

@@ -13,9 +13,6 @@ export function carryBegin(socket: Socket, begin: string): void {
   }
 }
 
-/** ReadyForQuery in a transaction that has failed. */
-const READY_IN_FAILED_TRANSACTION = message('Z', 'E')
-
 const known = new Map<string, Buffer>()
 
 /** Parse, Bind and Execute, all unnamed, without a Sync behind them. */
@@ -29,24 +26,6 @@ function messagesOf(begin: string): Buffer {
     ])
   known.set(begin, messages)
   return messages
-}
-
-/** What the server has said last. */
-export class LastWord {
-  readonly #bytes = Buffer.alloc(READY_IN_FAILED_TRANSACTION.length)
-
-  constructor(socket: Socket) {
-    socket.on('data', (bytes: Buffer) => {
-      const { length } = this.#bytes
-      if (bytes.length < length) this.#bytes.copyWithin(0, bytes.length)
-      bytes.copy(this.#bytes, Math.max(0, length - bytes.length), Math.max(0, bytes.length - length))
-    })
-  }
-
-  /** Whether a transaction stands that has failed: the status in ReadyForQuery. No, where something came behind it. */
-  get isFailedTransaction(): boolean {
-    return this.#bytes.equals(READY_IN_FAILED_TRANSACTION)
-  }
 }
 
 function message(type: string, body: string): Buffer {

@@ -9,7 +9,8 @@ import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
 import { type QueryResult, refusalOf, resultOf } from './answer.ts'
 import { Begun } from './begun.ts'
-import { carryBegin, LastWord } from './carried-begin.ts'
+import { carryBegin } from './carried-begin.ts'
+import { LastWord } from './last-word.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
 import { isStale, leaveStaleToUs } from './stale.ts'
@@ -63,6 +64,7 @@ export class PostgresConnection implements Connection {
   readonly #texts: StatementCache
   readonly #prepared = new Set<string>()
   readonly #underWay: UnderWay
+  /** From the first answer on: whoever listens before postgres.js does takes what the server says at once from it. */
   #lastWord: LastWord | null = null
   #lost: Error | null = null
   #isTainted = false
@@ -77,8 +79,8 @@ export class PostgresConnection implements Connection {
     this.#socket = parts.socket
     this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
-    parts.socket.on('error', (error) => this.#break(error))
-    parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
+    parts.socket.on('error', (error) => this.#hungUp(error))
+    parts.socket.on('close', () => this.#hungUp(new Error('The server closed the connection')))
   }
 
   get lost(): Error | null {
@@ -155,7 +157,6 @@ export class PostgresConnection implements Connection {
       this.#opens(transaction, this.#control(transaction.begin))
       return this.#sendIn(transaction, work, prepare)
     }
-    this.#lastWord ??= new LastWord(this.#socket)
     carryBegin(this.#socket, transaction.begin)
     transaction.sent++
     const first = this.#send(work, prepare, { carriesBegin: true })
@@ -203,6 +204,7 @@ export class PostgresConnection implements Connection {
 
   async ping(): Promise<void> {
     this.#backend = (await this.#control('select 1')).state
+    this.#lastWord ??= new LastWord(this.#socket)
   }
 
   discard(reason: Error): void {
@@ -275,13 +277,22 @@ export class PostgresConnection implements Connection {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
       // Whatever is not the server's word leaves the protocol in doubt.
-      if (this.#lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
+      if (this.#lost === null) {
+        this.discard(
+          this.#lastWord?.farewell() ?? (error instanceof Error ? error : new Error(String(error))),
+        )
+      }
       return error instanceof ConnectionLostError ? error : this.#lost
     }
 
     const judged = exposeParameters ? error : scrub(error, sql, spelled)
     if (connectionIsGone(error)) this.discard(judged)
     return withConflict(judged)
+  }
+
+  /** The server's own word on why it ends the connection says more than how the socket ended. */
+  #hungUp(reason: Error): void {
+    if (this.#lost === null) this.#break(this.#lastWord?.farewell() ?? reason)
   }
 
   #break(reason: Error): void {

@@ -236,6 +236,12 @@ function traceOf(scope: Scope, place: Place): Trace {
   return { what: 'connection', place, letGo: () => void scope.close() }
 }
 
+/** No limit helps: such a database cannot be opened twice. */
+const ONE_CONNECTION =
+  'This database has one connection, whatever poolSize says, and a session or a transaction holds it until it ends: ' +
+  'inside of one use its own handle (the `db` of the session, the `tx` of the transaction) instead of `engine.db` or ' +
+  'another session, and close sessions that are done.'
+
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing } = pool
   if (database.pooling === 'static') {
@@ -246,6 +252,7 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
       timeout: poolTimeout,
       recycle: -1,
       prePing: false,
+      advice: ONE_CONNECTION,
     }
   }
   const limit = maxOverflow === -1 ? Number.POSITIVE_INFINITY : poolSize + maxOverflow

@@ -28,6 +28,8 @@ export interface PoolRules {
   readonly recycle: number
   /** Ping a connection before it is handed out, if it was idle for longer than a second. */
   readonly prePing: boolean
+  /** What to do when none became free. @default to raise the limits, or to look for what is not given back */
+  readonly advice?: string
 }
 
 /** The counters of a pool at one moment. */
@@ -100,6 +102,7 @@ const PING_TIMEOUT = 1_000
 /** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
 const LONGEST_CONNECT = 30
 const PIPELINE = 90
+const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
 
 /**
  * Who may use which connection, for how long, with the promises of SQLAlchemy's `QueuePool`: waiters are served in
@@ -479,7 +482,7 @@ export class Pool<C extends Poolable> {
 
   /** @param cameAt what failed before is not why this waiter got nothing */
   #timedOut(cameAt: number): PoolTimeoutError {
-    const { timeout, limit } = this.#rules
+    const { timeout, limit, advice = ADVICE } = this.#rules
     const { open, checkedOut, waiting } = this.stats()
     const opening = this.#opening
     const numbers =
@@ -491,9 +494,7 @@ export class Pool<C extends Poolable> {
         cause: failed.error,
       })
     }
-    return new PoolTimeoutError(
-      `${numbers} Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.`,
-    )
+    return new PoolTimeoutError(`${numbers} ${advice}`)
   }
 }
 

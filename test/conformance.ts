@@ -537,7 +537,9 @@ export function conformance(name: string, subject: Subject): void {
       const session = await open()
       await session.begin({ readOnly: true })
       expect(await idsIn(session.db, session.models)).toEqual([])
-      expect(await causeOf(insert(session, 'a'))).toBeInstanceOf(Error)
+      const refusal = await causeOf(insert(session, 'a'))
+      expect(refusal).toBeInstanceOf(Error)
+      expect(String(refusal)).toMatch(/in a read.only transaction/i)
       await session.rollback()
       await insert(session, 'b')
       await session.commit()
@@ -646,6 +648,32 @@ export function conformance(name: string, subject: Subject): void {
 
       expect(await ids()).toEqual(['a', 'b'])
     })
+
+    it.runIf(subject.isStatic)(
+      'tells who waits for its only connection how to do without another',
+      async () => {
+        const options = { poolTimeout: 0.2, poolSize: 10 }
+        const { db } = (await manager.getEngine(dburi, options)) as unknown as { db: Db }
+        const session = await open(options)
+        await insert(session, 'a')
+        const beside = await causeOf(db.select().from(session.models.task))
+        await session.rollback()
+        const within = await causeOf(db.transaction(() => db.select().from(session.models.task)))
+
+        for (const error of [beside, within]) {
+          expect(error).toBeInstanceOf(PoolTimeoutError)
+          expect(String(error)).toContain('one connection, whatever poolSize says')
+          expect(String(error)).toContain('the `db` of the session, the `tx` of the transaction')
+        }
+
+        // It is no certain deadlock: whoever holds it may be about to end.
+        await insert(session, 'b')
+        const waiting = db.select().from(session.models.task)
+        await session.commit()
+        expect(await waiting).toHaveLength(1)
+        await session.close()
+      },
+    )
 
     it.runIf(!subject.isStatic)('keeps no connection when it is not pooled', async () => {
       await using unpooled = new SessionManager({ pooled: false })

@@ -396,6 +396,33 @@ describe('writers of one process', () => {
     await waiting
   })
 
+  it.each([
+    ['a file', () => dburi],
+    ['memory', () => ':memory:'],
+  ])(
+    'say of a read-only transaction in %s that it is one, not that the file is read-only',
+    async (_, uri) => {
+      const engine = await open(uri())
+      await engine.db.run(sql`create table if not exists t (id integer primary key, w text)`)
+      const session = new Session(engine, {})
+      await session.begin({ readOnly: true })
+      const errors = [
+        await failure(session.db.insert(t).values({ w: 'a' })),
+        await failure(session.db.run(sql`create table b (x)`)),
+        await failure(session.db.transaction((tx) => tx.delete(t))),
+      ]
+      await session.rollback()
+      await session.db.insert(t).values({ w: 'a' })
+      await session.commit()
+      await session.close()
+
+      for (const error of errors) {
+        expect(error).toMatchObject({ code: 'INVALID_STATEMENT', cause: { code: 'SQLITE_READONLY' } })
+        expect(String(error)).toContain('in a read-only transaction: begin one without readOnly')
+      }
+    },
+  )
+
   it('refuse to write in a read-only transaction, and only there', async () => {
     const engine = await openWithTable(`${dburi}?journal_mode=wal`)
     const session = new Session(engine, {})
@@ -403,7 +430,7 @@ describe('writers of one process', () => {
 
     expect(await session.db.select().from(t)).toEqual([])
     await engine.db.insert(t).values({ w: 'others may' })
-    expect(await failure(session.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(StorageError)
+    expect(await failure(session.db.insert(t).values({ w: 'a' }))).toBeInstanceOf(StatementError)
     await session.rollback()
     await session.db.insert(t).values({ w: 'b' })
     await session.commit()

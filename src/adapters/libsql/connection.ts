@@ -7,7 +7,15 @@ import { Calls } from './calls.ts'
 import type { LibsqlStatement, ResultSet } from './client.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
 import type { Client, ClientTransaction, SentStatement } from './driver.ts'
-import { isContention, isLoss, isTransactionClosed, judged, type Sent, scrub } from './driver-error.ts'
+import {
+  isContention,
+  isLoss,
+  isReadOnly,
+  isTransactionClosed,
+  judged,
+  type Sent,
+  scrub,
+} from './driver-error.ts'
 import { beginTransaction, OpenTransaction } from './open-transaction.ts'
 import { type Contended, Patience } from './patience.ts'
 import { SafeStatements } from './safe-statements.ts'
@@ -274,6 +282,9 @@ export class LibsqlConnection implements Connection {
     if (this.lost !== null) return this.#calls.lostError()
     if (isOwnError(error)) return error
     if (isContention(error)) return this.#patience.tooLong(error)
+    // A file that is itself read-only says so below.
+    if (this.#transaction?.isQueryOnly && !this.#parts.readOnly && isReadOnly(error))
+      return writeWhereOnlyRead(error)
     if (kind === 'remote' && isLoss(error)) {
       this.discard(error instanceof Error ? error : new Error(String(error)))
       return this.#calls.lostError()
@@ -288,10 +299,11 @@ const SAVEPOINT = /^\s*(?:savepoint|release|rollback)\b/i
 const READ_MODES = { memory: 'query-only', file: 'query-only', replica: 'read', remote: 'read' } as const
 const PING: SentStatement = { sql: 'select 1', args: [] }
 
-function writeWhereOnlyRead(): StatementError {
+function writeWhereOnlyRead(cause?: unknown): StatementError {
   return new StatementError(
     'INVALID_STATEMENT',
     'Cannot write in a read-only transaction: begin one without readOnly.',
+    cause === undefined ? {} : { cause },
   )
 }
 

@@ -15,6 +15,11 @@ export function isTransactionClosed(error: unknown): boolean {
   return textOf(error, 'code') === 'TRANSACTION_CLOSED'
 }
 
+/** The database, or the transaction, takes no writes. */
+export function isReadOnly(error: unknown): boolean {
+  return textOf(error, 'code') === 'SQLITE_READONLY'
+}
+
 /** What SQLite says of a text it cannot run, among them the plans a schema change made stale. */
 export function isSqlError(error: unknown): boolean {
   return textOf(error, 'code') === 'SQLITE_ERROR'

@@ -51,6 +51,11 @@ export class OpenTransaction {
     return this.#parts.mode === 'read'
   }
 
+  /** SQLite refuses what writes. */
+  get isQueryOnly(): boolean {
+    return this.#parts.mode === 'query-only'
+  }
+
   /** Asks the driver's transaction for something. */
   run<Result>(call: (driver: ClientTransaction) => Promise<Result>): Promise<Result> {
     const { isLocal, calls } = this.#parts

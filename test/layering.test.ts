@@ -24,6 +24,7 @@ const rooms = [
   'repeated-parts',
   'sqlite-root',
   'pool-options',
+  'marked-names',
   'redact-message',
   'statement',
   'statement-cache',

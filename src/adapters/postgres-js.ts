@@ -4,6 +4,7 @@ import type { PostgresJsHandle } from '../dialect.ts'
 import { drizzleConfig } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
+import { markName } from '../marked-names.ts'
 import { addArrayParsers } from './postgres-js/array-parsers.ts'
 import { parseBytea } from './postgres-js/bytea.ts'
 import { drizzleClient, postgresJsClient } from './postgres-js/client.ts'
@@ -83,6 +84,7 @@ const FIXED = {
   debug: false,
   fetch_types: false,
   onnotice: () => {},
+  transform: { column: { from: markName } },
 } as const
 
 const BYTEA = 17

@@ -5,6 +5,7 @@ export const UNKNOWN = 0
 const BOOL = 16
 const BYTEA = 17
 const INT8 = 20
+const NUMERIC = 1700
 
 /** @throws StatementError when a statement has more parameters than the driver can send */
 export function refuseTooMany(params: readonly unknown[], most: number): void {
@@ -25,7 +26,7 @@ export function spell(param: unknown, index: number): { text: string; oid: numbe
     case 'number':
       return { text: String(param), oid: UNKNOWN }
     case 'bigint':
-      return { text: String(param), oid: INT8 }
+      return { text: String(param), oid: BigInt.asIntN(64, param) === param ? INT8 : NUMERIC }
     case 'boolean':
       return { text: String(param), oid: BOOL }
     case 'object':
@@ -43,8 +44,17 @@ export function spell(param: unknown, index: number): { text: string; oid: numbe
 function spellObject(param: object | null, index: number): string {
   if (Array.isArray(param)) return arrayLiteral(param, index)
   if (!(param instanceof Date)) return JSON.stringify(param)
-  if (!Number.isNaN(param.getTime())) return param.toISOString()
+  if (!Number.isNaN(param.getTime())) return spellDate(param)
   throw new StatementError('INVALID_PARAMETER', `Cannot send parameter ${index + 1}: it is an invalid Date.`)
+}
+
+/** ISO 8601 signs years of more than four digits and counts a year 0 before 1; PostgreSQL does neither. */
+function spellDate(date: Date): string {
+  const text = date.toISOString()
+  const year = date.getUTCFullYear()
+  if (year >= 1 && year <= 9999) return text
+  const rest = text.slice(text.indexOf('-', 1))
+  return year > 0 ? `${year}${rest}` : `${String(1 - year).padStart(4, '0')}${rest} BC`
 }
 
 function arrayLiteral(items: readonly unknown[], index: number): string {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Connection as Driver } from 'mysql2'
+import type { Connection as Driver, FieldPacket } from 'mysql2'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
 import { isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
@@ -7,7 +7,7 @@ import { StatementCache } from '../../statement-cache.ts'
 import { UnderWay } from '../../under-way.ts'
 import { beginTexts } from './begin.ts'
 import { type Integers, type Spelled, spellParameters } from './parameters.ts'
-import { roundFloats } from './rows.ts'
+import { markNames, roundFloats, unmarkNames } from './rows.ts'
 import {
   connectionIsGone,
   isDemoted,
@@ -219,16 +219,24 @@ export class MysqlConnection implements Connection {
   async #send(work: Work): Promise<Answer> {
     const { driver } = this.#parts
     let columns: readonly unknown[] | undefined
+    let isMarked = false
     const answer = await this.#ask((done) => {
       const told = (error: Error | null, answer: unknown, fields?: readonly unknown[]) => {
         columns = fields
         done(error, answer)
       }
       // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
-      if (work.spelled.length === 0) driver.query(optionsOf(work), told)
-      else driver.execute(optionsOf(work), work.spelled, told)
+      const query =
+        work.spelled.length === 0
+          ? driver.query(optionsOf(work), told)
+          : driver.execute(optionsOf(work), work.spelled, told)
+      // Told also of results that are no rows, with no columns.
+      query.on('fields', (fields?: readonly FieldPacket[]) => {
+        if (fields !== undefined && markNames(fields)) isMarked = true
+      })
     })
     if (work.spelled.length > 0 && columns !== undefined) roundFloats(answer, columns, work.asArrays)
+    if (isMarked && !work.asArrays) unmarkNames(answer)
     return { answer, isOpen: isInTransaction(answer, columns) }
   }
 

@@ -62,7 +62,11 @@ function spellObject(param: object, index: number): Spelled {
   if (ArrayBuffer.isView(param)) return Buffer.from(param.buffer, param.byteOffset, param.byteLength)
   if (!(param instanceof Date)) return spellJson(param, index)
   if (Number.isNaN(param.getTime())) throw unfit(index, 'an invalid Date')
-  return param.toISOString().replace('T', ' ').replace('Z', '')
+  const text = param.toISOString()
+  // Outside of strict mode the server would store zeros.
+  if (/^[+-]/.test(text))
+    throw unfit(index, `a Date of the year ${param.getUTCFullYear()}: MySQL has 0 to 9999`)
+  return text.replace('T', ' ').replace('Z', '')
 }
 
 function spellJson(param: object, index: number): string {

@@ -1,4 +1,5 @@
 import type { FieldPacket } from 'mysql2'
+import { isMarked, markName, unmarkRows } from '../../marked-names.ts'
 
 /** `mysql2.Types.FLOAT`. */
 const FLOAT = 4
@@ -16,6 +17,19 @@ export function roundFloats(answer: unknown, fields: readonly unknown[], asArray
   if (isColumns(fields)) roundIn(answer, fields, asArrays)
   else
     for (const [index, each] of fields.entries()) if (isColumns(each)) roundIn(answer[index], each, asArrays)
+}
+
+/** Marks the names that mysql2 refuses, before it makes rows of the columns; whether there are any. */
+export function markNames(fields: readonly FieldPacket[]): boolean {
+  for (const field of fields) field.name = markName(field.name)
+  return fields.some(({ name }) => isMarked(name))
+}
+
+/** Gives the rows of an answer, or of each of its results, the names that were marked. */
+export function unmarkNames(answer: unknown): void {
+  if (!Array.isArray(answer)) return
+  if (answer.some(Array.isArray)) for (const rows of answer) unmarkNames(rows)
+  else unmarkRows(answer)
 }
 
 function isColumns(fields: unknown): fields is readonly FieldPacket[] {

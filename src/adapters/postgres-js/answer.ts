@@ -1,11 +1,14 @@
 import { Stream } from 'node:stream'
 import { StatementError } from '../../errors.ts'
+import { isMarked, unmarkName, unmarkRows } from '../../marked-names.ts'
 import { transactionControlRefused } from '../../statement.ts'
 
 /** What postgres.js resolves to: the rows, and beside them what the server said; for several statements, one of these each. */
 export interface QueryResult extends Array<unknown> {
   command: string | null | undefined
   readonly state: { readonly pid: number; readonly secret: number } | undefined
+  /** What is known of the columns, shared by all runs of one prepared statement. */
+  columns: readonly { readonly name: string }[] | null | undefined
 }
 
 /** The result of a statement, without what postgres.js puts into it that is not the statement's. */
@@ -13,6 +16,8 @@ export function resultOf(answer: QueryResult, carriedBegin: boolean): QueryResul
   if (answer instanceof Stream) return answer
   const result = carriedBegin ? withoutBegin(answer) : answer
   dropHoles(isResult(result[0]) ? result[0] : result)
+  if (result.columns === null || result.columns === undefined) result.filter(isResult).forEach(unmark)
+  else unmark(result)
   return result
 }
 
@@ -36,6 +41,14 @@ const CONTROLS: ReadonlySet<unknown> = new Set([
   'ROLLBACK',
   'PREPARE TRANSACTION',
 ])
+
+/** Gives columns back the names that they were marked with. */
+function unmark(result: QueryResult): void {
+  const { columns } = result
+  if (!columns?.some(({ name }) => isMarked(name))) return
+  unmarkRows(result)
+  result.columns = columns.map((column) => ({ ...column, name: unmarkName(column.name) }))
+}
 
 /**
  * BEGIN's answer is taken for a part of the statement's: where rows are described behind it, for a result of its own; an

@@ -1,6 +1,9 @@
 /** Values at the edges, which have to come through right, or to be refused by a typed error. */
 import { causes, SessionManager } from 'drizzle-celery'
+import { ledger, plainLedger, relationalEntry } from 'drizzle-major/ledger'
 import { type SQL, sql } from 'drizzle-orm'
+import { jsonb, pgTable, timestamp } from 'drizzle-orm/pg-core'
+import { drizzle } from 'drizzle-orm/postgres-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { failure } from './faults/support.ts'
 import { createMysql, createPostgres, describeNeeding, type TestDatabase } from './fixtures/servers.ts'
@@ -40,17 +43,18 @@ for (const [name, need] of [
   describeNeeding(need, name, () => {
     let database: TestDatabase | undefined
     let dburi = 'pglite:'
+    const db = async () => (await manager.getEngine(dburi as 'pglite:')).db
     beforeAll(async () => {
-      if (name === 'PGlite') return
-      database = await createPostgres()
-      dburi = database.dburi
+      if (name === 'PostgreSQL') database = await createPostgres()
+      dburi = database?.dburi ?? dburi
+      // A PGlite takes a while to start.
+      await (await db()).execute(sql`select 1`)
     })
     afterAll(async () => {
       await manager.invalidate(dburi)
       await database?.drop()
     })
-    const db = async () => (await manager.getEngine(dburi as 'pglite:')).db
-    const valueOf = async (expression: SQL) => {
+    const textOf = async (expression: SQL) => {
       const [row] = Array.from(
         (await (await db()).execute(sql`select (${expression})::text as value`)) as never,
       )
@@ -77,16 +81,16 @@ for (const [name, need] of [
         2n ** 70n,
         10n ** 40n,
       ]) {
-        expect(await valueOf(sql`${value}::numeric`)).toBe(String(value))
+        expect(await textOf(sql`${value}::numeric`)).toBe(String(value))
         // Without a cast it is a number as well, and no text.
-        expect(await valueOf(sql`${value}`)).toBe(String(value))
-        expect(await valueOf(sql`pg_typeof(${value})`)).toMatch(/^(?:bigint|numeric)$/)
-        expect(await valueOf(sql`${sql.param([value])}::numeric[]`)).toBe(`{${value}}`)
+        expect(await textOf(sql`${value}`)).toBe(String(value))
+        expect(await textOf(sql`pg_typeof(${value})`)).toMatch(/^(?:bigint|numeric)$/)
+        expect(await textOf(sql`${sql.param([value])}::numeric[]`)).toBe(`{${value}}`)
       }
       await (await db()).execute(sql`create table if not exists wide (n numeric, i bigint)`)
       await (await db()).execute(sql`insert into wide (n) values (${2n ** 70n})`)
-      expect(await valueOf(sql`select count(*) from wide where n = ${2n ** 70n}`)).toBe('1')
-      expect(await valueOf(sql`select count(*) from wide where i = ${2n ** 70n}`)).toBe('0')
+      expect(await textOf(sql`select count(*) from wide where n = ${2n ** 70n}`)).toBe('1')
+      expect(await textOf(sql`select count(*) from wide where i = ${2n ** 70n}`)).toBe('0')
       const refused = await failure((await db()).execute(sql`insert into wide (i) values (${2n ** 70n})`))
       expect(causes(refused).at(-1)).toMatchObject({ code: '22003', message: 'bigint out of range' })
     })
@@ -104,10 +108,10 @@ for (const [name, need] of [
     ])('takes a Date of any year: %s', async (iso, expected) => {
       const date = new Date(iso)
 
-      expect(await valueOf(sql`${date}::timestamp`)).toBe(expected)
-      expect(await valueOf(sql`${date}::timestamptz at time zone 'UTC'`)).toBe(expected)
-      expect(await valueOf(sql`(${sql.param([date, date])}::timestamp[])[2]`)).toBe(expected)
-      expect(await valueOf(sql`${date}::date`)).toBe(expected.replace(/ \S+/, ''))
+      expect(await textOf(sql`${date}::timestamp`)).toBe(expected)
+      expect(await textOf(sql`${date}::timestamptz at time zone 'UTC'`)).toBe(expected)
+      expect(await textOf(sql`(${sql.param([date, date])}::timestamp[])[2]`)).toBe(expected)
+      expect(await textOf(sql`${date}::date`)).toBe(expected.replace(/ \S+/, ''))
     })
 
     it('refuses a Date from before 4713 BC by a typed error', async () => {
@@ -200,4 +204,50 @@ describe('SQLite', () => {
       },
     (literal) => `'{"is":"${literal}"}'`,
   )
+})
+
+describeNeeding('postgresql', 'what Drizzle does by itself', () => {
+  let database: TestDatabase
+  beforeAll(async () => {
+    database = await createPostgres()
+  })
+  afterAll(async () => {
+    await manager.invalidate(database.dburi)
+    await database.drop()
+  })
+  const strange = pgTable('strange', {
+    json: jsonb('json'),
+    at: timestamp('at', { withTimezone: true }),
+  })
+
+  it('is what plain Drizzle does, as the page on values says', async () => {
+    const told = new SessionManager({ models: { postgresql: { ...ledger, strange } } })
+    const plain = drizzle(database.dburi, plainLedger)
+    await using session = await told.sessionFactory(database.dburi as 'postgresql://')
+    const { db } = session
+    await db.insert(ledger.account).values({ id: 9007199254740993n })
+    await db.insert(ledger.entry).values({
+      id: 9007199254740993n,
+      accountId: 9007199254740993n,
+      amount: '12345678901234567890.12',
+    })
+    await db.execute(sql`insert into strange values
+      ('"null"', '0001-01-01 00:00:00+00'), ('"[1, 2]"', '12000-01-01 00:00:00+00')`)
+    await session.commit()
+    const query = { with: { entries: true } } as const
+
+    expect(await db.query.account.findMany(query)).toEqual([
+      { id: 9007199254740993n, entries: [relationalEntry] },
+    ])
+    expect(await db.query.account.findMany(query)).toEqual(await plain.query.account.findMany(query))
+    // Without a relation nothing goes through JSON.
+    expect(await db.select().from(ledger.entry)).toMatchObject([
+      { id: 9007199254740993n, amount: '12345678901234567890.12' },
+    ])
+    const rows = await db.select().from(strange)
+    expect(rows).toEqual(await plain.select().from(strange))
+    expect(rows.map(({ at }) => at?.getUTCFullYear())).toEqual([2001, 12000])
+    await plain.$client.end()
+    await told.dispose()
+  })
 })

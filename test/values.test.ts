@@ -1,11 +1,12 @@
 /** Values at the edges, which have to come through right, or to be refused by a typed error. */
 import { causes, SessionManager } from 'drizzle-celery'
-import { ledger, plainLedger, relationalEntry } from 'drizzle-major/ledger'
+import { ledger, plainLedger } from 'drizzle-major/ledger'
 import { type SQL, sql } from 'drizzle-orm'
 import { jsonb, pgTable, timestamp } from 'drizzle-orm/pg-core'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { failure } from './faults/support.ts'
+import { drizzleMajor } from './fixtures/drizzle-major.ts'
 import { createMysql, createPostgres, describeNeeding, type TestDatabase } from './fixtures/servers.ts'
 
 const manager = new SessionManager({ prepare: 'none' })
@@ -226,24 +227,19 @@ describeNeeding('postgresql', 'what Drizzle does by itself', () => {
     await using session = await told.sessionFactory(database.dburi as 'postgresql://')
     const { db } = session
     await db.insert(ledger.account).values({ id: 9007199254740993n })
-    await db.insert(ledger.entry).values({
-      id: 9007199254740993n,
-      accountId: 9007199254740993n,
-      amount: '12345678901234567890.12',
-    })
+    const entry = { id: 9007199254740993n, accountId: 9007199254740993n, amount: '12345678901234567890.12' }
+    await db.insert(ledger.entry).values(entry)
     await db.execute(sql`insert into strange values
       ('"null"', '0001-01-01 00:00:00+00'), ('"[1, 2]"', '12000-01-01 00:00:00+00')`)
     await session.commit()
     const query = { with: { entries: true } } as const
 
-    expect(await db.query.account.findMany(query)).toEqual([
-      { id: 9007199254740993n, entries: [relationalEntry] },
-    ])
-    expect(await db.query.account.findMany(query)).toEqual(await plain.query.account.findMany(query))
+    // Plain Drizzle 0.45 loses digits where this library reads the JSON.
+    expect(await db.query.account.findMany(query)).toEqual([{ id: entry.id, entries: [entry] }])
+    const [account] = await plain.query.account.findMany(query)
+    expect(account?.entries[0]?.amount).toBe(drizzleMajor === '1.0' ? entry.amount : '12345678901234567000')
     // Without a relation nothing goes through JSON.
-    expect(await db.select().from(ledger.entry)).toMatchObject([
-      { id: 9007199254740993n, amount: '12345678901234567890.12' },
-    ])
+    expect(await db.select().from(ledger.entry)).toEqual([entry])
     const rows = await db.select().from(strange)
     expect(rows).toEqual(await plain.select().from(strange))
     expect(rows.map(({ at }) => at?.getUTCFullYear())).toEqual([2001, 12000])

@@ -2,7 +2,13 @@ import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
-import { type Statement, traitsOf } from '../../statement.ts'
+import {
+  JSON_OID,
+  jsonReader,
+  type RelationalColumns,
+  relationalColumnsOf,
+} from '../../postgresql/relational-json.ts'
+import { type Statement, type StatementTraits, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type Spelled, spellParameters } from './parameters.ts'
@@ -22,7 +28,7 @@ export interface ConnectionOptions {
 export class PgliteConnection implements Connection {
   readonly #instance: Instance
   readonly #options: ConnectionOptions
-  readonly #texts: StatementCache
+  readonly #texts: StatementCache<StatementTraits & { readonly relational: RelationalColumns | null }>
   readonly #running = new Set<(error: Error) => void>()
   #lost: Error | null = null
   #isTainted = false
@@ -31,7 +37,10 @@ export class PgliteConnection implements Connection {
   constructor(instance: Instance, options: ConnectionOptions) {
     this.#instance = instance
     this.#options = options
-    this.#texts = new StatementCache(options.statementCacheSize, traitsOf)
+    this.#texts = new StatementCache(options.statementCacheSize, (sql) => ({
+      ...traitsOf(sql),
+      relational: relationalColumnsOf(sql),
+    }))
   }
 
   get lost(): Error | null {
@@ -45,10 +54,15 @@ export class PgliteConnection implements Connection {
   async run({ sql, params, asArrays }: Statement): Promise<unknown> {
     let spelled: Spelled[] = []
     try {
-      if (this.#texts.look(sql).taints) this.#isTainted = true
+      const text = this.#texts.look(sql)
+      if (text.taints) this.#isTainted = true
       spelled = spellParameters(params)
-      const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers: PARSERS }
-      return rowsOf(await this.#send((driver) => runOn(driver, sql, spelled, options)))
+      const relational = asArrays ? text.relational : null
+      const parsers = relational === null ? PARSERS : PARSERS_WITHOUT_JSON
+      const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers }
+      const results = await this.#send((driver) => runOn(driver, sql, spelled, options))
+      if (relational !== null) for (const result of results) readRelational(result, relational)
+      return rowsOf(results)
     } catch (error) {
       throw this.#judged(error, sql, spelled)
     }
@@ -156,4 +170,15 @@ const PARSERS: ResultOptions['parsers'] = {
   1186: asText,
   1187: asText,
   1231: asText,
+}
+
+const PARSERS_WITHOUT_JSON: ResultOptions['parsers'] = { ...PARSERS, [JSON_OID]: asText }
+
+/** Reads the JSON of a relational query by its own rules. */
+function readRelational({ rows, fields }: Result, relational: RelationalColumns): void {
+  for (const [at, { dataTypeID }] of fields.entries()) {
+    if (dataTypeID !== JSON_OID) continue
+    const read = jsonReader(relational, at)
+    for (const row of rows) if (Array.isArray(row) && row[at] !== null) row[at] = read(String(row[at]))
+  }
 }

@@ -1,6 +1,7 @@
 import { Stream } from 'node:stream'
 import { StatementError } from '../../errors.ts'
 import { isMarked, unmarkName, unmarkRows } from '../../marked-names.ts'
+import { JSON_OID, jsonReader, type RelationalColumns } from '../../postgresql/relational-json.ts'
 import { transactionControlRefused } from '../../statement.ts'
 
 /** What postgres.js resolves to: the rows, and beside them what the server said; for several statements, one of these each. */
@@ -8,7 +9,13 @@ export interface QueryResult extends Array<unknown> {
   command: string | null | undefined
   readonly state: { readonly pid: number; readonly secret: number } | undefined
   /** What is known of the columns, shared by all runs of one prepared statement. */
-  columns: readonly { readonly name: string }[] | null | undefined
+  columns: readonly Column[] | null | undefined
+}
+
+interface Column {
+  readonly name: string
+  readonly type: number
+  readonly parser?: ((text: string) => unknown) | undefined
 }
 
 /** The result of a statement, without what postgres.js puts into it that is not the statement's. */
@@ -41,6 +48,17 @@ const CONTROLS: ReadonlySet<unknown> = new Set([
   'ROLLBACK',
   'PREPARE TRANSACTION',
 ])
+
+/** Reads the bytes that a relational query was answered with, JSON of rows by its own rules, the rest as postgres.js would. */
+export function readRelational(result: QueryResult, relational: RelationalColumns): void {
+  const readers = Array.from(result.columns ?? [], ({ type, parser = (text: string) => text }, at) =>
+    type === JSON_OID ? jsonReader(relational, at) : parser,
+  )
+  for (const row of result) {
+    if (!Array.isArray(row)) continue
+    for (const [at, value] of row.entries()) if (value !== null) row[at] = readers[at]?.(String(value))
+  }
+}
 
 /** Gives columns back the names that they were marked with. */
 function unmark(result: QueryResult): void {

@@ -4,10 +4,11 @@ import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { BEGIN, beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
-import { isOwnError, type Statement, traitsOf } from '../../statement.ts'
+import { type RelationalColumns, relationalColumnsOf } from '../../postgresql/relational-json.ts'
+import { isOwnError, type Statement, type StatementTraits, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
-import { type QueryResult, refusalOf, resultOf } from './answer.ts'
+import { type QueryResult, readRelational, refusalOf, resultOf } from './answer.ts'
 import { Begun } from './begun.ts'
 import { carryBegin } from './carried-begin.ts'
 import { LastWord } from './last-word.ts'
@@ -18,6 +19,8 @@ import { isStale, leaveStaleToUs } from './stale.ts'
 /** Rows on their way, as postgres.js has them. */
 export interface PendingQuery extends PromiseLike<QueryResult> {
   values(): PromiseLike<QueryResult>
+  /** Rows as arrays of bytes. */
+  raw(): PromiseLike<QueryResult>
 }
 
 /** What we use of a postgres.js client made with `max: 1`. */
@@ -44,6 +47,8 @@ interface Work {
   /** The parameters as they are sent. */
   readonly spelled: Spelled[]
   readonly asArrays: boolean
+  /** The columns that are rows as JSON, where Drizzle is to read them. */
+  readonly relational: RelationalColumns | null
   readonly transaction: Begun | null
   /** It may begin or end a transaction or a savepoint. */
   readonly mayControl: boolean
@@ -61,7 +66,7 @@ export class PostgresConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
   readonly #socket: Socket
-  readonly #texts: StatementCache
+  readonly #texts: StatementCache<StatementTraits & { readonly relational: RelationalColumns | null }>
   readonly #prepared = new Set<string>()
   readonly #underWay: UnderWay
   /** From the first answer on: whoever listens before postgres.js does takes what the server says at once from it. */
@@ -78,7 +83,10 @@ export class PostgresConnection implements Connection {
     this.#client = parts.client
     this.#socket = parts.socket
     this.#underWay = new UnderWay(parts.socket)
-    this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
+    this.#texts = new StatementCache(parts.statementCacheSize, (sql) => ({
+      ...traitsOf(sql),
+      relational: relationalColumnsOf(sql),
+    }))
     parts.socket.on('error', (error) => this.#hungUp(error))
     parts.socket.on('close', () => this.#hungUp(new Error('The server closed the connection')))
   }
@@ -106,7 +114,8 @@ export class PostgresConnection implements Connection {
       // Without parameters the simple protocol saves a round trip, and takes several statements.
       const prepare =
         params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
-      const work = { sql, spelled, asArrays, transaction, mayControl: text.isSavepoint }
+      const relational = asArrays ? text.relational : null
+      const work = { sql, params, spelled, asArrays, relational, transaction, mayControl: text.isSavepoint }
       return transaction === null ? this.#send(work, prepare) : this.#sendIn(transaction, work, prepare)
     } catch (error) {
       return Promise.reject(error)
@@ -229,7 +238,17 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    return this.#send({ sql, spelled: [], asArrays: false, transaction: null, mayControl: true }, false)
+    return this.#send(
+      {
+        sql,
+        spelled: [],
+        asArrays: false,
+        relational: null,
+        transaction: null,
+        mayControl: true,
+      },
+      false,
+    )
   }
 
   #send(work: Work, prepare: boolean, { carriesBegin = false } = {}): Promise<QueryResult> {
@@ -241,9 +260,10 @@ export class PostgresConnection implements Connection {
       this.#underWay.add(fail)
       const query = this.#client.unsafe(work.sql, work.spelled, prepare ? PREPARED : UNPREPARED)
       if (prepare) leaveStaleToUs(query)
-      ;(work.asArrays ? query.values() : query).then((answer) => {
+      ;(work.relational ? query.raw() : work.asArrays ? query.values() : query).then((answer) => {
         if (!this.#underWay.settles(fail)) return
         const result = resultOf(answer, carriesBegin)
+        if (work.relational !== null) readRelational(result, work.relational)
         const refusal = refusalOf(result, work.mayControl)
         if (refusal === null) return resolve(result)
         reject(refusal)

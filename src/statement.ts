@@ -26,11 +26,22 @@ const CONTROL =
 
 const SAVEPOINT = /^(?:savepoint|release|rollback\s+(?:(?:work|transaction)\s+)?to)\b/i
 
+/**
+ * What may make a temporary object: by CREATE TEMP, by naming its schema, which `temp` is on SQLite, or by having names
+ * mean those of that schema.
+ */
+const TEMPORARY = [
+  String.raw`create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b`,
+  String.raw`create\b.*\btemp\s*\.`,
+  String.raw`.*\bpg_temp(?:_\d+)?\b`,
+].join('|')
+
 const TAINTS = new RegExp(
   [
     String.raw`^(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|load|prepare|attach|pragma|do|call|declare\b[^;]*\bwith\s+hold)\b`,
-    String.raw`^create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b`,
-    String.raw`\binto\s+(?:(?:local|global)\s+)?temp(?:orary)?\b`,
+    // Not what is gone with its transaction, the one of a statement that autocommits included.
+    String.raw`^(?!create\b.*\btable\b.*\bon\s+commit\s+drop\b)(?:${TEMPORARY})`,
+    String.raw`\binto\s+(?:(?:local|global)\s+)?temp(?:orary)?\b(?!\s*\.)`,
     String.raw`\bset_config\s*\((?![^()]*,\s*true\s*\))`,
     String.raw`\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(`,
   ].join('|'),
@@ -48,8 +59,7 @@ const WRITES =
   /\b(?:insert|update|delete|replace|into|nextval|setval)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b/i
 
 /** Reads a statement's text; several statements in one text are judged together. */
-export function traitsOf(sql: string): StatementTraits {
-  const parts = splitStatements(sql)
+export function traitsOf(sql: string, parts: readonly string[] = splitStatements(sql)): StatementTraits {
   return {
     reads: parts.every((part) => READS.test(part) && !WRITES.test(part)),
     controlsTransaction: withoutBodyEnds(parts).some((part) => CONTROL.test(part) || part.includes('*/')),
@@ -71,13 +81,21 @@ function withoutBodyEnds(parts: readonly string[]): string[] {
   })
 }
 
+/** In quotes it is the schema of temporary objects all the same, and so it is in the value of `search_path`. */
+const NAMES_PG_TEMP = /^(?:"pg_temp(?:_\d+)?"|'(?:[^'%]*[\s,"])?pg_temp(?:_\d+)?(?:[\s,"][^'%]*)?')$/
+const IS_TEMP = /^["'`]temp["'`]$/i
+
 const SKIPPED =
   /\b[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n\r]*|\/\*[\s\S]*?\*\/|\$((?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?)\$[\s\S]*?\$\1\$/g
 
-/** The statements of a text without their comments and with their literals emptied. */
-function splitStatements(sql: string): string[] {
+/** The statements of a text without their comments, and with their literals and quoted names emptied. */
+export function splitStatements(sql: string): string[] {
   return sql
-    .replace(SKIPPED, (skipped) => (skipped.startsWith('-') || skipped.startsWith('/') ? ' ' : "''"))
+    .replace(SKIPPED, (skipped: string, _tag: unknown, at: number) => {
+      if (/^[-/]/.test(skipped)) return ' '
+      if (NAMES_PG_TEMP.test(skipped)) return 'pg_temp'
+      return IS_TEMP.test(skipped) && /^\s*\./.test(sql.slice(at + skipped.length)) ? 'temp' : "''"
+    })
     .split(';')
     .map((part) => part.replace(/^[\s(]+/, '').trimEnd())
     .filter((part) => part !== '')
@@ -102,6 +120,15 @@ export function transactionControlRefused(): StatementError {
     'INVALID_STATEMENT',
     'Cannot begin or end a transaction by SQL text: the session would not know of it. ' +
       'Use begin(), commit() and rollback() of the session, or db.transaction().',
+  )
+}
+
+/** @param instead what else will do */
+export function holderNeeded(instead: string): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot run this statement by engine.db: its lock or cursor belongs to a connection, which nobody would hold, so ' +
+      `that it would be gone at once. Run it in a session or by engine.connect(). ${instead}`,
   )
 }
 

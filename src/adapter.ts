@@ -26,13 +26,19 @@ export interface Transaction extends Executor {
   rollback(): Promise<void>
 }
 
+/** How a connection runs a statement. */
+export interface RunOptions {
+  /** Nobody holds the connection: what the statement gives its session is lost with the next one's checkout. @default false */
+  readonly isShared?: boolean
+}
+
 /** One physical connection. Statements run in the order in which they were given. */
 export interface Connection {
   /**
    * Runs a statement; rows have the driver's own shape.
    * @throws ConnectionLostError when the connection breaks first: the outcome is unknown
    */
-  run(statement: Statement): Promise<unknown>
+  run(statement: Statement, options?: RunOptions): Promise<unknown>
   begin(options: TransactionOptions): Promise<void>
   /** Resolves to false when the database rolled back instead, since a statement had failed. */
   commit(): Promise<boolean>

@@ -43,11 +43,28 @@ describeNeeding('postgresql', 'BEGIN', () => {
       await using session = await sessionOf()
       await session.db.insert(numbers).values({ n })
       await session.commit()
-      // The statement and COMMIT; the first time the statement is described as well.
+      // The statement and COMMIT; the first time there is a connection to be opened as well.
       if (n === 2) expect(relay.packets - before).toBe(2)
     }
     expect(await there()).toEqual([1, 2])
   })
+
+  it.each([
+    ['prepared', {}],
+    ['unprepared', { pgbouncer: 'true' }],
+  ])(
+    'and a statement that is %s and new cost one round trip, and so does the statement alone',
+    async (_, options) => {
+      const engine = await engineOf(options)
+      await engine.db.execute(sql`select 1`)
+      const before = relay.packets
+      await engine.db.insert(numbers).values({ n: 1 })
+      await engine.db.transaction((tx) => tx.insert(numbers).values([{ n: 2 }, { n: 3 }]))
+
+      expect(relay.packets - before).toBe(1 + 2)
+      expect(await there()).toEqual([1, 2, 3])
+    },
+  )
 
   it('is not sent for a transaction without statements', async () => {
     const engine = await engineOf()

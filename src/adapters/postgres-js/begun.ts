@@ -3,6 +3,10 @@ export class Begun {
   readonly begin: string
   /** How many statements were sent since it began. */
   sent = 0
+  /** A statement of it may have changed a schema. */
+  changesSchema = false
+  /** Names may mean something else until it ends. */
+  isPathMoved = false
   #state: 'unsent' | 'beginning' | 'ready' = 'unsent'
   readonly #waiting: (() => void)[] = []
 

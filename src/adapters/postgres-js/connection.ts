@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net'
-import type { Connection, TransactionOptions } from '../../adapter.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { BEGIN, beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
 import { type RelationalColumns, relationalColumnsOf } from '../../postgresql/relational-json.ts'
-import { isOwnError, type Statement, type StatementTraits, traitsOf } from '../../statement.ts'
+import { countsAsChange, schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
+import { type PostgresTraits, postgresTraits, refuseInVain } from '../../postgresql/statement-traits.ts'
+import { isOwnError, type Statement } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
 import { type QueryResult, readRelational, refusalOf, resultOf } from './answer.ts'
@@ -13,11 +15,17 @@ import { Begun } from './begun.ts'
 import { carryBegin } from './carried-begin.ts'
 import { LastWord } from './last-word.ts'
 import { type Spelled, spellParameters, type Typed } from './parameters.ts'
+import {
+  mayBeOutdated,
+  type Parsed,
+  type PreparedStatement,
+  PreparedStatements,
+} from './prepared-statements.ts'
+import { adopt, type Described, isStale, statementNameOf } from './query.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
-import { isStale, leaveStaleToUs } from './stale.ts'
 
 /** Rows on their way, as postgres.js has them. */
-export interface PendingQuery extends PromiseLike<QueryResult> {
+export interface PendingQuery extends PromiseLike<QueryResult>, Described {
   values(): PromiseLike<QueryResult>
   /** Rows as arrays of bytes. */
   raw(): PromiseLike<QueryResult>
@@ -49,6 +57,8 @@ interface Work {
   readonly asArrays: boolean
   /** The columns that are rows as JSON, where Drizzle is to read them. */
   readonly relational: RelationalColumns | null
+  /** `null` where it is not to be prepared. */
+  readonly prepared: PreparedStatement | null
   readonly transaction: Begun | null
   /** It may begin or end a transaction or a savepoint. */
   readonly mayControl: boolean
@@ -66,13 +76,16 @@ export class PostgresConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
   readonly #socket: Socket
-  readonly #texts: StatementCache<StatementTraits & { readonly relational: RelationalColumns | null }>
-  readonly #prepared = new Set<string>()
+  readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
+  readonly #prepared: PreparedStatements
   readonly #underWay: UnderWay
   /** From the first answer on: whoever listens before postgres.js does takes what the server says at once from it. */
   #lastWord: LastWord | null = null
   #lost: Error | null = null
   #isTainted = false
+  /** Names mean what they meant when the connection was opened, so that what is prepared is right. */
+  #isPathMoved = false
+  #deallocating = 0
   #backend: QueryResult['state']
   #transaction: Begun | null = null
   #closed: Promise<void> | null = null
@@ -84,9 +97,10 @@ export class PostgresConnection implements Connection {
     this.#socket = parts.socket
     this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, (sql) => ({
-      ...traitsOf(sql),
+      ...postgresTraits(sql),
       relational: relationalColumnsOf(sql),
     }))
+    this.#prepared = new PreparedStatements(parts.prepare ? parts.statementCacheSize : 0)
     parts.socket.on('error', (error) => this.#hungUp(error))
     parts.socket.on('close', () => this.#hungUp(new Error('The server closed the connection')))
   }
@@ -104,36 +118,42 @@ export class PostgresConnection implements Connection {
     return this.#backend?.pid
   }
 
-  run(statement: Statement): Promise<unknown> {
+  run(statement: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
     const { sql, params, asArrays } = statement
     try {
       const text = this.#texts.look(sql)
       if (text.taints) this.#isTainted = true
+      refuseInVain(text, isShared)
       const spelled = spellParameters(params, this.#client.typed)
       const transaction = this.#transaction
-      // Without parameters the simple protocol saves a round trip, and takes several statements.
-      const prepare =
-        params.length > 0 && text.isKept && this.#parts.prepare && this.#mayPrepare(sql, spelled)
+      if (text.movesSearchPath) this.#movePath(transaction, text.taints)
+      // Without parameters the simple protocol takes several statements.
+      const mayPrepare = params.length > 0 && text.isKept && !this.#isPathMoved && !transaction?.isPathMoved
+      const prepared = mayPrepare ? this.#prepared.get(sql, spelled) : null
       const relational = asArrays ? text.relational : null
-      const work = { sql, params, spelled, asArrays, relational, transaction, mayControl: text.isSavepoint }
-      return transaction === null ? this.#send(work, prepare) : this.#sendIn(transaction, work, prepare)
+      const mayControl = text.isSavepoint
+      const work = { sql, spelled, asArrays, relational, prepared, transaction, mayControl }
+      const answer = transaction === null ? this.#send(work) : this.#sendIn(transaction, work)
+      const changesSchema =
+        text.changesSchema ||
+        (text.callsFunction && countsAsChange(sql)) ||
+        (text.isSavepoint && transaction?.changesSchema === true)
+      if (changesSchema) followSchemaChange(answer, transaction)
+      return answer
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  /** A text is prepared once for each set of types its parameters are sent as. */
-  #mayPrepare(sql: string, params: readonly Spelled[]): boolean {
-    let types = ''
-    for (let at = 0; at < params.length; at++) {
-      const param = params[at]
-      if (typeof param === 'object' && param !== null) types += `${at}:${param.type} `
-    }
-    const signature = types === '' ? sql : types + sql
-    if (this.#prepared.has(signature)) return true
-    if (this.#prepared.size >= this.#parts.statementCacheSize) return false
-    this.#prepared.add(signature)
-    return true
+  /** What is prepared would be wrong behind it, and is of no use: the server analyses it anew whenever the path is another. */
+  #movePath(transaction: Begun | null, isLeftBehind: boolean): void {
+    if (transaction === null || isLeftBehind) this.#isPathMoved = true
+    else transaction.isPathMoved = true
+  }
+
+  /** Only for a connection whose client reports notifications. */
+  async listen(channel: string): Promise<void> {
+    await this.#control(`listen "${channel.replaceAll('"', '""')}"`)
   }
 
   /** Without options BEGIN waits for the first statement, which carries it. */
@@ -151,24 +171,25 @@ export class PostgresConnection implements Connection {
     }
   }
 
-  #sendIn(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
-    if (transaction.isUnsent) return this.#beginWith(transaction, work, prepare)
+  #sendIn(transaction: Begun, work: Work): Promise<QueryResult> {
+    if (transaction.isUnsent) return this.#beginWith(transaction, work)
     return transaction.inTurn(() => {
       transaction.sent++
-      return this.#send(work, prepare)
+      return this.#send(work)
     })
   }
 
   /** Begins a transaction with its first statement, which carries BEGIN where it can. */
-  #beginWith(transaction: Begun, work: Work, prepare: boolean): Promise<QueryResult> {
+  #beginWith(transaction: Begun, work: Work): Promise<QueryResult> {
     // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    if (!this.#underWay.isEmpty || work.spelled.length === 0) {
+    const isIdle = this.#underWay.isEmpty && this.#deallocating === 0
+    if (!isIdle || work.spelled.length === 0) {
       this.#opens(transaction, this.#control(transaction.begin))
-      return this.#sendIn(transaction, work, prepare)
+      return this.#sendIn(transaction, work)
     }
     carryBegin(this.#socket, transaction.begin)
     transaction.sent++
-    const first = this.#send(work, prepare, { carriesBegin: true })
+    const first = this.#send(work, { carriesBegin: true })
     this.#opens(transaction, first)
     return first
   }
@@ -203,7 +224,9 @@ export class PostgresConnection implements Connection {
     const transaction = this.#transaction
     const end = () => {
       this.#transaction = null
-      return this.#control(sql)
+      const ended = this.#control(sql)
+      if (transaction?.changesSchema) followSchemaChange(ended, null)
+      return ended
     }
     if (transaction === null) return end()
     if (!transaction.isUnsent) return transaction.inTurn(end)
@@ -238,30 +261,36 @@ export class PostgresConnection implements Connection {
   }
 
   #control(sql: string): Promise<QueryResult> {
-    return this.#send(
-      {
-        sql,
-        spelled: [],
-        asArrays: false,
-        relational: null,
-        transaction: null,
-        mayControl: true,
-      },
-      false,
-    )
+    return this.#send({
+      sql,
+      spelled: [],
+      asArrays: false,
+      relational: null,
+      prepared: null,
+      transaction: null,
+      mayControl: true,
+    })
   }
 
-  #send(work: Work, prepare: boolean, { carriesBegin = false } = {}): Promise<QueryResult> {
-    if (this.#lost !== null) return this.#recover(work, this.#lost)
+  #send(work: Work, { carriesBegin = false } = {}): Promise<QueryResult> {
+    if (this.#lost !== null) return this.#recover(work, null, this.#lost)
     return new Promise((resolve, reject) => {
+      const parsed = work.prepared?.use() ?? null
+      const isParsedNow = parsed !== null && parsed.name === null
+      // Only a query that is parsed is kept by the callbacks: collecting all of them costs each statement dearly.
+      let parsing: Described | null = null
       const fail = (error: unknown) => {
-        if (this.#underWay.settles(fail)) this.#recover(work, error).then(resolve, reject)
+        if (!this.#underWay.settles(fail)) return
+        if (parsing !== null) work.prepared?.answered(parsed, statementNameOf(parsing))
+        this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
       this.#underWay.add(fail)
-      const query = this.#client.unsafe(work.sql, work.spelled, prepare ? PREPARED : UNPREPARED)
-      if (prepare) leaveStaleToUs(query)
+      const query = this.#client.unsafe(work.sql, work.spelled, parsed === null ? UNPREPARED : PREPARED)
+      if (work.spelled.length > 0) adopt(query, isParsedNow)
+      if (isParsedNow) parsing = query
       ;(work.relational ? query.raw() : work.asArrays ? query.values() : query).then((answer) => {
         if (!this.#underWay.settles(fail)) return
+        if (parsing !== null) work.prepared?.answered(parsed, statementNameOf(parsing))
         const result = resultOf(answer, carriesBegin)
         if (work.relational !== null) readRelational(result, work.relational)
         const refusal = refusalOf(result, work.mayControl)
@@ -270,25 +299,46 @@ export class PostgresConnection implements Connection {
         // What comes next would run outside of the holder's transaction, or amid the data of a COPY.
         this.discard(refusal)
       }, fail)
+      if (this.#prepared.hasUnused && this.#transaction === null) this.#deallocate()
     })
   }
 
-  async #recover(work: Work, error: unknown): Promise<QueryResult> {
-    if (isStale(error)) return this.#again(work, error)
+  /**
+   * Has the server forget what nobody uses any more. Never in a transaction, which would fail with it where the name is
+   * gone already, by a DEALLOCATE of somebody else.
+   */
+  #deallocate(): void {
+    const over = () => {
+      this.#deallocating--
+    }
+    for (const name of this.#prepared.takeUnused()) {
+      this.#deallocating++
+      this.#client.unsafe(`deallocate "${name}"`, [], UNPREPARED).then(over, over)
+    }
+  }
+
+  /** @param parsed what it was run from, where that was parsed before */
+  async #recover(work: Work, parsed: Parsed | null, error: unknown): Promise<QueryResult> {
+    const { prepared } = work
+    if (prepared !== null && parsed !== null && isServerError(error) && mayBeOutdated(error)) {
+      prepared.drop(parsed)
+      if (this.#isAlone(work) && (isStale(error) || prepared.mayRepeat())) return this.#again(work)
+    }
     throw this.#judged(error, work)
   }
 
-  /**
-   * Runs a statement again that was not run, since the schema changed under its prepared form. Only where nothing else
-   * is lost with it: outside a transaction, or as the first statement of one, which is then begun anew.
-   */
-  async #again(work: Work, error: unknown): Promise<QueryResult> {
+  /** Nothing else is lost with a statement that fails: it autocommits, or is the first one of its transaction. */
+  #isAlone({ transaction }: Work): boolean {
+    return this.#transaction === transaction && (transaction === null || transaction.sent === 1)
+  }
+
+  /** Runs a statement again that was not run, since the schema changed under its prepared form. */
+  async #again(work: Work): Promise<QueryResult> {
     const { transaction } = work
-    const isOver = this.#transaction !== transaction
-    if (isOver || (transaction !== null && transaction.sent > 1)) throw this.#judged(error, work)
-    if (transaction === null) return this.#send(work, false)
+    const unprepared = { ...work, prepared: null }
+    if (transaction === null) return this.#send(unprepared)
     transaction.sent = 0
-    const again = this.#control('rollback').then(() => this.#beginWith(transaction, work, false))
+    const again = this.#control('rollback').then(() => this.#beginWith(transaction, unprepared))
     this.#opens(transaction, again)
     return again
   }
@@ -325,6 +375,16 @@ export class PostgresConnection implements Connection {
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }
+}
+
+/**
+ * What was parsed before the answer may be outdated: until a change is committed, others are parsed as if it was not
+ * made. What is sent from now on comes behind it, so it may not run from what was parsed before either.
+ */
+function followSchemaChange(answer: Promise<unknown>, transaction: Begun | null): void {
+  if (transaction !== null) transaction.changesSchema = true
+  schemaMayHaveChanged()
+  answer.then(schemaMayHaveChanged, schemaMayHaveChanged)
 }
 
 function lostBy(reason: Error): ConnectionLostError {

@@ -34,7 +34,7 @@ export class Listeners {
         await close()
         return null
       }
-      await connection.run({ sql: `listen "${channel.replaceAll('"', '""')}"`, params: [], asArrays: false })
+      await connection.listen(channel)
     } catch (error) {
       await close()
       throw error

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
+import { schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
 import type { Casing } from '../casing.ts'
 import type {
   Changes,
@@ -83,7 +84,7 @@ export class PostgresqlSchema implements DatabaseSchema {
     // A function in FROM has run when the one in the select list is called: the lock knows its timeout.
     const timeout = patient ? '' : ` from pg_catalog.set_config('lock_timeout', '5000', true)`
     // Under repeatable read, which may be the database's default, the second look would see the past.
-    return await this.#db.transaction(
+    const locked = this.#db.transaction(
       async (tx) => {
         await tx.execute(sql.raw(`select pg_catalog.pg_advisory_xact_lock(${key})${timeout}`))
         return await work({
@@ -94,6 +95,8 @@ export class PostgresqlSchema implements DatabaseSchema {
       },
       { isolationLevel: 'read committed' },
     )
+    // Our own connections know by themselves; what runs over a client of somebody else is seen here only.
+    return await locked.finally(schemaMayHaveChanged)
   }
 
   async #run(tx: Executes, statements: readonly string[]): Promise<void> {

@@ -65,6 +65,9 @@ export interface EngineParts<D extends Dialect, Db> {
 
 const GRACE = 5
 
+/** How statements of `engine.db` run. */
+const SHARED = { isShared: true }
+
 /** An open database: its dialect, its pool, and the Drizzle handle over both. */
 export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncDisposable {
   static readonly name: string = 'Engine'
@@ -180,8 +183,8 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
       run: (statement) =>
         this.#pool.share((connection) =>
           isLimited
-            ? runWithin(connection, () => connection.run(statement), limits)
-            : connection.run(statement),
+            ? runWithin(connection, () => connection.run(statement, SHARED), limits)
+            : connection.run(statement, SHARED),
         ),
       begin: (options) => this.#beginShared(options),
     }

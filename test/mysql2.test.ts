@@ -390,6 +390,16 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       expect(await causeOf(db.execute(sql`select * from temp`))).toMatchObject({ errno: 1146 })
     })
 
+    it.each(['select get_lock("mine", 0)', 'lock tables things read', 'FLUSH TABLES WITH READ LOCK'])(
+      'refuses %s where nobody would hold the lock',
+      async (text) => {
+        expect(await causeOf(engine.db.execute(sql.raw(text)))).toMatchObject({
+          code: 'INVALID_STATEMENT',
+          message: expect.stringContaining('Run it in a session'),
+        })
+      },
+    )
+
     it('is not left through an iterator', async () => {
       const read = async () => {
         for await (const _ of await engine.db.select().from(things).prepare().iterator())
@@ -398,6 +408,32 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       expect(await causeOf(read())).toMatchObject({ code: 'INVALID_STATEMENT' })
     })
   })
+
+  it.each([
+    ['int', 'bigint', '1', '5000000000'],
+    ['int', 'decimal(10,2)', '1', '1.25'],
+    ['date', 'datetime', '2024-01-01', '2024-01-01 12:00:00'],
+    ['datetime', 'datetime(6)', '2024-01-01', '2024-01-01 12:00:00.123456'],
+    ['float', 'double', '0.5', '0.1'],
+    ['varchar(3)', 'varchar(20)', 'abc', 'abcdef'],
+    [`enum('a', 'b')`, `enum('b', 'c')`, 'b', 'c'],
+  ])(
+    'takes a value of the new type by a prepared statement when %s has become %s',
+    async (from, to, before, behind) => {
+      const { db } = await manager.getEngine(dburi('?pool_size=1&max_overflow=0'))
+      const other = await manager.getEngine(dburi('?pool_size=1&max_overflow=1'))
+      await other.db.execute(sql.raw('drop table if exists altered'))
+      await other.db.execute(sql.raw(`create table altered (id int primary key, v ${from})`))
+      await db.execute(sql`insert into altered values (${1}, ${before})`)
+      await other.db.execute(sql.raw(`alter table altered modify v ${to}`))
+
+      await db.execute(sql`insert into altered values (${2}, ${behind})`)
+
+      await other.db.execute(sql.raw(`insert into altered values (3, '${behind}')`))
+      const [rows] = await db.execute(sql`select count(distinct v) as kinds from altered where id > ${1}`)
+      expect(rows).toEqual([{ kinds: 1 }])
+    },
+  )
 
   it('shows no value in an error, however short', async () => {
     await engine.db.insert(things).values({ id: 7, name: 'x' })

@@ -92,6 +92,35 @@ async function failure(promise: Promise<unknown>): Promise<Error> {
   return error
 }
 
+describe('statements that succeed in vain', () => {
+  it.each([
+    ['listen news', 'nobody would hear'],
+    ['declare mine cursor with hold for select 1', 'Run it in a session'],
+    ['select pg_try_advisory_lock(7)', 'Run it in a session'],
+  ])('%s is refused', async (text, reason) => {
+    await expect(engine.db.execute(sql.raw(text))).rejects.toMatchObject({
+      cause: { code: 'INVALID_STATEMENT', message: expect.stringContaining(reason) },
+    })
+  })
+})
+
+describe('a statement that has run before', () => {
+  it('takes a value of the type that a column has got since', async () => {
+    const { db } = engine
+    await db.execute(sql`create table altered (v real, at timestamp)`)
+    const insert = (v: string) =>
+      db.execute(sql`insert into altered values (${v}, ${'2024-06-01 12:00:00+05'})`)
+    await insert('0.5')
+    await db.execute(sql`alter table altered alter v type double precision, alter at type timestamptz`)
+    await insert('0.1')
+
+    const { rows } = await db.execute(
+      sql`select v::text, (at at time zone 'utc')::text as at from altered order by v limit 1`,
+    )
+    expect(rows).toEqual([{ v: '0.1', at: '2024-06-01 07:00:00' }])
+  })
+})
+
 describe('results', () => {
   it('are arrays of rows that also have the properties of PGlite', async () => {
     const { db } = await emptied()

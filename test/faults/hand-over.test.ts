@@ -14,6 +14,14 @@ const deeds: Record<string, { readonly kept?: true; readonly texts: readonly str
   'a transaction that was not ended': { kept: true, texts: ['create table unfinished (id int)'] },
   'an error in a transaction': { kept: true, texts: ['select 1', 'select no_such_column'] },
   'SET LOCAL': { kept: true, texts: ['set local search_path to pg_catalog'] },
+  'a temporary table that is dropped with its transaction': {
+    kept: true,
+    texts: ['create temp table leftover on commit drop as select 1 as id', 'insert into leftover values (2)'],
+  },
+  'a table of pg_temp that is dropped with its transaction': {
+    kept: true,
+    texts: ['create table pg_temp.leftover (id int) on commit drop'],
+  },
   'a lock of the transaction': { kept: true, texts: ['select pg_advisory_xact_lock(42)'] },
   SET: { texts: ['set search_path to pg_catalog'] },
   'SET of a timeout': { texts: ['SET SESSION statement_timeout TO 1'] },
@@ -22,6 +30,14 @@ const deeds: Record<string, { readonly kept?: true; readonly texts: readonly str
   'SET in a text of several statements': { texts: ['select 1; /* ; */ set search_path to pg_catalog'] },
   'a temporary table': { texts: ['create temp table leftover (id int)'] },
   'a temporary table from a query': { texts: ['select 1 as id into temporary leftover'] },
+  'a table of pg_temp': { texts: ['create table pg_temp.leftover (id int)'] },
+  'a table of "pg_temp"': { texts: ['create table if not exists "pg_temp" . leftover (id int)'] },
+  'a table of PG_TEMP from a query': { texts: ['select 1 as id into PG_TEMP.leftover'] },
+  'a view of pg_temp': { texts: ['create view pg_temp.leftover as select 1 as id'] },
+  'a sequence of pg_temp': { texts: ['create /* in */ sequence pg_temp.leftover'] },
+  'a table where pg_temp comes first': {
+    texts: [`select set_config('search_path', 'pg_temp, public', true); create table leftover (id int)`],
+  },
   'an advisory lock': { texts: ['select pg_advisory_lock(42)'] },
   'an advisory lock that was tried for': { texts: ['select pg_try_advisory_lock_shared(42)'] },
   LISTEN: { texts: ['listen news'] },
@@ -133,6 +149,61 @@ describeNeeding('postgresql', 'a connection that is handed over', () => {
       where locktype = 'advisory' and datname = current_database() and pid <> ${nextPid}`
     expect(locks).toHaveLength(0)
   })
+
+  it('T17 ten sessions with a temporary table each, dropped on commit, are served by one backend', async () => {
+    const { sessionMaker } = await manager.createSession(
+      withOptions(database.dburi, { pool_size: '1', max_overflow: '0' }),
+    )
+    const pids = new Set<number>()
+    for (let count = 0; count < 10; count++) {
+      await using session = sessionMaker()
+      await session.db.execute(sql`create temp table staging (id int) on commit drop`)
+      await session.db.execute(sql`insert into staging values (${count})`)
+      pids.add(await pidOf(session.db))
+      await session.commit()
+    }
+
+    expect(pids.size).toBe(1)
+  })
+
+  it.each(['listen news', '/* all */ LISTEN "news"', 'select 1; listen news'])(
+    'T17 %s is refused by every handle, since nobody would hear',
+    async (text) => {
+      const engine = await manager.getEngine(withOptions(database.dburi, {}))
+      const refusal = { code: 'INVALID_STATEMENT', message: expect.stringContaining('nobody would hear') }
+      const execute = (db: Runner) => failure(db.execute(sql.raw(text)))
+      await using connection = await engine.connect()
+
+      expect(await execute(engine.db)).toMatchObject({ cause: refusal })
+      expect(await execute(connection.db)).toMatchObject({ cause: refusal })
+      await engine.db.transaction(async (tx) => {
+        expect(await execute(tx)).toMatchObject({ cause: refusal })
+        await tx.execute(sql`select 1`)
+      })
+    },
+  )
+
+  it.each([
+    'declare mine cursor with hold for select 1 as one',
+    'DECLARE mine SCROLL CURSOR\nWITH HOLD FOR select 1 as one',
+    'select pg_advisory_lock(7)',
+    'select pg_catalog.pg_try_advisory_lock_shared(7)',
+  ])(
+    'T17 %s is refused by engine.db, whose connection nobody holds, and runs on one that is held',
+    async (text) => {
+      const engine = await manager.getEngine(withOptions(database.dburi, {}))
+      expect(await failure(engine.db.execute(sql.raw(text)))).toMatchObject({
+        cause: { code: 'INVALID_STATEMENT', message: expect.stringContaining('Run it in a session') },
+      })
+
+      await using connection = await engine.connect()
+      await connection.db.execute(sql.raw(text))
+      const [held] = await connection.db.execute(sql`
+      select (select count(*) from pg_cursors where is_holdable)
+        + (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as held`)
+      expect(held).toEqual({ held: '1' })
+    },
+  )
 
   it('T17 a session that is forgotten in its transaction is rolled back before anybody gets its connection', async () => {
     const dburi = withOptions(database.dburi, { pool_size: '1', max_overflow: '0' })

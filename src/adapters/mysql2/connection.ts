@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, FieldPacket } from 'mysql2'
-import type { Connection, TransactionOptions } from '../../adapter.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
-import { isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
+import { holderNeeded, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { UnderWay } from '../../under-way.ts'
 import { beginTexts } from './begin.ts'
@@ -75,13 +75,15 @@ export class MysqlConnection implements Connection {
     return this.#isTainted
   }
 
-  async run({ sql, params, asArrays }: Statement): Promise<unknown> {
+  async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
     let spelled: Spelled[] = []
     try {
       const text = this.#texts.look(sql)
       const transaction = this.#transaction
       if (transaction !== null && text.commits) throw wouldCommit()
       if (text.taints) this.#isTainted = true
+      if (text.needsHolder && isShared)
+        throw holderNeeded('SELECT … FOR UPDATE in a transaction locks rows until its end.')
       spelled = spellParameters(params, this.#parts.integers)
       const work = { sql, spelled, asArrays, mayEnd: text.taints }
       return await this.#inTurn(() => this.#perform(work, transaction))

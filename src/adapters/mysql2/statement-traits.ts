@@ -6,6 +6,8 @@ export interface MysqlTraits {
   readonly commits: boolean
   /** It leaves state behind on its connection, or runs what its text does not tell. */
   readonly taints: boolean
+  /** It takes a lock for whoever holds the connection, which is gone at once where nobody does. */
+  readonly needsHolder: boolean
 }
 
 const CONTROL =
@@ -33,6 +35,8 @@ const TAINTS = new RegExp(
   'is',
 )
 
+const NEEDS_HOLDER = /^lock\s+tables?\b|^flush\b.*\bwith\s+read\s+lock\b|\bget_lock\s*\(/is
+
 /**
  * Reads a statement's text. The words at its beginning tell what it is, for the server takes one at a time. What a
  * procedure or `execute immediate` does to a transaction, the server's own word tells afterwards.
@@ -43,6 +47,7 @@ export function mysqlTraits(sql: string): MysqlTraits {
     controlsTransaction: partsOf(text).some((part) => CONTROL.test(part)),
     taints: TAINTS.test(text),
     commits: COMMITS.test(text),
+    needsHolder: NEEDS_HOLDER.test(text),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Connection, TransactionOptions } from '../../adapter.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
@@ -8,7 +8,8 @@ import {
   type RelationalColumns,
   relationalColumnsOf,
 } from '../../postgresql/relational-json.ts'
-import { type Statement, type StatementTraits, traitsOf } from '../../statement.ts'
+import { type PostgresTraits, postgresTraits, refuseInVain } from '../../postgresql/statement-traits.ts'
+import type { Statement } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type Spelled, spellParameters } from './parameters.ts'
@@ -28,7 +29,7 @@ export interface ConnectionOptions {
 export class PgliteConnection implements Connection {
   readonly #instance: Instance
   readonly #options: ConnectionOptions
-  readonly #texts: StatementCache<StatementTraits & { readonly relational: RelationalColumns | null }>
+  readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
   readonly #running = new Set<(error: Error) => void>()
   #lost: Error | null = null
   #isTainted = false
@@ -38,7 +39,7 @@ export class PgliteConnection implements Connection {
     this.#instance = instance
     this.#options = options
     this.#texts = new StatementCache(options.statementCacheSize, (sql) => ({
-      ...traitsOf(sql),
+      ...postgresTraits(sql),
       relational: relationalColumnsOf(sql),
     }))
   }
@@ -51,11 +52,12 @@ export class PgliteConnection implements Connection {
     return this.#isTainted
   }
 
-  async run({ sql, params, asArrays }: Statement): Promise<unknown> {
+  async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
     let spelled: Spelled[] = []
     try {
       const text = this.#texts.look(sql)
       if (text.taints) this.#isTainted = true
+      refuseInVain(text, isShared)
       spelled = spellParameters(params)
       const relational = asArrays ? text.relational : null
       const parsers = relational === null ? PARSERS : PARSERS_WITHOUT_JSON

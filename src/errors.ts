@@ -287,8 +287,11 @@ export class TransactionAbortedError extends DrizzleCeleryError<'TRANSACTION_ABO
 export class ClosedError extends DrizzleCeleryError<'CLOSED'> {
   static override readonly name: string = 'ClosedError'
 
-  constructor(what: string, options?: ErrorOptions) {
-    super('CLOSED', `Cannot use the ${what}: it is closed`, options)
+  constructor(
+    what: string,
+    { reason = 'it is closed', ...options }: ErrorOptions & { reason?: string } = {},
+  ) {
+    super('CLOSED', `Cannot use the ${what}: ${reason}`, options)
   }
 }
 

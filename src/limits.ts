@@ -1,3 +1,4 @@
+import { AbortListeners } from './abort-listeners.ts'
 import type { Connection } from './adapter.ts'
 import { AbortedError, StatementTimeoutError } from './errors.ts'
 
@@ -29,24 +30,26 @@ export function runWithin<Result>(
       reject(error)
       connection.discard(error)
     }
-    const onAbort = () => signal && stop(aborted(signal))
     const timer =
       statementTimeout === undefined
         ? undefined
         : setTimeout(() => stop(new StatementTimeoutError(statementTimeout)), statementTimeout * 1_000)
+    let unlisten = () => {}
     const settle = () => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
+      unlisten()
     }
 
     if (signal?.aborted) {
       stop(aborted(signal))
       return
     }
-    signal?.addEventListener('abort', onAbort)
+    if (signal !== undefined) unlisten = aborts.add(signal, () => stop(aborted(signal)))
     work().then(resolve, reject).finally(settle)
   })
 }
+
+const aborts = new AbortListeners()
 
 function aborted(signal: AbortSignal): AbortedError {
   return new AbortedError('The statement was stopped: the signal was aborted. Its outcome is unknown.', {

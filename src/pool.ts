@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { AbortListeners } from './abort-listeners.ts'
 import { AbortedError, ClosedError, PoolTimeoutError } from './errors.ts'
 import { LONGEST_TIMEOUT } from './pool-options.ts'
 
@@ -103,6 +104,8 @@ const PING_TIMEOUT = 1_000
 const LONGEST_CONNECT = 30
 const PIPELINE = 90
 const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
+
+const aborts = new AbortListeners()
 
 /**
  * Who may use which connection, for how long, with the promises of SQLAlchemy's `QueuePool`: waiters are served in
@@ -224,7 +227,7 @@ export class Pool<C extends Poolable> {
       const longestConnect = cameAt + (this.#rules.timeout + LONGEST_CONNECT) * 1_000
       const settle = () => {
         clearTimeout(timer)
-        signal?.removeEventListener('abort', onAbort)
+        unlisten?.()
       }
       const waiter: Waiter<C> = {
         demand,
@@ -245,7 +248,6 @@ export class Pool<C extends Poolable> {
         waiter.fail(error)
         this.#serve()
       }
-      const onAbort = () => signal && leave(aborted(signal))
       const onTimeout = () => {
         // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
         const isConnecting = this.#waiters.indexOf(waiter) < this.#opening
@@ -256,7 +258,7 @@ export class Pool<C extends Poolable> {
         timer = setTimeout(onTimeout, this.#rules.timeout * 1_000)
       }
       startTimer()
-      signal?.addEventListener('abort', onAbort)
+      const unlisten = signal && aborts.add(signal, () => leave(aborted(signal)))
       this.#waiters.push(waiter)
       onWait?.(leave)
       this.#serve()

@@ -42,9 +42,53 @@ export interface SessionOptions {
 interface Hold {
   readonly lease: Lease<Connection>
   readonly autocommit: Scope
-  /** Where its statements go. */
-  scope: Scope
 }
+
+/**
+ * Where a session stands, as SQLAlchemy's `SessionTransactionState` has it. While it is opening or ending, calls that ask
+ * for the same share the outcome, and calls that ask for something else wait or are refused.
+ */
+type State = Settled | Opening | Ending | Closed
+
+type Settled = Idle | Connected | Broken
+
+interface Idle {
+  readonly is: 'idle'
+}
+
+/** It has a connection; statements go to `scope`. */
+interface Connected {
+  readonly is: 'connected' | 'in transaction'
+  readonly hold: Hold
+  readonly scope: Scope
+}
+
+/** The transaction is gone until `rollback()`. */
+interface Broken {
+  readonly is: 'broken'
+  readonly hold: Hold | null
+  readonly cause: Error
+}
+
+interface Opening {
+  readonly is: 'opening'
+  /** Whether a transaction is begun too. */
+  readonly begins: boolean
+  readonly next: Promise<Connected>
+}
+
+interface Ending {
+  readonly is: 'committing' | 'rolling back'
+  /** Never rejects: a commit that fails leaves the session broken. */
+  readonly next: Promise<Settled>
+}
+
+interface Closed {
+  readonly is: 'closed'
+  readonly next: Promise<void>
+}
+
+const IDLE: Idle = { is: 'idle' }
 
 /**
  * One unit of work: a Drizzle handle on one connection, which is checked out at the first statement. Statements belong
@@ -64,15 +108,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   readonly #limits: Limits
   /** What is known of the session when it is garbage-collected. */
   readonly #trace: SessionTrace
-  #isWatched = false
+  #state: State = IDLE
   #db: Db | undefined
-  #hold: Hold | null = null
-  #opening: Promise<Hold> | null = null
   /** Ends the waiting for a connection. */
   #stopWaiting: ((reason: Error) => void) | null = null
-  /** Why the transaction is gone, until `rollback()`. */
-  #broken: Error | null = null
-  #closed: Promise<void> | null = null
 
   constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
     this.engine = engine
@@ -86,6 +125,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     }
     if (options.statementTimeout !== undefined) checkSeconds('statementTimeout', options.statementTimeout)
     this.#trace = new SessionTrace(placeOf(Session), engine.sessionOpened())
+    watch(this, this.#trace)
   }
 
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
@@ -96,60 +136,53 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /** Whether `close()` was called. */
   get isClosed(): boolean {
-    return this.#closed !== null
+    return this.#state.is === 'closed'
   }
 
   /** Whether statements would join a transaction that has begun. */
   get inTransaction(): boolean {
-    return this.#hold !== null && this.#hold.scope !== this.#hold.autocommit
+    return this.#state.is === 'in transaction'
   }
 
   /**
    * Begins a transaction with options of its own; without it the first statement begins one with the server's defaults.
    * On PostgreSQL (postgres.js) one without options is sent with the first statement: `now()` is that moment, and what
    * stands in its way rejects there.
-   * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun already
+   * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun, is being begun, or is not ended yet
    */
   async begin(options: TransactionOptions = {}): Promise<void> {
+    if (isEnding(this.#state)) throw inTransaction()
     this.#refuse()
-    if (this.#opening !== null) await this.#opening
-    if (this.inTransaction) {
-      throw new DrizzleCeleryError(
-        'IN_TRANSACTION',
-        'Cannot begin a transaction: this session is in one already. Call commit() or rollback() first, ' +
-          'or use db.transaction() for a savepoint.',
-      )
-    }
-    await this.#open(options, true)
+    if (hasBegun(this.#state)) throw inTransaction()
+    await this.#open(options)
   }
 
   /**
-   * Keeps what was done since the transaction began. Without a transaction it does nothing.
+   * Keeps what was done since the transaction began. Without a transaction it does nothing; called while a commit is
+   * under way it shares the outcome.
    * @throws TransactionConflictError when others were in its way: all of it can be run again; TransactionAbortedError
    * when a statement had failed on PostgreSQL; PendingRollbackError after the connection was lost; ConnectionLostError
    * when it is lost during the commit, whose outcome is then unknown. After any of these the session wants a
-   * `rollback()`.
+   * `rollback()`. ClosedError while it is being rolled back.
    */
   async commit(): Promise<void> {
+    const state = this.#state
+    if (state.is === 'committing') return committed(await state.next)
     this.#refuse()
-    const hold = await this.#settled()
-    if (hold === null || !this.inTransaction) return
-    try {
-      await hold.scope.commit()
-    } catch (error) {
-      this.#broken = error instanceof Error ? error : new Error(String(error))
-      // It may never have come to a commit; where it did, this does nothing.
-      await hold.scope.rollback()
-      throw error
-    } finally {
-      await this.#ended(hold)
-    }
+    if (hasBegun(state)) committed(await this.#end('committing', this.#commit(state)))
   }
 
-  /** Undoes what was done since the transaction began; after a lost connection it makes the session usable again. */
+  /**
+   * Undoes what was done since the transaction began; after a lost connection it makes the session usable again. A commit
+   * under way is waited for, and tells its outcome to who asked for it.
+   */
   async rollback(): Promise<void> {
-    if (this.#closed !== null) throw new ClosedError('session')
-    await this.#rollback()
+    const state = this.#state
+    if (state.is === 'closed') throw new ClosedError('session')
+    if (state.is === 'rolling back') await state.next
+    else if (hasBegun(state) || this.#refusal() !== null) {
+      await this.#end('rolling back', this.#rollback(state))
+    }
   }
 
   /**
@@ -157,8 +190,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
    * at once. Safe to call twice.
    */
   close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
+    if (this.#state.is === 'closed') return this.#state.next
+    const next = this.#close(this.#state)
+    this.#move({ is: 'closed', next })
+    return next
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -185,47 +220,59 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #run(statement: Statement): Promise<unknown> {
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
-    const scope = this.#readyScope
-    if (scope !== null) return scope.run(statement)
-    return this.#open({}).then((hold) => hold.scope.run(statement))
+    const state = this.#state
+    if (this.#isReady(state)) return state.scope.run(statement)
+    return this.#opened().then(({ scope }) => scope.run(statement))
   }
 
   async #beginInner(options?: TransactionOptions): Promise<Transaction> {
     this.#refuse()
-    const scope = this.#readyScope ?? (await this.#open({})).scope
+    const state = this.#state
+    const { scope } = this.#isReady(state) ? state : await this.#opened()
     return scope.begin(options)
   }
 
-  /** Where statements may go at once; `null` when a connection or a transaction is needed first. */
-  get #readyScope(): Scope | null {
-    if (this.#hold === null || this.#opening !== null) return null
-    return this.inTransaction || this.#options.autocommit ? this.#hold.scope : null
+  /** Whether statements may run at once; if not, a connection or a transaction is needed first. */
+  #isReady(state: State): state is Connected {
+    return state.is === 'in transaction' || (state.is === 'connected' && this.#options.autocommit === true)
   }
 
-  /** Checks out a connection and begins, once for all callers that come meanwhile. */
-  #open(options: TransactionOptions, isExplicit = false): Promise<Hold> {
-    this.#opening ??= this.#checkoutAndBegin(options, isExplicit).finally(() => {
-      this.#opening = null
-      this.#stopWaiting = null
-    })
-    return this.#opening
+  /** Ready for statements; opened once for all callers that come meanwhile. */
+  #opened(): Promise<Connected> {
+    return this.#state.is === 'opening' ? this.#state.next : this.#open(this.#options.autocommit ? null : {})
   }
 
-  async #checkoutAndBegin(options: TransactionOptions, isExplicit: boolean): Promise<Hold> {
-    const hold = this.#hold ?? (await this.#checkout())
-    this.#keep(hold)
+  /** Moves to a state, and from one that passes on to the next, unless another call has moved the session meanwhile. */
+  #move(state: State): void {
+    this.#state = state
+    if (state.is !== 'opening' && !isEnding(state)) return
+    const moveOn = (next: Settled) => {
+      if (this.#state === state) this.#move(next)
+    }
+    // The first to be told: who waits for the same promise finds the session moved.
+    state.next.then(moveOn, () => moveOn(IDLE))
+  }
+
+  /** @param options of the transaction to begin; `null` for none */
+  #open(options: TransactionOptions | null): Promise<Connected> {
+    const next = this.#connect(this.#state, options)
+    this.#move({ is: 'opening', begins: options !== null, next })
+    return next
+  }
+
+  async #connect(from: State, options: TransactionOptions | null): Promise<Connected> {
+    const { hold } =
+      from.is === 'opening' ? await from.next : from.is === 'connected' ? from : await this.#checkout()
+    if (options === null) return { is: 'connected', hold, scope: hold.autocommit }
     try {
-      if (isExplicit || !this.#options.autocommit) hold.scope = await hold.autocommit.begin(options)
-      return hold
+      return { is: 'in transaction', hold, scope: await hold.autocommit.begin(options) }
     } catch (error) {
       await this.#letGo(hold)
       throw error
     }
   }
 
-  async #checkout(): Promise<Hold> {
-    if (!this.#isWatched) watch(this, this.#trace)
-    this.#isWatched = true
+  async #checkout(): Promise<{ hold: Hold }> {
     const lease = await this.engine.checkout({
       signal: this.#options.signal,
       ownConnection: this.#options.shortLivedSessions,
@@ -233,32 +280,48 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
         this.#stopWaiting = leave
       },
     })
-    if (this.#closed !== null) {
+    this.#stopWaiting = null
+    if (this.isClosed) {
       lease.release()
       throw new ClosedError('session')
     }
-    return holdOf(lease, this.#limits)
+    const hold = holdOf(lease, this.#limits)
+    this.#trace.hold = hold
+    return { hold }
   }
 
-  /** What is held, once it is no longer being opened. */
-  async #settled(): Promise<Hold | null> {
-    if (this.#opening !== null) await this.#opening.catch(() => {})
-    return this.#hold
+  #end(how: Ending['is'], next: Promise<Settled>): Promise<Settled> {
+    this.#move({ is: how, next })
+    return next
   }
 
-  async #rollback(): Promise<void> {
-    const hold = await this.#settled()
-    this.#broken = null
-    if (hold === null) return
-    if (hold.scope !== hold.autocommit) await hold.scope.rollback()
-    await this.#ended(hold)
+  async #commit(from: Connected | Opening): Promise<Settled> {
+    const state = await settled(from)
+    if (state.is !== 'in transaction') return state
+    const { hold, scope } = state
+    try {
+      await scope.commit()
+    } catch (error) {
+      // It may never have come to a commit; where it did, this does nothing.
+      await scope.rollback()
+      const cause = error instanceof Error ? error : new Error(String(error))
+      const rest = await this.#ended(hold)
+      return { is: 'broken', hold: rest.is === 'idle' ? null : hold, cause }
+    }
+    return this.#ended(hold)
   }
 
-  async #close(): Promise<void> {
+  async #rollback(from: Exclude<State, Closed>): Promise<Settled> {
+    const state = await settled(from)
+    if (state.is === 'in transaction') await state.scope.rollback()
+    return state.is === 'idle' || state.hold === null ? IDLE : this.#ended(state.hold)
+  }
+
+  async #close(from: Exclude<State, Closed>): Promise<void> {
     this.#stopWaiting?.(new ClosedError('session'))
     try {
-      await this.#rollback()
-      if (this.#hold !== null) await this.#letGo(this.#hold)
+      const state = await settled(from)
+      if (state.is !== 'idle' && state.hold !== null) await this.#letGo(state.hold)
     } finally {
       unwatch(this)
       this.#trace.closed()
@@ -266,19 +329,17 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   /** The transaction is over: pooled connections go back, those of its own are kept until the session is closed. */
-  async #ended(hold: Hold): Promise<void> {
+  async #ended(hold: Hold): Promise<Idle | Connected> {
     const isKept = this.#options.shortLivedSessions || this.#options.autocommit
-    if (!isKept || hold.lease.connection.lost !== null) await this.#letGo(hold)
-    else hold.scope = hold.autocommit
+    if (isKept && hold.lease.connection.lost === null)
+      return { is: 'connected', hold, scope: hold.autocommit }
+    await this.#letGo(hold)
+    return IDLE
   }
 
-  #keep(hold: Hold | null): void {
-    this.#hold = hold
-    this.#trace.hold = hold
-  }
-
+  /** Rolls back what is open, and gives the connection back. */
   #letGo(hold: Hold): Promise<void> {
-    if (this.#hold === hold) this.#keep(null)
+    this.#trace.hold = null
     return hold.autocommit.close()
   }
 
@@ -287,30 +348,78 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     if (refusal !== null) throw refusal
   }
 
+  /** Why nothing runs now; `null` if it may. */
   #refusal(): Error | null {
-    if (this.#closed !== null) return new ClosedError('session')
-    const broken = this.#broken ?? this.#hold?.lease.connection.lost
-    return broken ? new PendingRollbackError({ cause: broken }) : null
+    const state = this.#state
+    switch (state.is) {
+      case 'closed':
+        return new ClosedError('session')
+      case 'committing':
+      case 'rolling back':
+        return new ClosedError('transaction', { reason: `a call is ${state.is} it. Await that call first` })
+      case 'broken':
+        return new PendingRollbackError({ cause: state.cause })
+      case 'connected':
+      case 'in transaction': {
+        const { lost } = state.hold.lease.connection
+        return lost === null ? null : new PendingRollbackError({ cause: lost })
+      }
+      default:
+        return null
+    }
   }
+}
+
+function isEnding(state: State): state is Ending {
+  return state.is === 'committing' || state.is === 'rolling back'
+}
+
+/** Whether there is a transaction to commit, or will be. */
+function hasBegun(state: State): state is Connected | Opening {
+  return state.is === 'in transaction' || (state.is === 'opening' && state.begins)
+}
+
+/** What a state comes to. Who asked for an opening that fails is told by that call. */
+function settled(state: Exclude<State, Closed>): Promise<Settled> | Settled {
+  if (state.is === 'opening') return state.next.catch(() => IDLE)
+  return isEnding(state) ? state.next : state
+}
+
+function committed(state: Settled): void {
+  if (state.is === 'broken') throw state.cause
+}
+
+function inTransaction(): DrizzleCeleryError {
+  return new DrizzleCeleryError(
+    'IN_TRANSACTION',
+    'Cannot begin a transaction: this session is in one already. Await commit() or rollback() first, ' +
+      'or use db.transaction() for a savepoint.',
+  )
 }
 
 /** Made here, where nothing leads to the session that is watched: closures keep what their neighbours use. */
 function holdOf(lease: Lease<Connection>, limits: Limits): Hold {
   const autocommit = Scope.autocommit(lease.connection, limits)
   autocommit.onEnd = () => lease.release()
-  return { lease, autocommit, scope: autocommit }
+  return { lease, autocommit }
 }
 
 /** What a session leaves when it is garbage-collected unclosed. */
 class SessionTrace implements Trace {
   readonly what = 'session'
   readonly place: Place
-  hold: Hold | null = null
+  isUnused = true
+  #hold: Hold | null = null
   readonly #sessionClosed: () => void
 
   constructor(place: Place, sessionClosed: () => void) {
     this.place = place
     this.#sessionClosed = sessionClosed
+  }
+
+  set hold(hold: Hold | null) {
+    this.isUnused = false
+    this.#hold = hold
   }
 
   /** The session is closed. */
@@ -319,7 +428,7 @@ class SessionTrace implements Trace {
   }
 
   letGo(): void {
-    const closed = this.hold === null ? Promise.resolve() : this.hold.autocommit.close()
+    const closed = this.#hold === null ? Promise.resolve() : this.#hold.autocommit.close()
     void closed.then(() => this.closed())
   }
 }

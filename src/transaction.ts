@@ -37,6 +37,7 @@ export class Scope implements Transaction {
   #inner: Inner | null = null
   /** What ends the level, under way or done. */
   #over: Promise<void> | null = null
+  /** The first failure that the database answered with. */
   #failure: unknown
   #running = 0
   #onQuiet: (() => void) | null = null
@@ -65,7 +66,7 @@ export class Scope implements Transaction {
     result.then(
       () => this.#settled(),
       (error: unknown) => {
-        this.#failure ??= error
+        if (!(error instanceof StatementError)) this.#failure ??= error
         this.#settled()
       },
     )

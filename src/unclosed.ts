@@ -2,6 +2,8 @@
 export interface Trace {
   readonly what: 'session' | 'connection'
   readonly place: Place
+  /** It never held anything, so nobody is warned. */
+  readonly isUnused?: boolean
   /** Gives back what the thing holds. Nothing of a trace may lead to the thing, or it would never be collected. */
   letGo(): void
 }
@@ -54,7 +56,9 @@ function watchAll(): void {
 }
 
 const unclosed = new FinalizationRegistry<Trace>((trace) => {
-  const { what, place } = trace
+  const { what, place, isUnused } = trace
+  trace.letGo()
+  if (isUnused) return
   // The first line names an error, which this is not.
   const frames = place.stack?.replace(/^.*/, '') || ' somewhere'
   process.emitWarning(
@@ -62,5 +66,4 @@ const unclosed = new FinalizationRegistry<Trace>((trace) => {
       `Use \`await using\` or call close(). It was created${frames}`,
     { code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}` },
   )
-  trace.letGo()
 })

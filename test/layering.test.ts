@@ -32,6 +32,7 @@ const rooms = [
   'within-transaction',
   'handle-client',
   'hidden-params',
+  'abort-listeners',
   'limits',
   'import-driver',
   'drizzle-config',

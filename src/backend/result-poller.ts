@@ -1,7 +1,7 @@
+import { AbortListeners } from '../abort-listeners.ts'
 import { AbortedError, ClosedError, ResultTimeoutError } from '../errors.ts'
 import { refuseUnless } from '../option-text.ts'
 import { LONGEST_TIMEOUT } from '../pool-options.ts'
-import { AbortListeners } from './abort-listeners.ts'
 import type { ListenerEvents } from './result-listener.ts'
 import type { TaskMeta } from './task-meta.ts'
 

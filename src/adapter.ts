@@ -88,6 +88,8 @@ export interface Database<Db> {
   readonly spread?: number
   /** How many single statements a connection takes at once: 1 where the next is only sent when the last is done. @default 90 */
   readonly pipeline?: number
+  /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
+  readonly exclusive?: boolean
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */
   release?(): Promise<void>
 }

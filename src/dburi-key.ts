@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { LIBPQ_OPTIONS } from './dburi/libpq-options.ts'
 import { LIBSQL, MYSQL, PGLITE, POSTGRES } from './dburi/schemes.ts'
-import type { Dburi } from './dburi.ts'
+import { type Dburi, optionsOf } from './dburi.ts'
 
 /**
  * A key for caches: the same for dburis that open the same database as the same user with the same options, different
@@ -51,7 +51,7 @@ function normalizeDatabase(dburi: Dburi): string | null {
 /** What the parser has put into other properties counts once. */
 function normalizeOptions(dburi: Dburi): unknown {
   const merged = dburi.driver === POSTGRES.driver ? LIBPQ_OPTIONS : isFileUrl(dburi) ? ['uri'] : []
-  return Object.entries(dburi.options)
+  return optionsOf(dburi)
     .filter(([key]) => !merged.includes(key))
     .sort(([a], [b]) => (a < b ? -1 : 1))
 }

@@ -1,4 +1,5 @@
 import { findScheme } from './dburi/find-scheme.ts'
+import { dburiText } from './dburi/input.ts'
 import { readFile, readOpaque, readSlashes } from './dburi/paths.ts'
 import { refuseControls } from './dburi/percent.ts'
 import { readRemote } from './dburi/remote.ts'
@@ -8,7 +9,9 @@ import { readServer } from './dburi/server.ts'
 import type { Dburi, Parts, RegisteredSchemes, Scheme } from './dburi/types.ts'
 import { DburiError } from './errors.ts'
 
+export { dburiText } from './dburi/input.ts'
 export { SCHEMES } from './dburi/schemes.ts'
+export { optionsOf, withOptions } from './dburi/secrets.ts'
 export type { Dburi, DburiScheme } from './dburi/types.ts'
 
 /**
@@ -25,8 +28,8 @@ export type { Dburi, DburiScheme } from './dburi/types.ts'
  * as in `postgresql://`; without it the rest is the database.
  * @throws DburiError, which never repeats the text
  */
-export function parseDburi(text: string, schemes: RegisteredSchemes = {}): Dburi {
-  const { scheme, dbapi, rest } = findScheme(checkText(text), schemes)
+export function parseDburi(text: string | URL, schemes: RegisteredSchemes = {}): Dburi {
+  const { scheme, dbapi, rest } = findScheme(checkText(dburiText(text)), schemes)
   const parts = GRAMMARS[scheme.grammar](scheme, rest)
   return hideSecrets({
     dialect: scheme.dialect,
@@ -50,7 +53,7 @@ const GRAMMARS: Readonly<Record<Scheme['grammar'], (scheme: Scheme, rest: string
 const NOTHING = { host: null, port: null, user: null, password: null, database: null, options: {} }
 
 function checkText(text: string): string {
-  const trimmed = typeof text === 'string' ? text.trim() : ''
+  const trimmed = text.trim()
   if (trimmed === '') {
     throw new DburiError('EMPTY', 'dburi', 'Cannot open a database: the dburi is empty. Write postgresql://…')
   }

@@ -27,6 +27,8 @@ interface Kept {
 export class EngineCache {
   readonly #options: EngineCacheOptions
   readonly #kept = new Map<string, Kept>()
+  /** Engines that are being disposed of, by the key of their dburi. */
+  readonly #closing = new Map<Promise<void>, { readonly dburiKey: string; readonly isExclusive: boolean }>()
   /** The same, by the text they were asked for without options: the quick way to a known engine. */
   readonly #byText = new Map<string, Kept>()
   readonly #identities = new WeakMap<object, number>()
@@ -40,9 +42,15 @@ export class EngineCache {
     return this.#kept.size
   }
 
-  /** @throws DburiError */
+  /**
+   * The deadline of statements makes no other database of it: engines that differ in it share all but that.
+   * @throws DburiError
+   */
   get(text: string, options: EngineOptions | undefined): Promise<Engine> {
-    return this.#look(text, options).engine
+    if (options?.statementTimeout === undefined) return this.#look(text, options).engine
+    const { statementTimeout, ...others } = options
+    const { engine } = this.#look(text, Object.keys(others).length === 0 ? undefined : others)
+    return engine.then((opened) => opened.within(statementTimeout))
   }
 
   /** Does something with an engine that is not disposed of for being idle meanwhile. */
@@ -76,10 +84,12 @@ export class EngineCache {
         .filter((kept) => kept.dburiKey === key)
         .map((kept) => this.#dispose(kept, options)),
     )
+    await this.#closed(({ dburiKey }) => dburiKey === key)
   }
 
   async forgetAll(options?: DisposeOptions): Promise<void> {
     await Promise.all([...this.#kept.values()].map((kept) => this.#dispose(kept, options)))
+    await this.#closed(() => true)
   }
 
   /** The engines that are open. */
@@ -95,12 +105,20 @@ export class EngineCache {
   }
 
   #open(dburi: Dburi, options: EngineOptions, key: string, cacheKey: string): Kept {
-    const engine = this.#options.open(dburi, options)
+    const inTheWay = [...this.#closing.values()].some((other) => other.isExclusive && other.dburiKey === key)
+    const engine = inTheWay
+      ? this.#closed((other) => other.dburiKey === key).then(() => this.#options.open(dburi, options))
+      : this.#options.open(dburi, options)
     const kept: Kept = { dburiKey: key, cacheKey, engine, opened: null, usedAt: performance.now(), users: 0 }
     this.#kept.set(cacheKey, kept)
     engine.then(
       (opened) => {
         kept.opened = opened
+        if (opened.isDisposed) this.#drop(kept)
+        opened.onDispose = (disposed) => {
+          this.#drop(kept)
+          this.#track(disposed, { dburiKey: kept.dburiKey, isExclusive: opened.isExclusive })
+        }
       },
       () => this.#drop(kept),
     )
@@ -113,6 +131,18 @@ export class EngineCache {
     this.#drop(kept)
     const engine = await kept.engine.catch(() => null)
     await engine?.dispose(options)
+  }
+
+  #track(disposed: Promise<void>, closing: { dburiKey: string; isExclusive: boolean }): void {
+    this.#closing.set(disposed, closing)
+    const done = () => void this.#closing.delete(disposed)
+    disposed.then(done, done)
+  }
+
+  /** Resolves when the engines that are being disposed of are closed. How that went is told to who asked for it. */
+  async #closed(isMeant: (closing: { readonly dburiKey: string }) => boolean): Promise<void> {
+    const meant = [...this.#closing].filter(([, closing]) => isMeant(closing))
+    await Promise.allSettled(meant.map(([disposed]) => disposed))
   }
 
   #drop(kept: Kept): void {

@@ -1,5 +1,7 @@
-import type { AdapterOptions, Connection, Database, Executor, TransactionOptions } from './adapter.ts'
+import type { Connection, Database, Executor, TransactionOptions } from './adapter.ts'
+import { checkOptions } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
+import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './engine-options.ts'
 import { hidingParams } from './hidden-params.ts'
 import { type Limits, runWithin } from './limits.ts'
 import {
@@ -15,33 +17,7 @@ import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
-/**
- * How an engine is opened: the pool's options, the adapter's, and these. What the dburi says as well (`?pool_size=20`)
- * is overruled by what stands here. A wrong value is an `OptionError` when the engine is opened.
- */
-export interface EngineOptions
-  extends Partial<PoolOptions>,
-    Partial<Omit<AdapterOptions, 'casing' | 'models'>> {
-  /**
-   * Keep up to `poolSize` connections open for the next use. `false` opens one for each use and closes it afterwards,
-   * without a limit (SQLAlchemy's `NullPool`). A database in memory, a PGlite or a replica has one connection always.
-   * @default true
-   */
-  pooled?: boolean
-  /**
-   * Seconds any statement may take. One that takes longer rejects with a `StatementTimeoutError`, whether it took effect
-   * is unknown, and its connection is thrown away: statements of `engine.db` that run on the same one are lost with it.
-   * Sessions may say otherwise.
-   * @default none
-   */
-  statementTimeout?: number
-}
-
-/** How an engine is closed. */
-export interface DisposeOptions {
-  /** Seconds that work under way is given to finish; then its connections are broken. `0` breaks them now. @default 5 */
-  grace?: number
-}
+export type { DisposeOptions, EngineOptions } from './engine-options.ts'
 
 /** What an engine is and the counters of its pool, at one moment; safe to print and to serialise. */
 export interface EngineStats extends PoolStats {
@@ -68,6 +44,16 @@ const GRACE = 5
 /** How statements of `engine.db` run. */
 const SHARED = { isShared: true }
 
+/** What the engines of one open database have in common, whatever their `statementTimeout`. */
+interface Shared<D extends Dialect, Db> {
+  readonly pool: Pool<Connection>
+  /** The engines beside the first, by `statementTimeout`. */
+  readonly others: Map<number, WeakRef<Engine<D, Db>>>
+  sessions: number
+  disposed: Promise<void> | null
+  onDispose: ((disposed: Promise<void>) => void) | null
+}
+
 /** An open database: its dialect, its pool, and the Drizzle handle over both. */
 export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncDisposable {
   static readonly name: string = 'Engine'
@@ -79,26 +65,40 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
    * holds. `db.transaction()` takes a connection of its own for as long as it runs.
    */
   readonly db: Db
-  readonly #database: Database<Db>
-  readonly #pool: Pool<Connection>
-  readonly #name: string
-  readonly #shared: Executor
-  readonly #exposeParameters: boolean
+  readonly #parts: EngineParts<D, Db>
+  readonly #shared: Shared<D, Db>
+  readonly #executor: Executor
   /** What statements of this engine are held to. @internal */
   readonly limits: Limits
-  #sessions = 0
-  #disposed: Promise<void> | null = null
+  /** The engine that was opened, for one that only has another `statementTimeout`. @internal */
+  readonly origin: Engine<D, Db>
 
-  constructor(parts: EngineParts<D, Db>) {
-    const { dialect, database, pool, pooled, statementTimeout, exposeParameters, name } = parts
+  constructor(parts: EngineParts<D, Db>, origin?: Engine<D, Db>) {
+    const { dialect, pool, statementTimeout } = parts
     this.dialect = dialect
-    this.#database = database
-    this.#name = name
-    this.#exposeParameters = exposeParameters
+    this.#parts = parts
+    this.origin = origin ?? this
+    this.#shared = origin === undefined ? sharedOf(parts) : origin.#shared
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
-    this.#pool = new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
-    this.#shared = this.#sharedExecutor()
-    this.db = this.handle(this.#shared)
+    this.#executor = this.#sharedExecutor()
+    this.db = this.handle(this.#executor)
+  }
+
+  /**
+   * The same database and pool, with another deadline for statements: the same engine for the same deadline.
+   * @internal
+   */
+  within(statementTimeout: number | undefined): Engine<D, Db> {
+    if (statementTimeout === undefined || statementTimeout === this.limits.statementTimeout) return this
+    if (statementTimeout === this.origin.limits.statementTimeout) return this.origin
+    const { others } = this.#shared
+    const known = others.get(statementTimeout)?.deref()
+    if (known !== undefined) return known
+
+    for (const [seconds, other] of others) if (other.deref() === undefined) others.delete(seconds)
+    const engine = new Engine({ ...this.#parts, statementTimeout }, this.origin)
+    others.set(statementTimeout, new WeakRef(engine))
+    return engine
   }
 
   /**
@@ -107,6 +107,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
    * @throws PoolTimeoutError, ConnectError, AbortedError, ClosedError
    */
   async connect(options: CheckoutOptions = {}): Promise<EngineConnection<Db>> {
+    checkOptions('connect', options, CHECKOUT_CHECKS)
     const place = placeOf(this.connect)
     const lease = await this.checkout(options)
     const scope = Scope.autocommit(lease.connection, this.limits)
@@ -116,51 +117,76 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
   /** @internal */
   checkout(options: HolderOptions): Promise<Lease<Connection>> {
-    return this.#pool.checkout(options)
+    return this.#shared.pool.checkout(options)
   }
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
   handle(executor: Executor): Db {
-    return this.#database.handle(this.#exposeParameters ? executor : hidingParams(executor))
+    const { database, exposeParameters } = this.#parts
+    return database.handle(exposeParameters ? executor : hidingParams(executor))
   }
 
   /** Runs a statement where those of `db` run, without Drizzle: rows have the driver's own shape. @internal */
   run(statement: Statement): Promise<unknown> {
-    return this.#shared.run(statement)
+    return this.#executor.run(statement)
   }
 
   /** Opens a connection beside the pool that hears what is sent to a channel; missing where there are none. @internal */
   get listen(): Database<Db>['listen'] {
-    return this.#database.listen
+    return this.#parts.database.listen
   }
 
   /** The counters of its pool at this moment, and the dburi without its secrets. */
   stats(): EngineStats {
-    return { dburi: this.#name, dialect: this.dialect, ...this.#pool.stats() }
+    return { dburi: this.#parts.name, dialect: this.dialect, ...this.#shared.pool.stats() }
   }
 
   /** Whether nobody uses or waits for one of its connections, and no session on it is open. */
   get isIdle(): boolean {
-    return this.#sessions === 0 && this.#pool.isIdle
+    return this.#shared.sessions === 0 && this.#shared.pool.isIdle
   }
 
   /** A session was made on this engine; the function it gets is called when the session is closed. @internal */
   sessionOpened(): () => void {
-    this.#sessions++
+    const shared = this.#shared
+    shared.sessions++
     return () => {
-      this.#sessions--
+      shared.sessions--
     }
   }
 
   /** Whether `dispose()` was called: nothing new is begun. */
   get isDisposed(): boolean {
-    return this.#disposed !== null
+    return this.#shared.disposed !== null
   }
 
-  /** Closes all connections: idle ones now, the others when they are returned or the grace is over. Safe to call twice. */
-  dispose({ grace = GRACE }: DisposeOptions = {}): Promise<void> {
-    this.#disposed ??= this.#pool.dispose(grace).then(() => this.#database.release?.())
-    return this.#disposed
+  /** Whether its database can be opened again only when it is disposed of. @internal */
+  get isExclusive(): boolean {
+    return this.#parts.database.exclusive === true
+  }
+
+  /** Called once, when `dispose()` is. @internal */
+  set onDispose(onDispose: (disposed: Promise<void>) => void) {
+    this.#shared.onDispose = onDispose
+  }
+
+  /**
+   * Closes all connections: idle ones now, the others when they are returned or the grace is over. Its manager opens
+   * another engine for who comes later; a database in memory is gone. Safe to call twice.
+   */
+  dispose(options: DisposeOptions = {}): Promise<void> {
+    const shared = this.#shared
+    try {
+      checkOptions('dispose', options, DISPOSE_CHECKS)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const { grace = GRACE } = options
+    if (shared.disposed !== null) return shared.disposed
+    const disposed = shared.pool.dispose(grace).then(() => this.#parts.database.release?.())
+    shared.disposed = disposed
+    shared.onDispose?.(disposed)
+    return disposed
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -173,7 +199,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `Engine(${this.#name})`
+    return `Engine(${this.#parts.name})`
   }
 
   #sharedExecutor(): Executor {
@@ -181,7 +207,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     const isLimited = limits.statementTimeout !== undefined
     return {
       run: (statement) =>
-        this.#pool.share((connection) =>
+        this.#shared.pool.share((connection) =>
           isLimited
             ? runWithin(connection, () => connection.run(statement, SHARED), limits)
             : connection.run(statement, SHARED),
@@ -244,6 +270,16 @@ const ONE_CONNECTION =
   'This database has one connection, whatever poolSize says, and a session or a transaction holds it until it ends: ' +
   'inside of one use its own handle (the `db` of the session, the `tx` of the transaction) instead of `engine.db` or ' +
   'another session, and close sessions that are done.'
+
+function sharedOf<D extends Dialect, Db>({ database, pool, pooled }: EngineParts<D, Db>): Shared<D, Db> {
+  return {
+    pool: new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled)),
+    others: new Map(),
+    sessions: 0,
+    disposed: null,
+    onDispose: null,
+  }
+}
 
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing } = pool

@@ -70,15 +70,35 @@ export class DburiError extends DrizzleCeleryError<DburiErrorCode> {
   }
 }
 
-/** An option, in the dburi or beside it, that is unknown, refused because it is dangerous, or of a wrong value. */
-export class OptionError extends DrizzleCeleryError<'UNKNOWN_OPTION' | 'REFUSED_OPTION' | 'INVALID_OPTION'> {
+export type OptionErrorCode = 'UNKNOWN_OPTION' | 'REFUSED_OPTION' | 'INVALID_OPTION'
+
+/** What is wrong with one option. */
+export interface OptionFault {
+  readonly code: OptionErrorCode
+  readonly option: string
+  readonly message: string
+}
+
+/**
+ * An option, in the dburi or beside it, that is unknown, refused because it is dangerous, or of a wrong value. Where more
+ * than one is wrong, the message names them all, and `code` and `option` are the first one's. Values are never repeated.
+ */
+export class OptionError extends DrizzleCeleryError<OptionErrorCode> {
   static override readonly name: string = 'OptionError'
 
   readonly option: string
+  /** All that is wrong, this one first. */
+  readonly faults: readonly OptionFault[]
 
-  constructor(code: OptionError['code'], option: string, message: string, options?: ErrorOptions) {
+  constructor(
+    code: OptionErrorCode,
+    option: string,
+    message: string,
+    { faults, ...options }: ErrorOptions & { readonly faults?: readonly OptionFault[] } = {},
+  ) {
     super(code, message, options)
     this.option = option
+    this.faults = faults ?? [{ code, option, message }]
   }
 }
 

@@ -1,16 +1,13 @@
-import type { AdapterOptions } from './adapter.ts'
-import type { Dburi } from './dburi.ts'
+import type { AdapterOptions, Database } from './adapter.ts'
+import { checkOptions } from './check-options.ts'
+import { type Dburi, optionsOf, withOptions } from './dburi.ts'
 import type { Dialect } from './dialect.ts'
 import { resolveAdapter } from './dialect-resolver.ts'
-import { Engine, type EngineOptions } from './engine.ts'
-import { refuseUnless } from './option-text.ts'
-import {
-  checkSeconds,
-  DEFAULT_POOL_OPTIONS,
-  type PoolOptions,
-  takePoolOptions,
-  validatePoolOptions,
-} from './pool-options.ts'
+import { Engine } from './engine.ts'
+import { ENGINE_CHECKS, type EngineOptions } from './engine-options.ts'
+import { OptionError } from './errors.ts'
+import { together } from './option-text.ts'
+import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions } from './pool-options.ts'
 import { redactDburi } from './redact-dburi.ts'
 
 const STATEMENT_CACHE_SIZE = 256
@@ -30,32 +27,28 @@ export async function openEngine(
   options: EngineOptions,
   { casing, models }: HandleOptions = {},
 ): Promise<Engine> {
+  checkOptions('the engine', options, ENGINE_CHECKS)
   const { pooled = true, statementTimeout, statementCacheSize = STATEMENT_CACHE_SIZE, ...given } = options
   const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
   const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
-  validatePoolOptions(fromOptions)
-  if (statementTimeout !== undefined) checkSeconds('statementTimeout', statementTimeout)
-  refuseUnless(
-    Number.isSafeInteger(statementCacheSize) && statementCacheSize >= 0,
-    'statementCacheSize',
-    'a whole number from 0',
-  )
-  const { pool: fromDburi, rest } = takePoolOptions(dburi.options)
-  const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
-
   const { exposeParameters = false } = adapterOptions
   const adapter = await resolveAdapter(dburi)
   const known = models?.[adapter.dialect]
-  const database = await adapter.open(
-    { ...dburi, options: rest },
-    {
+  const open = async (from: Dburi) => {
+    const { pool, rest } = takePoolOptions(from.options)
+    const database = await adapter.open(withOptions(from, rest), {
       ...adapterOptions,
       exposeParameters,
       statementCacheSize,
       ...(casing && { casing }),
       ...(known && { models: known }),
-    },
-  )
+    })
+    return { pool, database }
+  }
+  const { pool: fromDburi, database } = await open(dburi).catch(async (error: unknown) => {
+    throw await withAllFaults(error, dburi, open)
+  })
+  const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
   return new Engine({
     dialect: adapter.dialect,
     database,
@@ -65,6 +58,31 @@ export async function openEngine(
     exposeParameters,
     name: redactDburi(dburi),
   })
+}
+
+/**
+ * All that is wrong with the options of a dburi, when one of them is: whoever opens it stops at the first, so it is tried
+ * again without that one.
+ */
+async function withAllFaults(
+  first: unknown,
+  dburi: Dburi,
+  open: (dburi: Dburi) => Promise<{ database: Database<unknown> }>,
+): Promise<unknown> {
+  const faults: OptionError[] = []
+  let left = dburi
+  for (let error = first; error instanceof OptionError; ) {
+    faults.push(error)
+    const wrong = error.option
+    const options = optionsOf(left).filter(([name]) => name !== wrong)
+    if (options.length === optionsOf(left).length) break
+    left = withOptions(left, Object.fromEntries(options))
+    error = await open(left).then(
+      async ({ database }) => database.release?.(),
+      (next: unknown) => next,
+    )
+  }
+  return faults.length === 0 ? first : together(faults)
 }
 
 /** What `over` says wins; what it leaves undefined does not count. */

@@ -31,7 +31,7 @@ export function toWord<Word extends string>(name: string, text: string, words: r
 
 /** The error for an option whose value is wrong. It never repeats the value: that may be a misplaced secret. */
 export function invalid(name: string, wanted: string): OptionError {
-  return new OptionError('INVALID_OPTION', name, `The option ${quote(name)} must be ${wanted}`)
+  return new OptionError('INVALID_OPTION', shown(name), `The option ${quote(name)} must be ${wanted}`)
 }
 
 /** @throws OptionError (`INVALID_OPTION`) */
@@ -41,19 +41,77 @@ export function refuseUnless(isValid: boolean, name: string, wanted: string): vo
 
 /** The error for an option that is refused whatever its value. */
 export function refused(name: string, reason: string): OptionError {
-  return new OptionError('REFUSED_OPTION', name, `The option ${quote(name)} is refused: ${reason}`)
+  return new OptionError('REFUSED_OPTION', shown(name), `The option ${quote(name)} is refused: ${reason}`)
 }
 
 /** The error for an option nobody knows; it names the known one that was probably meant. */
 export function unknown(name: string, known: Iterable<string>): OptionError {
-  const meant = nearest(name, known)
-  const hint = meant === null ? '' : `: did you mean ${meant}?`
-  return new OptionError('UNKNOWN_OPTION', name, `The option ${quote(name)} is unknown${hint}`)
+  const message = `The option ${quote(name)} is unknown${hintFor(name, [...known])}`
+  return new OptionError('UNKNOWN_OPTION', shown(name), message)
 }
 
-/** An option's name is the user's text: escaped, so that it cannot forge a line of a log. */
+/**
+ * One error for several.
+ * @param errors at least one
+ */
+export function together(errors: readonly OptionError[]): OptionError {
+  const [first = invalid('options', 'right')] = errors
+  if (errors.length <= 1) return first
+  const faults = errors.flatMap((error) => error.faults)
+  const message = `${faults.length} options are wrong. ${faults.map((fault) => fault.message).join('; ')}`
+  return new OptionError(first.code, first.option, message, { faults })
+}
+
+/** A name is the user's text, and one that no option could have may be a misplaced password. */
 function quote(name: string): string {
-  return /^[\w.-]+$/.test(name) ? name : JSON.stringify(name)
+  return shown(name) || 'whose name is not shown, as no option is called like it,'
+}
+
+function shown(name: string): string {
+  return /^[a-z_][\w.-]{0,63}$/i.test(name) ? name : ''
+}
+
+function hintFor(name: string, known: readonly string[]): string {
+  const [, path = '', last = ''] = /^(.*\.)?(.*)$/s.exec(name) ?? []
+  const synonym = SYNONYMS.get(toPlain(last))?.find((meant) => known.includes(path + meant))
+  const meant = synonym === undefined ? nearest(name, known) : path + synonym
+  if (meant !== null) return `: did you mean ${meant}?`
+  const elsewhere = ELSEWHERE.get(toPlain(last))
+  return elsewhere === undefined || path !== '' ? '' : `: ${elsewhere}`
+}
+
+/** What Drizzle, its drivers and other libraries call an option of ours; in lower case, without separators. */
+const SYNONYMS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['schema', ['models']],
+  ['tables', ['models']],
+  ['entities', ['models']],
+  ['mode', ['prepare']],
+  ['synchronize', ['prepare']],
+  ['migrationsfolder', ['migrations']],
+  ['strict', ['onDifference']],
+  ['max', ['poolSize']],
+  ['maxconnections', ['poolSize']],
+  ['connectionlimit', ['poolSize']],
+  ['maxlifetime', ['poolRecycle']],
+  ['acquiretimeout', ['poolTimeout']],
+  ['connectiontimeoutmillis', ['poolTimeout']],
+  ['querytimeout', ['statementTimeout']],
+  ['timeout', ['statementTimeout', 'grace']],
+  ['abortsignal', ['signal']],
+  ['echo', ['logger']],
+  ['log', ['logger']],
+  ['accessmode', ['readOnly']],
+])
+
+/** What belongs somewhere else. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ...namesOf('the dburi is the first argument', 'url', 'uri', 'dburi', 'connectionstring', 'connection'),
+  ...namesOf('write it into the dburi', 'host', 'port', 'user', 'database', 'ssl', 'sslmode', 'authtoken'),
+  ...namesOf('give it to begin() of the session', 'isolationlevel', 'readonly'),
+])
+
+function namesOf(where: string, ...names: string[]): [name: string, where: string][] {
+  return names.map((name) => [name, where])
 }
 
 /** The known name that differs in case, separators or a letter or two, or `null`. */

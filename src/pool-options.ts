@@ -1,3 +1,4 @@
+import { optionsOf } from './dburi.ts'
 import { OptionError } from './errors.ts'
 import { invalid, toBoolean, toNumber } from './option-text.ts'
 
@@ -32,7 +33,7 @@ type QueryOptions = Readonly<Record<string, string | readonly string[]>>
 export function takePoolOptions(options: QueryOptions): { pool: Partial<PoolOptions>; rest: QueryOptions } {
   const pool: Partial<PoolOptions> = {}
   const rest: [string, string | readonly string[]][] = []
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of optionsOf({ options })) {
     const read = READERS.get(name)
     if (read === undefined) {
       rest.push([name, value])
@@ -49,16 +50,6 @@ export function takePoolOptions(options: QueryOptions): { pool: Partial<PoolOpti
     Object.assign(pool, said)
   }
   return { pool, rest: Object.fromEntries(rest) }
-}
-
-/**
- * Checks pool options that come from a program instead of a dburi. What is `undefined` counts as left out.
- * @throws OptionError (`INVALID_OPTION`) naming the option
- */
-export function validatePoolOptions(pool: { readonly [Name in keyof PoolOptions]?: unknown }): void {
-  for (const option of OPTIONS) {
-    if (pool[option] !== undefined) checkOption(option, pool[option], option)
-  }
 }
 
 type Reader = (name: string, text: string) => Partial<PoolOptions>
@@ -92,28 +83,23 @@ const OPTIONS = ['poolSize', 'maxOverflow', 'poolTimeout', 'poolRecycle', 'poolP
 export const LONGEST_TIMEOUT = 2_147_483
 
 /** What the value of each option must be: as a test, and in words. */
-const RULES: Readonly<Record<keyof PoolOptions, readonly [(value: unknown) => boolean, string]>> = {
-  poolSize: [(value) => isWhole(value) && value >= 1, 'a whole number from 1'],
-  maxOverflow: [(value) => isWhole(value) && value >= -1, 'a whole number from 0, or -1 for no limit'],
-  poolTimeout: [
-    (value) => isNumber(value) && value > 0 && value <= LONGEST_TIMEOUT,
-    `a number of seconds above 0, up to ${LONGEST_TIMEOUT}`,
-  ],
-  poolRecycle: [
-    (value) => isNumber(value) && (value > 0 || value === -1),
-    'a number of seconds above 0, or -1 for never',
-  ],
-  poolPrePing: [(value) => typeof value === 'boolean', 'true or false'],
-}
-
-/** @throws OptionError (`INVALID_OPTION`) when a deadline is none that a timer can keep */
-export function checkSeconds(option: string, seconds: number): void {
-  if (seconds > 0 && seconds <= LONGEST_TIMEOUT) return
-  throw invalid(option, `a number of seconds above 0, up to ${LONGEST_TIMEOUT}; leave it out for none`)
-}
+export const POOL_RULES: Readonly<Record<keyof PoolOptions, readonly [(value: unknown) => boolean, string]>> =
+  {
+    poolSize: [(value) => isWhole(value) && value >= 1, 'a whole number from 1'],
+    maxOverflow: [(value) => isWhole(value) && value >= -1, 'a whole number from 0, or -1 for no limit'],
+    poolTimeout: [
+      (value) => isNumber(value) && value > 0 && value <= LONGEST_TIMEOUT,
+      `a number of seconds above 0, up to ${LONGEST_TIMEOUT}`,
+    ],
+    poolRecycle: [
+      (value) => isNumber(value) && (value > 0 || value === -1),
+      'a number of seconds above 0, or -1 for never',
+    ],
+    poolPrePing: [(value) => typeof value === 'boolean', 'true or false'],
+  }
 
 function checkOption(option: keyof PoolOptions, value: unknown, name: string): void {
-  const [isValid, wanted] = RULES[option]
+  const [isValid, wanted] = POOL_RULES[option]
   if (!isValid(value)) throw invalid(name, wanted)
 }
 

@@ -7,9 +7,10 @@ import { type Dburi, parseDburi } from './dburi.ts'
  * A dburi as it may be printed: `***` stands for the password and for every option that looks like a secret.
  * Never throws: for a text that cannot be read (or whose scheme is a registered one) it is `<unreadable dburi>`.
  */
-export function redactDburi(text: string | Dburi): string {
+export function redactDburi(dburi: string | URL | Dburi): string {
   try {
-    return format(withoutSecrets(typeof text === 'string' ? parseDburi(text) : text))
+    const isParsed = typeof dburi === 'object' && 'driver' in dburi
+    return format(withoutSecrets(isParsed ? dburi : parseDburi(dburi)))
   } catch {
     // Nothing is known about where its secrets stand, so nothing of it can be shown.
     return '<unreadable dburi>'

@@ -1,13 +1,28 @@
+import {
+  aFlag,
+  aFunction,
+  type Check,
+  type Checks,
+  check,
+  checkOptions,
+  isObject,
+  oneOf,
+  optionsLike,
+} from './check-options.ts'
+import { dburiText } from './dburi.ts'
 import type { Dialect, WithModels } from './dialect.ts'
 import type { Opens, OpensFor } from './dialect-resolver.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from './engine.ts'
 import { EngineCache } from './engine-cache.ts'
-import { ClosedError, DrizzleCeleryError } from './errors.ts'
+import { DISPOSE_CHECKS, ENGINE_CHECKS } from './engine-options.ts'
+import { ClosedError, DrizzleCeleryError, OptionError } from './errors.ts'
+import { invalid, unknown } from './option-text.ts'
 import { PromiseCache } from './promise-cache.ts'
 import type { MigrationsOptions } from './schema/migrate.ts'
+import { CASINGS, DIFFERENCE_MODES, PREPARE_CHECKS, PREPARE_MODES } from './schema/prepare-checks.ts'
 import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-options.ts'
 import type { PreparedModels } from './schema/report.ts'
-import { Session, type SessionOptions } from './session.ts'
+import { SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
 export type ModelsByDialect = { readonly [D in Dialect]?: Readonly<Record<string, unknown>> }
@@ -29,17 +44,23 @@ type HandleOf<Db, Models extends ModelsByDialect, D extends Dialect> = ResultMod
   ? Db
   : WithModels<Db, NonNullable<Models[D]>>
 
-/** The engine of a dburi: exact for a literal, a union that `switch (engine.dialect)` narrows for a `string`. */
-export type EngineFor<Text extends string> = EngineOf<OpensFor<Text>>
+/** A dburi as it is given: as a text, or as a `URL` that is not a `file:` one. */
+type DburiInput = string | URL
+
+/** Nothing is known of what a `URL` opens. */
+type OpenedBy<Input extends DburiInput> = OpensFor<Input extends string ? Input : string>
+
+/** The engine of a dburi: exact for a literal, a union that `switch (engine.dialect)` narrows for a `string` or `URL`. */
+export type EngineFor<Text extends DburiInput> = EngineOf<OpenedBy<Text>>
 
 /** The session of a dburi, with the models of its dialect. */
 export type SessionFor<
-  Text extends string,
+  Text extends DburiInput,
   Models extends ModelsByDialect = ResultModelsByDialect,
-> = SessionOf<OpensFor<Text>, Models>
+> = SessionOf<OpenedBy<Text>, Models>
 
 /** A piece of work in a session of its own. */
-export type Work<Text extends string, Models extends ModelsByDialect, Result> = (
+export type Work<Text extends DburiInput, Models extends ModelsByDialect, Result> = (
   db: SessionFor<Text, Models>['db'],
   session: SessionFor<Text, Models>,
 ) => Promise<Result>
@@ -110,7 +131,9 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   readonly #ready = new WeakMap<Engine, Readonly<Record<string, unknown>>>()
   #disposed: Promise<void> | null = null
 
+  /** @throws OptionError that tells all that is wrong with the options */
   constructor(options: SessionManagerOptions<Models> = {}) {
+    checkOptions('SessionManager', options, MANAGER_CHECKS)
     this.#options = options
     this.#engines = new EngineCache({
       open: async (dburi, engineOptions) => {
@@ -132,11 +155,12 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    * that fails is forgotten. It opens no connection yet. Celery's `get_engine`.
    * @throws DburiError, OptionError, MissingDriverError, ClosedError
    */
-  getEngine<const Text extends string>(dburi: Text, options?: EngineOptions): Promise<EngineFor<Text>>
-  getEngine(dburi: string, options?: EngineOptions): Promise<Engine> {
+  getEngine<const Text extends DburiInput>(dburi: Text, options?: EngineOptions): Promise<EngineFor<Text>>
+  getEngine(dburi: DburiInput, options?: EngineOptions): Promise<Engine> {
     try {
       this.#refuseDisposed()
-      return this.#engines.get(dburi, options)
+      checkOptions('getEngine', options, ENGINE_CHECKS)
+      return this.#engines.get(dburiText(dburi), options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -146,16 +170,19 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    * The engine of a dburi, and a function that makes sessions on it without preparing the models. Celery's
    * `create_session`; here `shortLivedSessions` gives each session a connection of its own, which is closed with it.
    */
-  createSession<const Text extends string>(
+  createSession<const Text extends DburiInput>(
     dburi: Text,
     options?: SessionFactoryOptions,
   ): Promise<{ engine: EngineFor<Text>; sessionMaker: () => SessionFor<Text, Models> }>
-  async createSession(dburi: string, options?: SessionFactoryOptions): Promise<MadeEngine> {
+  async createSession(dburi: DburiInput, options?: SessionFactoryOptions): Promise<MadeEngine> {
     this.#refuseDisposed()
-    const { sessionOptions, engineOptions } = splitOptions(options)
-    const engine = await this.#engines.get(dburi, engineOptions)
+    const { sessionOptions, engineOptions } = splitOptions('createSession', options)
+    const engine = await this.#engines.get(dburiText(dburi), engineOptions)
     const models = await this.#modelsOf(engine)
-    return { engine, sessionMaker: () => new Session(engine, models, sessionOptions) }
+    return {
+      engine: engine.within(sessionOptions.statementTimeout),
+      sessionMaker: () => new Session(engine, models, sessionOptions),
+    }
   }
 
   /**
@@ -165,37 +192,50 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    * @throws SchemaError, ConnectError, OptionError
    */
   async prepareModels(engine: Engine, options?: PrepareOptions): Promise<PreparedModels> {
+    checkOptions('prepareModels', options, PREPARE_CHECKS)
+    if (!isObject(engine) || !('origin' in engine)) {
+      const reason = 'an engine of a manager, as getEngine() gives one'
+      throw invalid('engine', typeof engine === 'string' ? `${reason}, and not a dburi` : reason)
+    }
     const models = await this.#modelsOf(engine)
     const { prepareModels } = await import('./schema/prepare-models.ts')
     const own = this.#prepareOptions(engine)
     // Whatever is looked at besides, a session waits for what the manager itself is to prepare.
     if (options !== undefined) return prepareModels(asTarget(engine), models, { ...own, ...given(options) })
-    return this.#prepared.get(engine, async () => {
+    return this.#prepared.get(engine.origin, async () => {
       const report = await prepareModels(asTarget(engine), models, own)
-      this.#ready.set(engine, models)
+      this.#ready.set(engine.origin, models)
       return report
     })
   }
 
   /** A session on a database whose models are prepared. Celery's `session_factory`. */
-  sessionFactory<const Text extends string>(
+  sessionFactory<const Text extends DburiInput>(
     dburi: Text,
     options?: SessionFactoryOptions,
   ): Promise<SessionFor<Text, Models>>
-  sessionFactory(dburi: string, options?: SessionFactoryOptions): Promise<Session> {
-    return this.#open(dburi, options)
+  sessionFactory(dburi: DburiInput, options?: SessionFactoryOptions): Promise<Session> {
+    return this.#open('sessionFactory', dburi, options)
   }
 
   /** Runs `work` in a session: commits when it returns, rolls back when it throws, and closes either way. */
-  session<const Text extends string, Result>(dburi: Text, work: Work<Text, Models, Result>): Promise<Result>
-  session<const Text extends string, Result>(
+  session<const Text extends DburiInput, Result>(
+    dburi: Text,
+    work: Work<Text, Models, Result>,
+  ): Promise<Result>
+  session<const Text extends DburiInput, Result>(
     dburi: Text,
     options: SessionFactoryOptions,
     work: Work<Text, Models, Result>,
   ): Promise<Result>
-  async session(dburi: string, ...rest: [AnyWork] | [SessionFactoryOptions, AnyWork]): Promise<unknown> {
-    const [options, work] = rest.length === 1 ? [undefined, rest[0]] : rest
-    const session = await this.#open(dburi, options)
+  async session(
+    dburi: DburiInput,
+    first?: AnyWork | SessionFactoryOptions,
+    ...more: unknown[]
+  ): Promise<unknown> {
+    const [options, [work, ...over]] = isWork(first) ? [undefined, [first, ...more]] : [first, more]
+    if (!isWork(work) || over.some((argument) => argument !== undefined)) throw wrongOrder()
+    const session = await this.#open('session', dburi, options)
     try {
       const result = await work(session.db, session)
       await session.commit()
@@ -209,12 +249,18 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
    * Forgets the engines of a dburi, whatever their options, and what was prepared in them. Who uses one may finish; who
    * comes later gets a new one. Does nothing for a dburi that is not known. Celery's `invalidate`.
    */
-  invalidate(dburi: string, options?: DisposeOptions): Promise<void> {
-    return this.#engines.forget(dburi, options)
+  async invalidate(dburi: DburiInput, options?: DisposeOptions): Promise<void> {
+    checkOptions('invalidate', options, DISPOSE_CHECKS)
+    await this.#engines.forget(dburiText(dburi), options)
   }
 
   /** Closes every engine; whatever comes later is refused. Safe to call twice. */
   dispose(options?: DisposeOptions): Promise<void> {
+    try {
+      checkOptions('dispose', options, DISPOSE_CHECKS)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     this.#disposed ??= this.#engines.forgetAll(options)
     return this.#disposed
   }
@@ -237,17 +283,30 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     return `SessionManager(${this.#engines.size} engines${this.#disposed === null ? '' : ', disposed'})`
   }
 
-  async #open(dburi: string, options: SessionFactoryOptions | undefined): Promise<Session> {
-    this.#refuseDisposed()
-    const { sessionOptions, engineOptions } = splitOptions(options)
-    return this.#engines.use(dburi, engineOptions, async (engine) => {
-      let models = this.#ready.get(engine)
-      if (models === undefined) {
-        await this.prepareModels(engine)
-        models = await this.#modelsOf(engine)
+  async #open(of: string, dburi: DburiInput, options: SessionFactoryOptions | undefined): Promise<Session> {
+    const { sessionOptions, engineOptions } = splitOptions(of, options)
+    const text = dburiText(dburi)
+    for (let attempt = 1; ; attempt++) {
+      this.#refuseDisposed()
+      try {
+        return await this.#engines.use(text, engineOptions, (engine) =>
+          this.#sessionOn(engine, sessionOptions),
+        )
+      } catch (error) {
+        // Somebody disposed of the engine meanwhile: there will be another one.
+        if (!(error instanceof ClosedError) || attempt === ATTEMPTS) throw error
       }
-      return new Session(engine, models, sessionOptions)
-    })
+    }
+  }
+
+  async #sessionOn(engine: Engine, options: SessionOptions): Promise<Session> {
+    let models = this.#ready.get(engine)
+    if (models === undefined) {
+      await this.prepareModels(engine)
+      models = await this.#modelsOf(engine)
+    }
+    if (engine.isDisposed) throw new ClosedError('engine')
+    return new Session(engine, models, options)
   }
 
   #prepareOptions({ dialect }: Engine): PrepareOptions {
@@ -279,6 +338,10 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   #refuseDisposed(): void {
     if (this.#disposed !== null) throw new ClosedError('session manager')
   }
+}
+
+function isWork(work: unknown): work is AnyWork {
+  return typeof work === 'function'
 }
 
 interface MadeEngine {
@@ -323,9 +386,15 @@ interface SplitOptions {
 
 const NO_OPTIONS: SplitOptions = { sessionOptions: {}, engineOptions: undefined }
 
-function splitOptions(options: SessionFactoryOptions | undefined): SplitOptions {
+function splitOptions(of: string, options: SessionFactoryOptions | undefined): SplitOptions {
   if (options === undefined) return NO_OPTIONS
-  const { autocommit, shortLivedSessions, statementTimeout, signal, ...engineOptions } = options
+  checkOptions(of, options, FACTORY_CHECKS)
+  const { autocommit, shortLivedSessions, statementTimeout, signal } = options
+  const engineOptions: EngineOptions = Object.fromEntries(
+    ENGINE_OPTIONS.map((name) => [name, Reflect.get(options, name)]).filter(
+      ([, value]) => value !== undefined,
+    ),
+  )
   return {
     sessionOptions: {
       ...(autocommit !== undefined && { autocommit }),
@@ -335,4 +404,60 @@ function splitOptions(options: SessionFactoryOptions | undefined): SplitOptions 
     },
     engineOptions: Object.keys(engineOptions).length === 0 ? undefined : engineOptions,
   }
+}
+
+const FACTORY_CHECKS: Checks<SessionFactoryOptions> = { ...ENGINE_CHECKS, ...SESSION_CHECKS }
+
+/** What makes another engine; the deadline of a session's statements does not. */
+const ENGINE_OPTIONS = Object.keys(ENGINE_CHECKS).filter((name) => name !== 'statementTimeout')
+
+/** How often a session is tried on engines that are disposed of meanwhile. */
+const ATTEMPTS = 3
+
+function wrongOrder(): OptionError {
+  return new OptionError(
+    'INVALID_OPTION',
+    'work',
+    'Cannot run a session: its work must be a function and comes last, as in ' +
+      'session(dburi, options, async (db) => …) or session(dburi, async (db) => …)',
+  )
+}
+
+const DIALECTS: readonly string[] = ['postgresql', 'mysql', 'sqlite'] satisfies Dialect[]
+
+/** An object with something for each dialect. */
+function byDialect(each: Check, example: string): Check {
+  const aRecord = check(isObject, `an object with a property for each dialect, as in ${example}`)
+  return (name, value) => {
+    if (!isObject(value)) return aRecord(name, value)
+    const known = DIALECTS.map((dialect) => `${name}.${dialect}`)
+    const entries = Object.entries(value).filter(([, its]) => its !== undefined)
+    if (entries.length > 0 && !entries.some(([dialect]) => DIALECTS.includes(dialect)))
+      return [invalid(name, `an object with a property for each dialect, as in ${example}`)]
+    return entries.flatMap(([dialect, its]) =>
+      DIALECTS.includes(dialect) ? each(`${name}.${dialect}`, its) : [unknown(`${name}.${dialect}`, known)],
+    )
+  }
+}
+
+const MANAGER_CHECKS: Checks<SessionManagerOptions<ModelsByDialect>> = {
+  models: byDialect(
+    check(isObject, 'an object that has the tables as its properties'),
+    '{ postgresql: schema }',
+  ),
+  prepare: oneOf(...PREPARE_MODES),
+  onDifference: oneOf(...DIFFERENCE_MODES),
+  // What is in them is checked where they are used.
+  migrations: byDialect(
+    check(isObject, 'an object with the folder of the migrations'),
+    "{ postgresql: { folder: './drizzle' } }",
+  ),
+  casing: oneOf(...CASINGS),
+  pooled: aFlag,
+  engineOptions: optionsLike(ENGINE_CHECKS),
+  engineCallback: aFunction,
+  maxEngines: check(
+    (value) => value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && Number(value) >= 1),
+    'a whole number from 1, or Infinity',
+  ),
 }

@@ -1,10 +1,10 @@
 import type { Connection, Executor, Transaction, TransactionOptions } from './adapter.ts'
+import { aDeadline, aFlag, aSignal, type Checks, checkOptions, oneOf } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
 import type { Engine } from './engine.ts'
 import { ClosedError, DrizzleCeleryError, PendingRollbackError } from './errors.ts'
 import type { Limits } from './limits.ts'
 import type { Lease } from './pool.ts'
-import { checkSeconds } from './pool-options.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
@@ -36,6 +36,21 @@ export interface SessionOptions {
    * @default none
    */
   signal?: AbortSignal
+}
+
+/** What each option of a session must be. */
+export const SESSION_CHECKS: Checks<SessionOptions> = {
+  autocommit: aFlag,
+  shortLivedSessions: aFlag,
+  statementTimeout: aDeadline,
+  signal: aSignal,
+}
+
+const BEGIN_CHECKS: Checks<TransactionOptions> = {
+  isolationLevel: oneOf('read uncommitted', 'read committed', 'repeatable read', 'serializable'),
+  readOnly: aFlag,
+  deferrable: aFlag,
+  withConsistentSnapshot: aFlag,
 }
 
 /** What a session holds while it has a connection. */
@@ -98,12 +113,11 @@ const IDLE: Idle = { is: 'idle' }
 export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown> implements AsyncDisposable {
   static readonly name: string = 'Session'
 
-  /** The engine its connection comes from. */
-  readonly engine: Engine<D, Db>
   /** The dialect of `db`, which tells the members of a union of sessions apart. */
   readonly dialect: D
   /** The tables its database was prepared for. */
   readonly models: Models
+  readonly #engine: Engine<D, Db>
   readonly #options: SessionOptions
   readonly #limits: Limits
   /** What is known of the session when it is garbage-collected. */
@@ -114,7 +128,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #stopWaiting: ((reason: Error) => void) | null = null
 
   constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
-    this.engine = engine
+    this.#engine = engine
     this.dialect = engine.dialect
     this.models = models
     this.#options = options
@@ -123,14 +137,18 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       signal: options.signal,
       turnTimeout: engine.limits.turnTimeout,
     }
-    if (options.statementTimeout !== undefined) checkSeconds('statementTimeout', options.statementTimeout)
     this.#trace = new SessionTrace(placeOf(Session), engine.sessionOpened())
     watch(this, this.#trace)
   }
 
+  /** The engine its connection comes from, with the `statementTimeout` of the session. */
+  get engine(): Engine<D, Db> {
+    return this.#engine.within(this.#options.statementTimeout)
+  }
+
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
   get db(): Db {
-    this.#db ??= this.engine.handle(this.#executor())
+    this.#db ??= this.#engine.handle(this.#executor())
     return this.#db
   }
 
@@ -151,6 +169,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
    * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun, is being begun, or is not ended yet
    */
   async begin(options: TransactionOptions = {}): Promise<void> {
+    checkOptions('begin', options, BEGIN_CHECKS)
     if (isEnding(this.#state)) throw inTransaction()
     this.#refuse()
     if (hasBegun(this.#state)) throw inTransaction()
@@ -273,7 +292,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #checkout(): Promise<{ hold: Hold }> {
-    const lease = await this.engine.checkout({
+    const lease = await this.#engine.checkout({
       signal: this.#options.signal,
       ownConnection: this.#options.shortLivedSessions,
       onWait: (leave) => {

@@ -308,6 +308,8 @@ export function conformance(name: string, subject: Subject): void {
       async () => {
         const session = await open()
         await insert(session, 'a')
+        // Never sent, so it is not what the database rolled back for.
+        await causeOf(session.db.execute(sql`select ${Symbol('x')}`))
         const failure = await causeOf(session.db.execute(sql`select no_such_column`))
         const commit = await causeOf(session.commit())
 
@@ -581,6 +583,70 @@ export function conformance(name: string, subject: Subject): void {
       await session.close()
 
       expect(await ids()).toEqual(['a'])
+    })
+
+    it('commits once for those who commit at the same time, and goes on', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      const outcomes = await Promise.allSettled([session.commit(), session.commit(), session.commit()])
+      await insert(session, 'b')
+      await session.commit()
+      await session.close()
+
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled'])
+      expect(await ids()).toEqual(['a', 'b'])
+    })
+
+    it('lets one of those who begin at the same time begin, while a statement opens the session', async () => {
+      const session = await open({ autocommit: true })
+      const opening = idsIn(session.db, session.models)
+      // Drizzle hands a statement on some microtasks after it is awaited.
+      for (let tick = 0; tick < 8; tick++) await null
+      const begins = await Promise.all([
+        causeOf(session.begin()),
+        causeOf(session.begin({ isolationLevel: 'serializable' })),
+      ])
+      await opening
+      await insert(session, 'a')
+      await session.rollback()
+      await session.close()
+
+      expect(begins).toEqual([undefined, expect.objectContaining({ code: 'IN_TRANSACTION' })])
+      expect(await ids()).toEqual([])
+    })
+
+    it('refuses what is not the ending under way, and is not broken by it', async () => {
+      const session = await open()
+      await insert(session, 'a')
+      const rollback = session.rollback()
+      const commit = await causeOf(session.commit())
+      await rollback
+      await insert(session, 'b')
+      const committed = session.commit()
+      const begin = await causeOf(session.begin())
+      const late = await causeOf(committed.then(() => session.rollback()))
+      await session.close()
+
+      expect([commit, begin, late]).toEqual([
+        expect.objectContaining({ code: 'CLOSED' }),
+        expect.objectContaining({ code: 'IN_TRANSACTION' }),
+        undefined,
+      ])
+      expect(await ids()).toEqual(['b'])
+    })
+
+    it('warns of no leak when many statements of a session share its signal', async () => {
+      const warnings: string[] = []
+      const onWarning = ({ name }: Error) => warnings.push(name)
+      process.on('warning', onWarning)
+      const { signal } = new AbortController()
+      const session = await open({ signal })
+      await Promise.all(Array.from({ length: 20 }, () => idsIn(session.db, session.models)))
+      await session.close()
+      await new Promise((resolve) => setImmediate(resolve))
+      process.off('warning', onWarning)
+
+      expect(warnings).not.toContain('MaxListenersExceededWarning')
     })
 
     it('rejects who waits longer than poolTimeout, and serves the next one', async () => {

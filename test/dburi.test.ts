@@ -26,11 +26,38 @@ describe('the vectors', () => {
 
     const dburi = parseDburi(vector.uri)
 
-    expect(dburi).toStrictEqual(remote_scheme === undefined ? rest : { ...rest, remoteScheme: remote_scheme })
+    expect(plain(dburi)).toStrictEqual(
+      remote_scheme === undefined ? rest : { ...rest, remoteScheme: remote_scheme },
+    )
   })
 
   it.each(vectors.filter((vector) => vector.error !== undefined))('$id refuses $uri', ({ uri, error }) => {
     expect(errorOf(uri).code).toBe(error)
+  })
+})
+
+describe('what is given for a dburi', () => {
+  it.each<[unknown, string, RegExp]>([
+    [undefined, 'EMPTY', /is undefined \(is DATABASE_URL set\?\)/],
+    [null, 'EMPTY', /is null \(is DATABASE_URL set\?\)/],
+    ['', 'EMPTY', /is empty/],
+    [42, 'UNPARSABLE', /is a number/],
+    [['postgresql://h'], 'UNPARSABLE', /is an array/],
+    [{ url: 'postgresql://h' }, 'UNPARSABLE', /is an object/],
+    [new URL('file:results.db'), 'UNPARSABLE', /as in 'file:results.db'/],
+    [new URL('file:///tmp/results.db'), 'UNPARSABLE', /fileURLToPath/],
+  ])('%s is refused by what it is', (given, code, message) => {
+    const error = errorOf(given as string)
+
+    expect([error.code, error.part]).toEqual([code, 'dburi'])
+    expect(error.message).toMatch(message)
+  })
+
+  it('is taken as a URL', () => {
+    const url = 'postgresql://u:p%40ss@h:5433/db?sslmode=require'
+
+    expect(plain(parseDburi(new URL(url)))).toStrictEqual(plain(parseDburi(url)))
+    expect(redactDburi(new URL(url))).toBe(redactDburi(url))
   })
 })
 
@@ -309,7 +336,7 @@ describe('parseDburi', () => {
 })
 
 describe('a parsed dburi', () => {
-  const dburi = parseDburi('postgresql://u:s3cret@h/db?sslpassword=s3cret&a=1')
+  const dburi = parseDburi('postgresql://u:s3cret@h/db?sslpassword=s3cret&sslmode=require')
 
   it('has its password', () => {
     expect(dburi.password).toBe('s3cret')
@@ -328,8 +355,43 @@ describe('a parsed dburi', () => {
     expect(JSON.parse(JSON.stringify(dburi))).toMatchObject({
       host: 'h',
       password: '***',
-      options: { sslpassword: '***', a: '1' },
+      options: { sslpassword: '***', sslmode: 'require' },
     })
+  })
+})
+
+describe('the secrets of a dburi', () => {
+  const canary = 'canary-7f3a9c'
+  const texts = [
+    `postgresql://u:${canary}@h/db?sslpassword=${canary}&sslmode=require`,
+    `postgresql://h/db?user=u&password=${canary}`,
+    `libsql://h?authToken=${canary}`,
+    `mysql://u:${canary}@h/db?ssl={"passphrase":"${canary}"}`,
+  ]
+
+  it.each(texts)('are reached by name in %s, and stand in no copy and no print of it', (text) => {
+    const dburi = parseDburi(text)
+    const copies = [
+      structuredClone(dburi),
+      { ...dburi },
+      Object.assign({}, dburi),
+      Object.entries(dburi),
+      { ...dburi.options },
+      structuredClone({ nested: [dburi] }),
+    ]
+
+    for (const copy of [...copies, dburi]) {
+      expect(inspect(copy, { depth: 10 })).not.toContain(canary)
+      expect(JSON.stringify(copy)).not.toContain(canary)
+    }
+    expect(JSON.stringify(plain(dburi))).toContain(canary)
+  })
+
+  it('stay out of print where they stand in an option nobody knows', () => {
+    const dburi = parseDburi(`postgresql://h/db?jwt=${canary}`)
+
+    expect(inspect(dburi)).not.toContain(canary)
+    expect(redactDburi(dburi)).toBe('postgresql://h/db?jwt=***')
   })
 })
 
@@ -338,7 +400,11 @@ describe('redactDburi', () => {
     ['postgresql://h/db', 'postgresql://h/db'],
     ['postgres://u:p@h:5433/db', 'postgresql://u:***@h:5433/db'],
     ['db+postgresql+psycopg2://:p@[::1]:1,h2/db', 'postgresql+psycopg2://:***@[::1]:1,h2/db'],
-    ['postgresql://u%3Ax:p@h/a%40b?c=%26', 'postgresql://u%3Ax:***@h/a%40b?c=%26'],
+    [
+      'postgresql://u%3Ax:p@h/a%40b?application_name=%26',
+      'postgresql://u%3Ax:***@h/a%40b?application_name=%26',
+    ],
+    ['postgresql://h/db?jwt=ey.x&b=1', 'postgresql://h/db?jwt=***&b=***'],
     ['postgresql://%2Frun:5433/db', 'postgresql://%2Frun:5433/db'],
     ['postgresql://h/db?password=p', 'postgresql://:***@h/db?password=***'],
     ['mariadb://u:p@h/db', 'mariadb://u:***@h/db'],
@@ -361,7 +427,7 @@ describe('redactDburi', () => {
     expect(redactDburi(text)).toBe(expected)
   })
 
-  it.each(vectors.filter(({ error, uri }) => error === undefined && !/authToken|key/i.test(uri)))(
+  it.each(vectors.filter(({ error, uri }) => error === undefined && !/authToken|key|x=1/i.test(uri)))(
     '$id says the same once more',
     ({ uri }) => {
       const dburi = parseDburi(uri)
@@ -369,7 +435,7 @@ describe('redactDburi', () => {
       const again = parseDburi(redactDburi(dburi))
 
       const password = dburi.password === null ? null : '***'
-      expect(dburiKey(again)).toBe(dburiKey({ ...dburi, password }))
+      expect(dburiKey(again)).toBe(dburiKey({ ...plain(dburi), password }))
     },
   )
 })
@@ -577,6 +643,13 @@ describe('10,000 fuzzed dburis with a canary for a password', () => {
     return { ...printed, parts, key: dburiKey(result), redactedAgain: redactDburi(result) }
   }
 })
+
+/** With its secrets, which no copy has. */
+function plain(dburi: Dburi): Dburi {
+  const { password, options } = dburi
+  const names = Object.getOwnPropertyNames(options)
+  return { ...dburi, password, options: Object.fromEntries(names.map((name) => [name, options[name] ?? ''])) }
+}
 
 function errorOf(text: string): DburiError {
   try {

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   type Adapter,
   ClosedError,
@@ -16,6 +18,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from './conformance.ts'
 
 // What Celery's own suite asks of its SessionManager (celery-contract.md §6, 56 to 76) has its counterpart here, by number.
+
+setFlagsFromString('--expose-gc')
+const gc: () => void = runInNewContext('gc')
 
 let directory: string
 let dburi: `file:${string}`
@@ -127,6 +132,113 @@ describe('getEngine', () => {
     }
 
     expect(seen).toEqual([1, 2])
+  })
+})
+
+describe('an engine that is disposed of', () => {
+  it('is followed by another one, for whoever comes later', async () => {
+    const first = await manager.getEngine(dburi)
+    await manager.session(dburi, (db, { models }) => db.insert(models.task).values({ taskId: 'a' }))
+    await first.dispose()
+    const again = await manager.getEngine(dburi)
+    const count = await manager.session(dburi, (db, { models }) => db.$count(models.task))
+
+    expect(again).not.toBe(first)
+    expect(again.isDisposed).toBe(false)
+    expect(count).toBe(1)
+    expect(manager.stats().engines).toHaveLength(1)
+  })
+
+  it('is followed by another one at once, and waited for by dispose() of its manager', async () => {
+    const first = await manager.getEngine(dburi)
+    const held = await first.connect()
+    const disposed = first.dispose({ grace: 5 })
+    const again = await manager.getEngine(dburi)
+    await again.db.run(sql`select 1`)
+    const all = manager.dispose().then(() => first.stats().open)
+    await held.close()
+
+    expect(await all).toBe(0)
+    await disposed
+  })
+
+  it('lets who opens a session on it meanwhile have one on the next', async () => {
+    await using disposing = new SessionManager({
+      engineCallback: (engine) => {
+        engines++
+        if (engines < 3) void engine.dispose()
+      },
+    })
+    let engines = 0
+    await using session = await disposing.sessionFactory(dburi)
+
+    expect(await session.db.$count(session.models.task)).toBe(0)
+    expect(engines).toBe(3)
+  })
+
+  it('takes a database in memory with it', async () => {
+    const create = sql`create table made (id int)`
+    await using first = await manager.getEngine(':memory:')
+    await first.db.run(create)
+    await first.dispose()
+
+    await expect((await manager.getEngine(':memory:')).db.run(create)).resolves.toBeDefined()
+  })
+
+  it('lets a PGlite directory be opened again', async () => {
+    const pglite = `pglite:${join(directory, 'pglite')}` as const
+    const first = await manager.getEngine(pglite)
+    await first.db.execute(sql`create table made (id int)`)
+    const held = await first.connect()
+    const disposed = first.dispose({ grace: 5 })
+    const opening = manager.getEngine(pglite).then((engine) => engine.db.execute(sql`select * from made`))
+    await held.close()
+
+    expect(await opening).toHaveLength(0)
+    await disposed
+  }, 90_000)
+})
+
+describe('statementTimeout', () => {
+  it('opens no other database: the same options give the same engine everywhere', async () => {
+    const options = { statementTimeout: 5, poolSize: 2 }
+    const engine = await manager.getEngine(':memory:', options)
+    const plain = await manager.getEngine(':memory:', { poolSize: 2 })
+    await engine.db.run(sql`create table made (id int)`)
+    const session = await manager.sessionFactory(':memory:', options)
+    const { engine: made, sessionMaker } = await manager.createSession(':memory:', options)
+    const other = sessionMaker()
+
+    expect([session.engine, made, other.engine]).toEqual([engine, engine, engine])
+    for (const { db } of [plain, made, session]) expect(await db.all(sql`select * from made`)).toEqual([])
+    await Promise.all([session.close(), other.close()])
+    expect(manager.stats().engines).toEqual([engine.stats()])
+  })
+
+  it('makes no engine of a session, nor another one of the same deadline', async () => {
+    const engines = []
+    for (const options of [{ statementTimeout: 1 }, { statementTimeout: 2 }, {}, { statementTimeout: 1 }]) {
+      await using session = await manager.sessionFactory(dburi, options)
+      engines.push(session.engine)
+    }
+    const [first, second, plain, again] = engines
+
+    expect(again).toBe(first)
+    expect(plain).toBe(await manager.getEngine(dburi))
+    expect([first, second, plain].map((engine) => engine?.limits.statementTimeout)).toEqual([1, 2, undefined])
+    expect(manager.stats().engines).toHaveLength(1)
+  })
+
+  it('prepares the models once, and disposes of all engines of a database together', async () => {
+    const options = { statementTimeout: 5 }
+    const engine = await manager.getEngine(dburi, options)
+    const report = await manager.prepareModels(engine)
+    await using session = await manager.sessionFactory(dburi, { statementTimeout: 3 })
+    await session.close()
+
+    expect(await manager.prepareModels(await manager.getEngine(dburi))).toBe(report)
+    await engine.dispose()
+    expect((await manager.getEngine(dburi, options)).isDisposed).toBe(false)
   })
 })
 
@@ -280,6 +392,28 @@ describe('maxEngines', () => {
     await busy.close()
     await few.getEngine(at('fourth'))
     expect(busy.engine.isDisposed).toBe(true)
+  })
+
+  it('disposes of an engine whose only session was never used and is collected, without a warning', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onWarning)
+    await using few = new SessionManager({ maxEngines: 1 })
+    const engine = await few.getEngine(`file:${join(directory, 'forgotten')}`)
+    await (async () => {
+      await few.sessionFactory(`file:${join(directory, 'forgotten')}`)
+    })()
+    // What is young is held for a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    await eventually(() => {
+      gc()
+      expect(engine.isIdle).toBe(true)
+    })
+    await few.getEngine(`file:${join(directory, 'next')}`)
+    process.off('warning', onWarning)
+
+    expect(engine.isDisposed).toBe(true)
+    expect(warnings).toEqual([])
   })
 
   it('leaves an engine alone while a session on it is being made', async () => {

@@ -258,6 +258,7 @@ async function disagreements(
     pool: DEFAULT_POOL_OPTIONS,
     pooled: true,
     statementTimeout: undefined,
+    exposeParameters: false,
     name: 'fake',
   })
   const controller = new AbortController()

@@ -226,6 +226,8 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     retryDeadline: orNull('retryDeadline', retryDeadline, toDeadline),
     notify: toFlag('notify', notify),
   }
-  for (const name of Object.keys(others)) throw unknown(name, Object.keys(settled))
+  for (const [name, value] of Object.entries(others)) {
+    if (value !== undefined) throw unknown(name, Object.keys(settled))
+  }
   return settled
 }

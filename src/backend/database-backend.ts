@@ -1,5 +1,7 @@
+import { isObject, readOptions } from '../check-options.ts'
+import { dburiText } from '../dburi.ts'
 import { BackendStoreError, PoolTimeoutError } from '../errors.ts'
-import { invalid } from '../option-text.ts'
+import { invalid, refuseUnless } from '../option-text.ts'
 import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
 import { redactDburi } from '../redact-dburi.ts'
@@ -71,12 +73,14 @@ export class DatabaseBackend implements AsyncDisposable {
   readonly #uri: string
 
   /**
-   * @param dburi what Celery has in `result_backend`, with or without its `db+`
+   * @param given the dburi: what Celery has in `result_backend`, with or without its `db+`
    * @throws OptionError, DburiError
    */
-  constructor(dburi: string, options: BackendOptions = {}) {
+  constructor(given: string | URL, options: BackendOptions = {}) {
+    const dburi = dburiText(given)
+    refuseUnless(isObject(options), 'options', 'an object')
     const { manager, pickle = {}, ...celerys } = options
-    const settled = settleBackendOptions(celerys)
+    const settled = readOptions(celerys, settleBackendOptions)
     if (settled.notify) refuseNotify(dburi)
     const maxResultBytes = checkBytes(toRecord('pickle', pickle)['maxBytes'] ?? MAX_RESULT_BYTES)
     // Read for its errors only: else they would come with the first result.

@@ -1,7 +1,9 @@
-import type { Engine, EngineOptions } from '../engine.ts'
+import { checkOptions } from '../check-options.ts'
+import type { Engine } from '../engine.ts'
+import { ENGINE_CHECKS, type EngineOptions } from '../engine-options.ts'
 import { invalid, unknown } from '../option-text.ts'
 import { zoneOf } from '../pickle/zones.ts'
-import { LONGEST_TIMEOUT, validatePoolOptions } from '../pool-options.ts'
+import { LONGEST_TIMEOUT } from '../pool-options.ts'
 import type { TableNames } from './backend-options.ts'
 import type { CeleryVersion } from './date-done.ts'
 import { type Serializer, serializerOf } from './serializer.ts'
@@ -89,10 +91,9 @@ export function toTableNames(name: string, value: unknown): TableNames {
   return names
 }
 
-/** What is not the pool's is checked when the engine is opened. */
 export function toEngineOptions(name: string, value: unknown): EngineOptions {
   const options = toRecord(name, value)
-  validatePoolOptions(options)
+  checkOptions(name, options, ENGINE_CHECKS)
   return options
 }
 

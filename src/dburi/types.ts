@@ -3,8 +3,9 @@ import type { Dialect } from '../dialect.ts'
 /**
  * A parsed dburi. What it does not say is `null`; what does not apply to it is absent.
  *
- * `password` and secret options are ordinary properties, for drivers need them, but `console.log`, `util.inspect` and
- * `JSON.stringify` show `***` instead. A copy made by spreading loses that.
+ * `password` and secret options are properties, for drivers need them, but none that is enumerated: a copy made by
+ * spreading, `Object.assign` or `structuredClone` is without them, and `console.log`, `util.inspect` and `JSON.stringify`
+ * show `***` instead.
  */
 export interface Dburi {
   readonly dialect: Dialect

@@ -1,9 +1,11 @@
 import { is, Table } from 'drizzle-orm'
+import { checkOptions } from '../check-options.ts'
 import { refuseUnless } from '../option-text.ts'
 import { type Casing, checkCasing } from './casing.ts'
 import type { MigrationsOptions } from './migrate.ts'
 import type { MysqlTarget } from './mysql/target.ts'
 import type { PostgresqlTarget } from './postgresql/database.ts'
+import { PREPARE_CHECKS } from './prepare-checks.ts'
 import type { SqliteTarget } from './sqlite/target.ts'
 
 /** The database to prepare: an `Engine`, or any Drizzle handle with its dialect. */
@@ -45,34 +47,24 @@ export interface PrepareOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** @throws OptionError naming the option */
+/** @throws OptionError that tells all that is wrong with the options */
 export function checkPrepareOptions(
   { dialect }: PrepareTarget,
   models: Readonly<Record<string, unknown>>,
-  { prepare = 'create', onDifference = 'ignore', casing, migrations, widen = false }: PrepareOptions,
+  options: PrepareOptions,
 ): void {
   refuseUnless(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
   const areModels = typeof models === 'object' && models !== null && !isTable(models)
   refuseUnless(areModels, 'models', 'an object that has the tables as its properties')
-  refuseUnless(MODES.includes(prepare), 'prepare', `one of ${MODES.join(', ')}`)
-  refuseUnless(['ignore', 'warn', 'error'].includes(onDifference), 'onDifference', 'ignore, warn or error')
+  checkOptions('prepareModels', options, PREPARE_CHECKS)
+  const { prepare = 'create', casing, migrations, widen = false } = options
   checkCasing(casing)
-  refuseUnless(typeof widen === 'boolean', 'widen', 'true or false')
   refuseUnless(!widen || (dialect === 'mysql' && prepare === 'upgrade'), 'widen', "for MySQL, with 'upgrade'")
-  if (prepare !== 'migrate') return
-  refuseUnless(isText(migrations?.folder), 'migrations', "given for 'migrate': { folder: './drizzle' }")
-  const { table, baseline } = migrations ?? {}
-  refuseUnless(table === undefined || isText(table), 'migrations.table', 'the name of a table')
-  refuseUnless(baseline === undefined || isText(baseline), 'migrations.baseline', 'the name of a migration')
+  const isThere = prepare !== 'migrate' || migrations !== undefined
+  refuseUnless(isThere, 'migrations', "given for 'migrate': { folder: './drizzle' }")
 }
-
-const MODES: readonly string[] = ['create', 'upgrade', 'check', 'migrate', 'none'] satisfies PrepareMode[]
 
 /** Drizzle's `is` knows no object without a prototype, such as `import * as models`. */
 function isTable(value: object): boolean {
   return Object.getPrototypeOf(value) !== null && is(value, Table)
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === 'string' && value !== ''
 }

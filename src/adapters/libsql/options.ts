@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { AdapterOptions } from '../../adapter.ts'
-import type { Dburi } from '../../dburi.ts'
+import { type Dburi, optionsOf } from '../../dburi.ts'
 import { OptionError } from '../../errors.ts'
 import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../option-text.ts'
 import { pathUnder, realPath } from '../../sqlite-root.ts'
@@ -197,7 +197,7 @@ class Given {
   readonly #texts = new Map<string, { name: string; text: string }>()
 
   constructor(options: Dburi['options']) {
-    for (const [name, text] of Object.entries(options)) {
+    for (const [name, text] of optionsOf({ options })) {
       if (DROPPED.has(name)) continue
       if (Object.hasOwn(REFUSED, name)) throw refused(name, REFUSED[name] ?? '')
       const option = Object.hasOwn(SPELLINGS, name) ? SPELLINGS[name] : undefined

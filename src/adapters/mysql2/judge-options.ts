@@ -1,4 +1,4 @@
-import type { Dburi } from '../../dburi.ts'
+import { type Dburi, optionsOf } from '../../dburi.ts'
 import { printable } from '../../endpoint.ts'
 import { GivenOptions } from '../../given-options.ts'
 import { invalid, refused, unknown } from '../../option-text.ts'
@@ -11,7 +11,7 @@ import { REPEATED_PARTS } from '../../repeated-parts.ts'
  */
 export function judgeOptions(dburi: Dburi): GivenMysqlOptions {
   const given: GivenMysqlOptions = new GivenOptions()
-  for (const [name, value] of Object.entries(dburi.options)) {
+  for (const [name, value] of optionsOf(dburi)) {
     const agrees = REPEATED_PARTS.get(name)
     if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
     if (agrees !== undefined || IGNORED.has(name)) continue

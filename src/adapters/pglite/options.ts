@@ -1,4 +1,4 @@
-import type { Dburi } from '../../dburi.ts'
+import { type Dburi, optionsOf } from '../../dburi.ts'
 import { invalid, refused, toBoolean, unknown } from '../../option-text.ts'
 
 /** What a dburi asks of PGlite. */
@@ -13,9 +13,10 @@ export interface PglitePlan {
  * Judges the options of a dburi.
  * @throws OptionError for what is unknown, refused or wrong
  */
-export function pgliteOptions({ database, memory, options }: Dburi): PglitePlan {
+export function pgliteOptions(dburi: Dburi): PglitePlan {
+  const { database, memory } = dburi
   let relaxedDurability: boolean | null = null
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of optionsOf(dburi)) {
     if (!RELAXED.has(name)) throw refusal(name)
     if (typeof value !== 'string' || relaxedDurability !== null) throw invalid(name, 'given once')
     relaxedDurability = toBoolean(name, value)

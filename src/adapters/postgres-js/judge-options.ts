@@ -1,4 +1,4 @@
-import type { Dburi } from '../../dburi.ts'
+import { type Dburi, optionsOf } from '../../dburi.ts'
 import { printable } from '../../endpoint.ts'
 import { GivenOptions } from '../../given-options.ts'
 import { invalid, refused, unknown } from '../../option-text.ts'
@@ -27,7 +27,7 @@ export function judgeOptions(dburi: Dburi): JudgedOptions {
   }
 
   let fallbackName: string | null = null
-  for (const [name, value] of Object.entries(dburi.options)) {
+  for (const [name, value] of optionsOf(dburi)) {
     const agrees = REPEATED_PARTS.get(name)
     if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
     if (agrees !== undefined) continue

@@ -1,0 +1,65 @@
+import type { AdapterOptions } from './adapter.ts'
+import { aDeadline, aFlag, aSignal, aText, type Checks, check, isObject } from './check-options.ts'
+import type { CheckoutOptions } from './pool.ts'
+import { POOL_RULES, type PoolOptions } from './pool-options.ts'
+
+/**
+ * How an engine is opened: the pool's options, the adapter's, and these. What the dburi says as well (`?pool_size=20`)
+ * is overruled by what stands here. A wrong value is an `OptionError` when the engine is opened.
+ */
+export interface EngineOptions
+  extends Partial<PoolOptions>,
+    Partial<Omit<AdapterOptions, 'casing' | 'models'>> {
+  /**
+   * Keep up to `poolSize` connections open for the next use. `false` opens one for each use and closes it afterwards,
+   * without a limit (SQLAlchemy's `NullPool`). A database in memory, a PGlite or a replica has one connection always.
+   * @default true
+   */
+  pooled?: boolean
+  /**
+   * Seconds any statement may take. One that takes longer rejects with a `StatementTimeoutError`, whether it took effect
+   * is unknown, and its connection is thrown away: statements of `engine.db` that run on the same one are lost with it.
+   * Sessions may say otherwise. It opens no database of its own: engines that differ in nothing else share their pool.
+   * @default none
+   */
+  statementTimeout?: number
+}
+
+/** How an engine is closed. */
+export interface DisposeOptions {
+  /** Seconds that work under way is given to finish; then its connections are broken. `0` breaks them now. @default 5 */
+  grace?: number
+}
+
+/** What each option of an engine must be. */
+export const ENGINE_CHECKS: Checks<EngineOptions> = {
+  poolSize: check(...POOL_RULES.poolSize),
+  maxOverflow: check(...POOL_RULES.maxOverflow),
+  poolTimeout: check(...POOL_RULES.poolTimeout),
+  poolRecycle: check(...POOL_RULES.poolRecycle),
+  poolPrePing: check(...POOL_RULES.poolPrePing),
+  pooled: aFlag,
+  statementTimeout: aDeadline,
+  statementCacheSize: check(
+    (value) => Number.isSafeInteger(value) && Number(value) >= 0,
+    'a whole number from 0',
+  ),
+  exposeParameters: aFlag,
+  password: check(
+    (value) => typeof value === 'string' || typeof value === 'function',
+    'a text, or a function that returns one',
+  ),
+  sqliteRoot: aText,
+  timeZone: aText,
+  // Drizzle takes true for a logger of its own.
+  logger: check(
+    (value) => typeof value === 'boolean' || (isObject(value) && 'logQuery' in value),
+    'an object with logQuery(query, params)',
+  ),
+}
+
+export const CHECKOUT_CHECKS: Checks<CheckoutOptions> = { signal: aSignal, ownConnection: aFlag }
+
+export const DISPOSE_CHECKS: Checks<DisposeOptions> = {
+  grace: check((value) => typeof value === 'number' && value >= 0, 'a number of seconds from 0'),
+}

@@ -40,7 +40,7 @@ export class Scope implements Transaction {
   /** The first failure that the database answered with. */
   #failure: unknown
   #running = 0
-  #onQuiet: (() => void) | null = null
+  readonly #onQuiet: (() => void)[] = []
   /** Called once, when the level has ended. */
   onEnd: (() => void) | null = null
 
@@ -81,6 +81,8 @@ export class Scope implements Transaction {
 
     const inner = this.#openInner()
     try {
+      // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
+      if (this.#outer === null && this.#running > 0) await this.#quiet()
       const ending = this.#outer === null ? await this.#beginTransaction(options) : await this.#setSavepoint()
       inner.scope = new Scope(this.#connection, this.#limits, this, ending)
     } catch (error) {
@@ -119,16 +121,17 @@ export class Scope implements Transaction {
     if (inner?.scope != null) await inner.scope.#undo(true)
     await inner?.over
     // What is still under way must not meet the next holder, nor its deadline break the connection under that one.
-    if (this.#running > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onQuiet = resolve
-      })
-    }
+    await this.#quiet()
+  }
+
+  /** Resolves when no statement of this level is under way. */
+  async #quiet(): Promise<void> {
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#onQuiet.push(resolve))
   }
 
   #settled(): void {
     this.#running--
-    if (this.#running === 0) this.#onQuiet?.()
+    if (this.#running === 0) for (const resolve of this.#onQuiet.splice(0)) resolve()
   }
 
   /** @param reaches whether the connection is still ours */

@@ -84,10 +84,6 @@ export interface Database<Db> {
   listen?(channel: string, hearing: Hearing, signal?: AbortSignal): Promise<Listening | null>
   /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
   readonly pooling: 'queue' | 'static'
-  /** Over how many connections single statements are spread. @default poolSize */
-  readonly spread?: number
-  /** How many single statements a connection takes at once: 1 where the next is only sent when the last is done. @default 90 */
-  readonly pipeline?: number
   /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
   readonly exclusive?: boolean
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */

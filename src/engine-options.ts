@@ -18,8 +18,7 @@ export interface EngineOptions
   pooled?: boolean
   /**
    * Seconds any statement may take. One that takes longer rejects with a `StatementTimeoutError`, whether it took effect
-   * is unknown, and its connection is thrown away: statements of `engine.db` that run on the same one are lost with it.
-   * Sessions may say otherwise. It opens no database of its own: engines that differ in nothing else share their pool.
+   * is unknown, and its connection is thrown away. Sessions may say otherwise. It opens no database of its own: engines that differ in nothing else share their pool.
    * @default none
    */
   statementTimeout?: number

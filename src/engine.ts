@@ -61,8 +61,8 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   /** The dialect of `db`, which tells the members of a union of engines apart. */
   readonly dialect: D
   /**
-   * The shared Drizzle handle. Each statement autocommits; many run side by side on the connections that no session
-   * holds. `db.transaction()` takes a connection of its own for as long as it runs.
+   * The shared Drizzle handle. Each statement autocommits, on a connection that nobody else uses meanwhile; where all are
+   * in use it waits its turn, as sessions do. `db.transaction()` takes a connection of its own for as long as it runs.
    */
   readonly db: Db
   readonly #parts: EngineParts<D, Db>
@@ -287,7 +287,6 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
     return {
       keep: 1,
       limit: 1,
-      spread: 1,
       timeout: poolTimeout,
       recycle: -1,
       prePing: false,
@@ -298,8 +297,6 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
   return {
     keep: pooled ? poolSize : 0,
     limit: pooled ? limit : Number.POSITIVE_INFINITY,
-    spread: Math.min(database.spread ?? poolSize, poolSize),
-    ...(database.pipeline !== undefined && { pipeline: database.pipeline }),
     timeout: poolTimeout,
     recycle: poolRecycle,
     prePing: poolPrePing,

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { AbortListeners } from './abort-listeners.ts'
 import { AbortedError, ClosedError, PoolTimeoutError } from './errors.ts'
 import { LONGEST_TIMEOUT } from './pool-options.ts'
+import { Waiter, WaitQueue } from './wait-queue.ts'
 
 /** What a pool asks of the things it keeps. */
 export interface Poolable {
@@ -19,10 +20,6 @@ export interface PoolRules {
   readonly keep: number
   /** How many connections may be open at once, whoever uses them. */
   readonly limit: number
-  /** Over how many connections single statements are spread. */
-  readonly spread: number
-  /** Single statements on their way on one connection. @default 90, as postgres.js counts to 100 before it queues */
-  readonly pipeline?: number
   /** How long a checkout may wait, in seconds. */
   readonly timeout: number
   /** The age in seconds at which a connection is replaced instead of handed out; -1 for never. */
@@ -37,7 +34,7 @@ export interface PoolRules {
 export interface PoolStats {
   /** Connections that are open, being opened or being closed: what the server may count as ours. */
   open: number
-  /** Open connections that nobody holds; single statements may be running on them. */
+  /** Open connections that nobody holds; a single statement may be running on each. */
   idle: number
   /** Connections held by a session or a transaction. */
   checkedOut: number
@@ -75,42 +72,43 @@ export interface HolderOptions extends CheckoutOptions {
   onWait?: (leave: (reason: Error) => void) => void
 }
 
-type Demand = 'lease' | 'ownConnection' | 'share'
+type Demand = 'lease' | 'ownConnection' | 'statement'
+
+/** `leased` to a holder, `running` a single statement, `checking` by a ping, `gone` from the pool. */
+type Status = 'idle' | 'leased' | 'running' | 'checking' | 'gone'
 
 interface Member<C> {
   readonly connection: C
   readonly openedAt: number
   /** When the server last gave a sign of life. */
   aliveAt: number
-  /** Single statements under way. */
-  running: number
-  isLeased: boolean
-  /** It is being pinged. */
-  isChecking: boolean
+  status: Status
   /** It was handed out before. */
   isUsed: boolean
+  /** It is closed when it is returned. */
   isDoomed: boolean
-}
-
-interface Waiter<C> {
-  readonly demand: Demand
-  grant(member: Member<C>): void
-  fail(error: Error): void
 }
 
 const PING_AFTER_IDLE = 1_000
 const PING_TIMEOUT = 1_000
 /** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
 const LONGEST_CONNECT = 30
-const PIPELINE = 90
+/**
+ * Milliseconds a single statement waits for one of the connections that are kept, before one beyond them is opened:
+ * short statements take turns sooner than a connection opens.
+ */
+const OVERFLOW_AFTER = 10
+/** Milliseconds until the next try, where no connection could be opened beyond those that are kept. */
+const OVERFLOW_RETRY = 1_000
 const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
 
 const aborts = new AbortListeners()
 
 /**
  * Who may use which connection, for how long, with the promises of SQLAlchemy's `QueuePool`: waiters are served in
- * order, the limit holds for all connections together, and a lost or tainted connection is never handed on. Single
- * statements (`share`) run side by side on connections that nobody holds.
+ * order, the limit holds for all connections together, and a lost or tainted connection is never handed on. A connection
+ * has one user at a time: a holder, or a single statement (`share`). Nothing is sent behind a statement of somebody
+ * else, since none is known to be quick: a plain read waits for a lock on its table.
  *
  * It knows nothing of databases; whoever returns a connection has ended its transaction.
  */
@@ -118,11 +116,17 @@ export class Pool<C extends Poolable> {
   readonly #rules: PoolRules
   readonly #connect: (signal: AbortSignal) => Promise<C>
   readonly #members = new Set<Member<C>>()
-  readonly #waiters: Waiter<C>[] = []
+  /** The idle members, the one returned last on top. */
+  readonly #idle: Member<C>[] = []
+  readonly #count: Record<Status, number> = { idle: 0, leased: 0, running: 0, checking: 0, gone: 0 }
+  readonly #waiters: WaitQueue<Demand, Member<C>>
+  /** How many of them want to hold a connection. */
+  #waitingHolders = 0
   readonly #abortOpening = new AbortController()
   #opening = 0
   #closing = 0
-  #checking = 0
+  /** Looks again whether a single statement has waited for long enough to open one more connection. */
+  #overflowTimer: NodeJS.Timeout | null = null
   /** The last connect, if it failed. */
   #failedConnect: { readonly error: Error; readonly at: number } | null = null
   #disposed: Promise<void> | null = null
@@ -131,6 +135,17 @@ export class Pool<C extends Poolable> {
   constructor(connect: (signal: AbortSignal) => Promise<C>, rules: PoolRules) {
     this.#connect = connect
     this.#rules = rules
+    this.#waiters = new WaitQueue({
+      timeout: rules.timeout,
+      // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
+      mayStay: ({ cameAt }, place) =>
+        place < this.#opening && performance.now() < cameAt + (rules.timeout + LONGEST_CONNECT) * 1_000,
+      onExpired: (waiter) => {
+        if (waiter.demand !== 'statement') this.#waitingHolders--
+        waiter.reject(this.#timedOut(waiter.cameAt))
+        this.#serve()
+      },
+    })
     // As many connections as the limit allows may be opening at once.
     setMaxListeners(0, this.#abortOpening.signal)
   }
@@ -149,35 +164,35 @@ export class Pool<C extends Poolable> {
       release: () => {
         if (isReleased) return
         isReleased = true
-        member.isLeased = false
         this.#returned(member)
       },
     }
   }
 
-  /** Runs one piece of work on a connection that nobody holds, next to others' work. */
+  /** Runs one statement on a connection that nobody else uses meanwhile. */
   share<T>(work: (connection: C) => Promise<T>): Promise<T> {
-    const member = this.#waiters.length === 0 && this.#disposed === null ? this.#available('share') : null
-    if (member !== null) return this.#runShared(member, work)
-    return this.#acquire('share').then((granted) => this.#finishShared(granted, work(granted.connection)))
+    const member = this.#waiters.size === 0 && this.#disposed === null ? this.#available('statement') : null
+    if (member === null) {
+      return this.#acquire('statement').then((granted) => this.#run(granted, work))
+    }
+    this.#take(member, 'statement')
+    return this.#run(member, work)
   }
 
   stats(): PoolStats {
-    const members = [...this.#members]
+    const { leased, running } = this.#count
     return {
       open: this.#size,
-      idle: members.filter((member) => !member.isLeased).length,
-      checkedOut: members.filter((member) => member.isLeased).length,
-      waiting: this.#waiters.length,
-      running: members.reduce((sum, member) => sum + member.running, 0),
+      idle: this.#members.size - leased,
+      checkedOut: leased,
+      waiting: this.#waiters.size,
+      running,
     }
   }
 
   /** Whether nobody uses or waits for a connection. */
   get isIdle(): boolean {
-    if (this.#waiters.length > 0 || this.#opening > 0) return false
-    for (const member of this.#members) if (isBusy(member)) return false
-    return true
+    return this.#waiters.size === 0 && this.#opening === 0 && this.#idle.length === this.#members.size
   }
 
   /**
@@ -190,11 +205,12 @@ export class Pool<C extends Poolable> {
   }
 
   async #drain(grace: number): Promise<void> {
-    for (const waiter of this.#waiters.splice(0)) waiter.fail(new ClosedError('engine'))
+    for (let waiter = this.#waiters.first; waiter !== null; waiter = this.#waiters.first) {
+      this.#dismiss(waiter, new ClosedError('engine'))
+    }
+    clearTimeout(this.#overflowTimer ?? undefined)
     this.#abortOpening.abort(new ClosedError('engine'))
-    const closings = [...this.#members]
-      .filter((member) => !isBusy(member))
-      .map((member) => this.#close(member))
+    const closings = [...this.#idle].map((member) => this.#close(member))
     if (this.#size > 0) await this.#emptyWithin(grace)
     for (const member of this.#members) {
       this.#remove(member)
@@ -215,83 +231,52 @@ export class Pool<C extends Poolable> {
   #acquire(demand: Demand, { signal, onWait }: HolderOptions = {}): Promise<Member<C>> {
     if (this.#disposed !== null) return Promise.reject(new ClosedError('engine'))
     if (signal?.aborted) return Promise.reject(aborted(signal))
-    const member = this.#waiters.length === 0 ? this.#available(demand) : null
+    const member = this.#waiters.size === 0 ? this.#available(demand) : null
     if (member !== null) {
       this.#take(member, demand)
       return Promise.resolve(member)
     }
 
     return new Promise((resolve, reject) => {
-      let timer: NodeJS.Timeout
-      const cameAt = performance.now()
-      const longestConnect = cameAt + (this.#rules.timeout + LONGEST_CONNECT) * 1_000
-      const settle = () => {
-        clearTimeout(timer)
-        unlisten?.()
-      }
-      const waiter: Waiter<C> = {
-        demand,
-        grant: (granted) => {
-          settle()
-          this.#take(granted, demand)
-          resolve(granted)
-        },
-        fail: (error) => {
-          settle()
-          reject(error)
-        },
-      }
+      const waiter = new Waiter(demand, resolve, reject)
       const leave = (error: Error) => {
-        const place = this.#waiters.indexOf(waiter)
-        if (place === -1) return
-        this.#waiters.splice(place, 1)
-        waiter.fail(error)
+        if (!waiter.isQueued) return
+        this.#dismiss(waiter, error)
         this.#serve()
       }
-      const onTimeout = () => {
-        // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
-        const isConnecting = this.#waiters.indexOf(waiter) < this.#opening
-        if (isConnecting && performance.now() < longestConnect) startTimer()
-        else leave(this.#timedOut(cameAt))
-      }
-      const startTimer = () => {
-        timer = setTimeout(onTimeout, this.#rules.timeout * 1_000)
-      }
-      startTimer()
-      const unlisten = signal && aborts.add(signal, () => leave(aborted(signal)))
+      if (signal !== undefined) waiter.onLeft = aborts.add(signal, () => leave(aborted(signal)))
       this.#waiters.push(waiter)
+      if (demand !== 'statement') this.#waitingHolders++
       onWait?.(leave)
       this.#serve()
     })
   }
 
+  #leftQueue(waiter: Waiter<Demand, Member<C>>): void {
+    this.#waiters.remove(waiter)
+    if (waiter.demand !== 'statement') this.#waitingHolders--
+  }
+
+  #grant(waiter: Waiter<Demand, Member<C>>, member: Member<C>): void {
+    this.#leftQueue(waiter)
+    this.#take(member, waiter.demand)
+    waiter.resolve(member)
+  }
+
+  #dismiss(waiter: Waiter<Demand, Member<C>>, error: Error): void {
+    this.#leftQueue(waiter)
+    waiter.reject(error)
+  }
+
   /** A member that can be handed out at once, or `null`. */
   #available(demand: Demand): Member<C> | null {
-    if (demand === 'share') return this.#leastBusy()
-    for (const member of this.#members) {
-      if (isBusy(member) || this.#isStale(member)) continue
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      const member = this.#idle[at]
+      if (member === undefined || this.#isStale(member)) continue
       if (demand === 'ownConnection' && member.isUsed) continue
       return member
     }
     return null
-  }
-
-  /** The member for the next single statement; `null` where one more connection should be opened, or none is free. */
-  #leastBusy(): Member<C> | null {
-    let best: Member<C> | null = null
-    let sharing = 0
-    const { pipeline = PIPELINE } = this.#rules
-    for (const member of this.#members) {
-      if (member.isLeased || member.isChecking || member.isDoomed || member.connection.tainted) continue
-      if (member.running === 0) {
-        if (!this.#isStale(member)) return member
-        continue
-      }
-      sharing++
-      if (member.running < pipeline && (best === null || member.running < best.running)) best = member
-    }
-    const couldOpen = sharing + this.#opening < this.#rules.spread && this.#size < this.#rules.limit
-    return couldOpen && this.#rules.keep > 0 ? null : best
   }
 
   #isStale(member: Member<C>): boolean {
@@ -306,80 +291,90 @@ export class Pool<C extends Poolable> {
 
   #take(member: Member<C>, demand: Demand): void {
     member.isUsed = true
-    if (demand === 'share') member.running++
-    else member.isLeased = true
+    this.#move(member, demand === 'statement' ? 'running' : 'leased')
   }
 
-  #runShared<T>(member: Member<C>, work: (connection: C) => Promise<T>): Promise<T> {
-    this.#take(member, 'share')
-    return this.#finishShared(member, work(member.connection))
-  }
-
-  #finishShared<T>(member: Member<C>, work: Promise<T>): Promise<T> {
-    const done = () => {
-      member.running--
-      this.#returned(member)
-    }
+  #run<T>(member: Member<C>, work: (connection: C) => Promise<T>): Promise<T> {
+    const result = work(member.connection)
+    const done = () => this.#returned(member)
     // Beside the work, not between it and who awaits it.
-    work.then(done, done)
-    return work
+    result.then(done, done)
+    return result
+  }
+
+  /** Every change of a member's status is made here. */
+  #move(member: Member<C>, status: Status): void {
+    this.#count[member.status]--
+    this.#count[status]++
+    if (member.status === 'idle') {
+      if (this.#idle.at(-1) === member) this.#idle.pop()
+      else this.#idle.splice(this.#idle.indexOf(member), 1)
+    }
+    if (status === 'idle') this.#idle.push(member)
+    member.status = status
   }
 
   #returned(member: Member<C>): void {
-    if (!this.#members.has(member)) return
+    if (member.status === 'gone') return
     member.aliveAt = performance.now()
     const { connection } = member
-    if (connection.lost !== null) {
-      this.#remove(member)
-      return
-    }
-    if (connection.tainted) member.isDoomed = true
-    if (member.running > 0) return
-    if (member.isDoomed || this.#disposed !== null) {
-      void this.#close(member)
-      return
-    }
+    if (connection.lost !== null) this.#remove(member)
+    else if (connection.tainted || member.isDoomed || this.#disposed !== null) void this.#close(member)
+    else this.#offer(member)
+  }
 
-    if (this.#waiters.length > 0) this.#serve()
-    if (this.#members.size > this.#rules.keep && !isBusy(member)) void this.#close(member)
+  /** Gives a member to who waits, keeps it, or closes it. */
+  #offer(member: Member<C>): void {
+    this.#move(member, 'idle')
+    if (this.#waiters.size > 0) this.#serve()
+    if (this.#members.size > this.#rules.keep && member.status === 'idle') void this.#close(member)
   }
 
   /** Gives waiters, in order, what is free, and opens what is missing. */
   #serve(): void {
-    let waiter = this.#waiters[0]
-    while (waiter !== undefined) {
+    let waiter = this.#waiters.first
+    while (waiter !== null) {
       const member = this.#available(waiter.demand)
       if (member === null) break
-      this.#waiters.shift()
-      waiter.grant(member)
-      waiter = this.#waiters[0]
+      this.#grant(waiter, member)
+      waiter = this.#waiters.first
     }
-    if (waiter === undefined) return
+    if (waiter === null) return
 
-    for (const member of this.#members) {
-      if (this.#opening + this.#checking >= this.#waiters.length) return
-      if (!isBusy(member) && this.#isStale(member)) this.#check(member)
+    for (const member of [...this.#idle]) {
+      if (this.#opening + this.#count.checking >= this.#waiters.size) return
+      if (this.#isStale(member)) this.#check(member)
     }
     if (waiter.demand === 'ownConnection') this.#makeRoom()
-    while (this.#opening + this.#checking < this.#wanted() && this.#size < this.#rules.limit) this.#open()
+    while (this.#opening + this.#count.checking < this.#waiters.size && this.#mayOpen(waiter)) this.#open()
   }
 
-  /** How many connections the waiters could use: single statements share theirs. */
-  #wanted(): number {
-    let leases = 0
-    for (const waiter of this.#waiters) if (waiter.demand !== 'share') leases++
-    const shares = this.#waiters.length - leases
-    return leases + Math.min(shares, this.#rules.spread)
+  #mayOpen(first: Waiter<Demand, Member<C>>): boolean {
+    const { keep, limit } = this.#rules
+    if (this.#size >= limit) return false
+    if (this.#size < keep || keep === 0) return true
+    if (this.#opening + this.#count.checking < this.#waitingHolders) return true
+    const from = Math.max(
+      first.cameAt + OVERFLOW_AFTER,
+      (this.#failedConnect?.at ?? Number.NEGATIVE_INFINITY) + OVERFLOW_RETRY,
+    )
+    const wait = from - performance.now()
+    if (wait > 0) this.#serveIn(wait)
+    return wait <= 0
+  }
+
+  #serveIn(milliseconds: number): void {
+    this.#overflowTimer ??= setTimeout(() => {
+      this.#overflowTimer = null
+      this.#serve()
+    }, Math.ceil(milliseconds))
   }
 
   /** Closes an idle connection so that the first waiter can have a new one. */
   #makeRoom(): void {
     if (this.#size < this.#rules.limit || this.#opening + this.#closing > 0) return
-    for (const member of this.#members) {
-      if (isBusy(member)) continue
-      void this.#close(member)
-      return
-    }
+    const [member] = this.#idle
+    if (member !== undefined) void this.#close(member)
   }
 
   /** Connections the server may count as ours. */
@@ -398,7 +393,10 @@ export class Pool<C extends Poolable> {
       (error: Error) => {
         this.#opening--
         this.#failedConnect = { error, at: performance.now() }
-        this.#waiters.shift()?.fail(error)
+        // A single statement still has the connections that are kept.
+        const isNeeded = this.#waitingHolders > 0 || this.#members.size < Math.max(1, this.#rules.keep)
+        const first = isNeeded ? this.#waiters.first : null
+        if (first !== null) this.#dismiss(first, error)
         this.#changed()
       },
     )
@@ -410,24 +408,15 @@ export class Pool<C extends Poolable> {
       connection,
       openedAt: now,
       aliveAt: now,
-      running: 0,
-      isLeased: false,
-      isChecking: false,
+      status: 'gone',
       isUsed: false,
       isDoomed: false,
     }
     this.#members.add(member)
     connection.onLost = () => this.#remove(member)
-    if (this.#disposed !== null) {
-      void this.#close(member)
-      return
-    }
-    if (connection.lost !== null) {
-      this.#remove(member)
-      return
-    }
-    this.#serve()
-    if (this.#members.size > this.#rules.keep && !isBusy(member)) void this.#close(member)
+    if (connection.lost !== null) this.#remove(member)
+    else if (this.#disposed !== null) void this.#close(member)
+    else this.#offer(member)
   }
 
   /** Replaces a member that is too old, or asks the server whether it is still there. */
@@ -436,8 +425,7 @@ export class Pool<C extends Poolable> {
       void this.#close(member)
       return
     }
-    member.isChecking = true
-    this.#checking++
+    this.#move(member, 'checking')
     ping(member.connection).then(
       () => {
         member.aliveAt = performance.now()
@@ -448,20 +436,24 @@ export class Pool<C extends Poolable> {
         this.#remove(member)
         // What broke this one will have broken the others that are idle as well (SQLAlchemy invalidates them all).
         for (const other of this.#members) other.aliveAt = Number.NEGATIVE_INFINITY
-        this.#checked(member)
+        this.#serve()
       },
     )
   }
 
   #checked(member: Member<C>): void {
-    member.isChecking = false
-    this.#checking--
-    if (this.#disposed !== null && this.#members.has(member)) void this.#close(member)
+    if (member.status === 'gone') return
+    if (this.#disposed !== null) {
+      void this.#close(member)
+      return
+    }
+    this.#move(member, 'idle')
     this.#serve()
   }
 
   #remove(member: Member<C>): void {
     if (!this.#members.delete(member)) return
+    this.#move(member, 'gone')
     member.connection.onLost = null
     this.#changed()
   }
@@ -469,6 +461,7 @@ export class Pool<C extends Poolable> {
   /** A failing close leaves nothing to be done: the connection is out of the pool either way. */
   async #close(member: Member<C>): Promise<void> {
     this.#members.delete(member)
+    this.#move(member, 'gone')
     member.connection.onLost = null
     this.#closing++
     await member.connection.close().catch(() => {})
@@ -476,20 +469,19 @@ export class Pool<C extends Poolable> {
     this.#changed()
   }
 
-  /** A place became free. */
+  /** One more connection may be opened. */
   #changed(): void {
     if (this.#size === 0) this.#onEmpty?.()
-    if (this.#disposed === null && this.#waiters.length > 0) this.#serve()
+    if (this.#disposed === null && this.#waiters.size > 0) this.#serve()
   }
 
-  /** @param cameAt what failed before is not why this waiter got nothing */
+  /** @param cameAt only a connect that failed later is the cause */
   #timedOut(cameAt: number): PoolTimeoutError {
     const { timeout, limit, advice = ADVICE } = this.#rules
-    const { open, checkedOut, waiting } = this.stats()
-    const opening = this.#opening
+    const { checkedOut, running, waiting } = this.stats()
     const numbers =
-      `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ${opening} are ` +
-      `being opened, ${open - checkedOut - opening} more are open, ${waiting - 1} others wait.`
+      `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ${running} run ` +
+      `single statements, ${this.#opening} are being opened, ${waiting} others wait.`
     const failed = this.#failedConnect
     if (failed !== null && failed.at >= cameAt) {
       return new PoolTimeoutError(`${numbers} The last attempt to connect failed: see the cause.`, {
@@ -498,10 +490,6 @@ export class Pool<C extends Poolable> {
     }
     return new PoolTimeoutError(`${numbers} ${advice}`)
   }
-}
-
-function isBusy(member: Member<unknown>): boolean {
-  return member.isLeased || member.isChecking || member.isDoomed || member.running > 0
 }
 
 async function ping(connection: Poolable): Promise<void> {

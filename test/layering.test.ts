@@ -41,6 +41,7 @@ const rooms = [
   'promise-cache',
   'retry',
   'unclosed',
+  'wait-queue',
   'adapters/*',
   'pool',
   'transaction',

@@ -43,7 +43,6 @@ class FakeConnection implements Poolable {
 const RULES: PoolRules = {
   keep: 2,
   limit: 3,
-  spread: 2,
   timeout: 5,
   recycle: -1,
   prePing: true,
@@ -110,7 +109,7 @@ describe('a queue pool', () => {
   })
 
   it('serves waiters in the order in which they came', async () => {
-    const { pool } = makePool({ keep: 1, limit: 1, spread: 1 })
+    const { pool } = makePool({ keep: 1, limit: 1 })
     const held = await pool.checkout()
     const served: number[] = []
     const waiters = Array.from({ length: 100 }, (_, index) =>
@@ -126,7 +125,7 @@ describe('a queue pool', () => {
   })
 
   it('rejects a waiter after poolTimeout with the numbers that explain it, and goes on', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     try {
       const { pool } = makePool({ limit: 1, keep: 1 })
       const held = await pool.checkout()
@@ -367,21 +366,74 @@ describe('pre-ping', () => {
 })
 
 describe('single statements', () => {
-  it('run side by side on connections that nobody holds', async () => {
+  it('take turns on the connections that are kept, one at a time on each', async () => {
     const { pool, made } = makePool()
-    const users = new Map<FakeConnection, number>()
+    const running = new Map<FakeConnection, number>()
+    let most = 0
     await Promise.all(
       Array.from({ length: 64 }, () =>
         pool.share(async (connection) => {
-          users.set(connection, (users.get(connection) ?? 0) + 1)
+          const count = (running.get(connection) ?? 0) + 1
+          running.set(connection, count)
+          most = Math.max(most, count)
           await tick()
+          running.set(connection, count - 1)
         }),
       ),
     )
 
     expect(made).toHaveLength(2)
-    expect([...users.values()].reduce((sum, count) => sum + count, 0)).toBe(64)
-    expect(Math.min(...users.values())).toBeGreaterThan(16)
+    expect(running.size).toBe(2)
+    expect(most).toBe(1)
+  })
+
+  it('have one more connection opened when those that are kept stay in use', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const { pool, made } = makePool()
+      const slow = [pool.share(() => new Promise(() => {})), pool.share(() => new Promise(() => {}))]
+      await tick()
+      const quick = pool.share(async (connection) => connection)
+      await tick()
+      expect(made).toHaveLength(2)
+      expect(pool.stats()).toMatchObject({ running: 2, waiting: 1 })
+
+      vi.advanceTimersByTime(10)
+      expect(await quick).toBe(made[2])
+      expect(slow).toHaveLength(2)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('go on waiting where no more connections can be opened, and try again a second later', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      let attempts = 0
+      const { pool, made } = makePool({}, async (make) => {
+        if (++attempts === 3) throw new Error('too many clients')
+        return make()
+      })
+      const finish: (() => void)[] = []
+      const held = () => pool.share(() => new Promise<void>((resolve) => finish.push(resolve)))
+      const slow = [held(), held()]
+      await tick()
+      const quick = pool.share(async (connection) => connection)
+      vi.advanceTimersByTime(10)
+      await tick()
+      expect(attempts).toBe(3)
+      expect(pool.stats()).toMatchObject({ open: 2, waiting: 1 })
+      vi.advanceTimersByTime(990)
+      await tick()
+      expect(attempts).toBe(3)
+
+      vi.advanceTimersByTime(11)
+      expect(await quick).toBe(made[2])
+      for (const resolve of finish) resolve()
+      await Promise.all(slow)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('never run on a connection that somebody holds', async () => {
@@ -395,7 +447,7 @@ describe('single statements', () => {
   })
 
   it('wait when all connections are held, and do not starve who wants to hold one', async () => {
-    const { pool } = makePool({ limit: 1, keep: 1, spread: 1 })
+    const { pool } = makePool({ limit: 1, keep: 1 })
     const order: string[] = []
     const held = await pool.checkout()
     const first = pool.share(async () => order.push('statement 1'))

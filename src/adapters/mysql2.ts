@@ -23,7 +23,6 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
 
     return {
       pooling: 'queue',
-      pipeline: 1,
       connect: (signal) =>
         connect(
           {

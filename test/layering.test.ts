@@ -19,6 +19,7 @@ const rooms = [
   'dburi-key',
   'option-text',
   'endpoint',
+  'deadline',
   'under-way',
   'given-options',
   'repeated-parts',

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, SslOptions } from 'mysql2'
+import { deadlineIn, TooSlow } from '../../deadline.ts'
 import { addressOf, inOneLine, openSocket } from '../../endpoint.ts'
 import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } from '../../errors.ts'
 import { type ConnectionParts, MysqlConnection } from './connection.ts'
@@ -64,50 +65,25 @@ async function connectTo(
   signal?: AbortSignal,
 ): Promise<MysqlConnection> {
   const { keepAlive, connectTimeout } = parts.plan
-  const stop = stopping(connectTimeout, signal)
+  const deadline = deadlineIn(connectTimeout, signal)
   let socket: Socket | undefined
   let stage = 'the password could not be had'
   try {
-    const password = await Promise.race([parts.password(), stop.stopped])
+    const password = await Promise.race([parts.password(), deadline.stopped])
     stage = 'it did not let us in'
     socket = openSocket(endpoint, keepAlive, connectTimeout)
     if ('host' in endpoint) verifyAs(socket, endpoint.host)
     const driver = parts.driver({ socket, endpoint, password, ssl })
-    await Promise.race([ready(driver), stop.stopped])
+    await Promise.race([ready(driver), deadline.stopped])
     const connection = new MysqlConnection({ ...parts, driver, socket, kill })
-    await Promise.race([connection.start(parts.plan.timeZone), stop.stopped])
+    await Promise.race([connection.start(parts.plan.timeZone), deadline.stopped])
     return connection
   } catch (error) {
     socket?.destroy()
     if (signal?.aborted) throw new AbortedError('Stopped connecting to MySQL', { cause: signal.reason })
     throw refusal(endpoint, error, error instanceof TooSlow ? `${stage} within ${connectTimeout} ms` : stage)
   } finally {
-    stop.over()
-  }
-}
-
-/** The time is up. */
-class TooSlow extends Error {}
-
-/** What ends an attempt before its time; `over` lets go of the signal, which may live long. */
-function stopping(
-  milliseconds: number,
-  signal: AbortSignal | undefined,
-): { stopped: Promise<never>; over(): void } {
-  let stop: (reason: Error) => void = () => {}
-  const stopped = new Promise<never>((_, reject) => {
-    stop = reject
-  })
-  const onAbort = () => stop(new Error('The signal was aborted'))
-  const timer = setTimeout(() => stop(new TooSlow()), milliseconds)
-  signal?.addEventListener('abort', onAbort)
-  if (signal?.aborted) onAbort()
-  return {
-    stopped,
-    over() {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
-    },
+    deadline.over()
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { deadlineIn } from '../../deadline.ts'
 import { addressOf, inOneLine } from '../../endpoint.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../../errors.ts'
 import { type Client, PostgresConnection } from './connection.ts'
@@ -98,16 +99,15 @@ async function passwordFor(
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
   const { connectTimeout } = parts.plan
-  const stop = AbortSignal.any([AbortSignal.timeout(connectTimeout), ...(signal ? [signal] : [])])
-  const stopped = new Promise<never>((_, reject) => {
-    stop.addEventListener('abort', () => reject(stop.reason), { once: true })
-  })
+  const deadline = deadlineIn(connectTimeout, signal)
   try {
-    return await Promise.race([parts.password(), stopped])
+    return await Promise.race([parts.password(), deadline.stopped])
   } catch (cause) {
     const why = cause instanceof Error ? `: ${inOneLine(cause.message)}` : ''
     const message = `Cannot connect to PostgreSQL: the password for ${addressOf(endpoint)} could not be had${why}`
     throw new ConnectError('CONNECT_FAILED', endpoint, message, { cause })
+  } finally {
+    deadline.over()
   }
 }
 

@@ -52,6 +52,8 @@ export interface Definition {
   readonly relations?: readonly StoredName[]
   /** The parts of a table whose names its model chose, and what they are. */
   readonly parts?: readonly (StoredName & { readonly what: string })[]
+  /** Why it cannot be made; one that is there may serve all the same. */
+  readonly obstacle?: SchemaError
 }
 
 export interface ColumnDefinition {
@@ -74,9 +76,18 @@ export interface IndexDefinition {
   create(place: string | undefined): string
 }
 
-/** The statements that make `definitions` in an empty database, each when what it rests on is there. */
+/**
+ * The statements that make `definitions` in an empty database, each when what it rests on is there.
+ * @throws SchemaError for what cannot be made
+ */
 export function statementsOf(definitions: readonly Definition[]): string[] {
+  refuseObstacles(definitions)
   return inStages(definitions.flatMap((definition) => definition.statements(undefined)))
+}
+
+/** Throws the first reason why one of `definitions` cannot be made. */
+export function refuseObstacles(definitions: readonly Definition[]): void {
+  for (const { obstacle } of definitions) if (obstacle !== undefined) throw obstacle
 }
 
 /** The texts of statements in an order in which they can run. */

@@ -255,21 +255,58 @@ describe('names that are too long for the database', () => {
   })
 })
 
-describe('two things of one table with one name are refused before any statement:', () => {
+describeNeeding('postgresql', 'two things of one table that its model calls the same', () => {
+  const database = freshPostgres()
+  let client: postgres.Sql
+  beforeAll(() => {
+    client = postgres(database.dburi, { max: 1, onnotice: () => {}, fetch_types: false })
+  })
+  afterAll(() => client.end())
+  beforeEach(() => client.unsafe('drop table if exists t, parent').simple())
+
+  const prepare = (models: Models, mode: PrepareMode) =>
+    prepareModels({ dialect: 'postgresql', db: drizzle({ client }) }, models, { prepare: mode })
   const id = pg.integer('id')
-  it.each<[string, pg.PgTable]>([
+  const twins: readonly [string, pg.PgTable][] = [
     [
       'constraints',
       pg.pgTable('t', { id }, (t) => [pg.check('x', sql`${t.id} > 0`), pg.check('x', sql`${t.id} < 9`)]),
     ],
-    ['columns', pg.pgTable('t', { a: pg.integer('x'), b: pg.integer('x') })],
+    ['columns', pg.pgTable('t', { a: pg.timestamp('x'), b: pg.timestamp('x', { mode: 'string' }) })],
     ['policies', pg.pgTable('t', { id }, () => [pg.pgPolicy('x'), pg.pgPolicy('x')])],
-  ])('%s', (what, table) => {
-    expect(() => postgresqlDefinitions({ table })).toThrow(
-      expect.objectContaining({
-        code: 'SCHEMA_NAME_TAKEN',
-        message: `Cannot prepare "t": two of its ${what} are called "x"`,
-      }),
-    )
+  ]
+
+  it.each(twins)('are refused before any statement where it would be made: %s', async (what, t) => {
+    const other = pg.pgTable('parent', { id })
+    const refusal = {
+      code: 'SCHEMA_NAME_TAKEN',
+      message: `Cannot prepare "t": two of its ${what} are called "x"`,
+    }
+
+    await expect(prepare({ other, t }, 'create')).rejects.toMatchObject(refusal)
+    expect(() => statementsOf(postgresqlDefinitions({ other, t }))).toThrow(expect.objectContaining(refusal))
+    expect(await client`select to_regclass('t') as t, to_regclass('parent') as parent`).toEqual([
+      { t: null, parent: null },
+    ])
+  })
+
+  it.each(twins)('are no obstacle where it is there: %s', async (_, t) => {
+    await client`create table t (id integer, x timestamp)`
+
+    for (const mode of ['check', 'create', 'upgrade'] as const) {
+      expect(await prepare({ t }, mode)).toMatchObject({ present: ['t'], missing: [], differences: [] })
+    }
+  })
+
+  it('are one foreign key that was told twice, of which the last counts', async () => {
+    const parent = pg.pgTable('parent', { id: pg.integer('id').primaryKey() })
+    const t = pg.pgTable('t', { id: pg.integer('id').references(() => parent.id) }, (t) => [
+      pg.foreignKey({ columns: [t.id], foreignColumns: [parent.id] }).onDelete('cascade'),
+    ])
+
+    await prepare({ parent, t }, 'create')
+
+    const keys = await client`select confdeltype as rule from pg_constraint where conrelid = 't'::regclass`
+    expect(keys).toEqual([{ rule: 'c' }])
   })
 })

@@ -87,7 +87,9 @@ function withoutLiterals(text: string): string {
 }
 
 export function foreignKeys({ config, casing }: TableModel): Constraint[] {
-  return config.foreignKeys.map((key) => {
+  // Of two that differ only in their actions the last counts, as in drizzle-kit 0.31.
+  const made = new Map<string, Constraint>()
+  for (const key of config.foreignKeys) {
     const { name: chosen, columns, foreignColumns, foreignTable } = key.reference()
     const target = getTableConfig(foreignTable)
     const parts = [ownerOf(key), ...columns.map(({ name }) => name)]
@@ -95,13 +97,15 @@ export function foreignKeys({ config, casing }: TableModel): Constraint[] {
     const stored = storedName(recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing))
     // Without a schema it is the table that the search_path leads to: a table may be there already, and elsewhere.
     let references = `REFERENCES ${qualified(target.schema, target.name)} (${list(namesOf(foreignColumns, casing))})`
+    const names = namesOf(columns, casing)
+    const identity = JSON.stringify([stored.name, names, references])
     if (key.onDelete !== undefined) references += ` ON DELETE ${key.onDelete}`
     if (key.onUpdate !== undefined) references += ` ON UPDATE ${key.onUpdate}`
 
-    const names = namesOf(columns, casing)
     const text = `${quote(stored.name)} FOREIGN KEY (${list(names)}) ${references}`
-    return { ...stored, isDerived: chosen === undefined, columns: names, text }
-  })
+    made.set(identity, { ...stored, isDerived: chosen === undefined, columns: names, text })
+  }
+  return [...made.values()]
 }
 
 /** Drizzle 1.0 says whether a name was chosen; to 0.45 one that is as it would be anyway is none. */

@@ -12,7 +12,7 @@ import type {
   LockedOptions,
   LockedSchema,
 } from '../database-schema.ts'
-import { type Definition, inStages, remembering } from '../definition.ts'
+import { type Definition, inStages, refuseObstacles, remembering } from '../definition.ts'
 import { gapsOf } from '../gaps.ts'
 import { labelsOf, schemaError } from '../schema-error.ts'
 import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, placesQuery } from './catalogue.ts'
@@ -106,6 +106,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 
   statements(changes: Changes): string[] {
+    refuseObstacles(changes.missing)
     const [absent] = this.#absentPlaces(changes.missing)
     if (absent === undefined) return this.#statements(changes)
     if (absent.schema === '') {

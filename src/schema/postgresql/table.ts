@@ -1,4 +1,5 @@
 import { getTableConfig, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
+import type { SchemaError } from '../../errors.ts'
 import { type Casing, columnName } from '../casing.ts'
 import { type Definition, nameTaken, type SchemaStatement, type StoredName } from '../definition.ts'
 import { columnDefinition, columnText, identityName } from './column.ts'
@@ -37,9 +38,10 @@ export function tableDefinition(
     index: indexes,
     sequence: columns.flatMap((column) => identityName(model, column) ?? []),
   }
-  refuseTwins(name, 'columns', named.column)
-  refuseTwins(name, 'constraints', [...named.key, ...checked, ...references])
-  refuseTwins(name, 'policies', named.policy)
+  const obstacle =
+    twinsIn(name, 'columns', named.column) ??
+    twinsIn(name, 'constraints', [...named.key, ...checked, ...references]) ??
+    twinsIn(name, 'policies', named.policy)
 
   const definition: Definition = {
     kind: 'table',
@@ -50,6 +52,7 @@ export function tableDefinition(
     indexes,
     relations: [...named.key, ...named.index, ...named.sequence],
     parts: Object.entries(named).flatMap(([what, all]) => chosen(what, all)),
+    ...(obstacle !== undefined && { obstacle }),
     statements(place) {
       const home = schema ?? place
       const target = qualified(home, name)
@@ -75,16 +78,25 @@ export function tableDefinition(
   return definition
 }
 
-/** Refuses two things of a table that PostgreSQL would have under one name. */
-function refuseTwins(table: string, what: string, names: readonly StoredName[]): void {
+/**
+ * Two things of a table that its model calls the same: it cannot be made so, but two keys of a model may stand for one column
+ * of a table that is there.
+ * @throws SchemaError when PostgreSQL truncates two names to the same
+ */
+function twinsIn(table: string, what: string, names: readonly StoredName[]): SchemaError | undefined {
   const taken = new Map<string, string>()
+  let twins: SchemaError | undefined
   for (const { name, modelName } of names) {
-    const first = taken.get(name)
-    if (first !== undefined) {
-      throw nameTaken(`Cannot prepare "${table}": two of its ${what} are called "${name}"`, first, modelName)
+    const first = taken.get(name) ?? modelName
+    if (taken.has(name)) {
+      const clash = `Cannot prepare "${table}": two of its ${what} are called "${name}"`
+      const error = nameTaken(clash, first, modelName)
+      if (first !== modelName) throw error
+      twins ??= error
     }
-    taken.set(name, modelName)
+    taken.set(name, first)
   }
+  return twins
 }
 
 type Part = NonNullable<Definition['parts']>[number]

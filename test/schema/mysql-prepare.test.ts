@@ -41,6 +41,7 @@ describe('what a server of MySQL says to a definition', () => {
   it.each([
     [1021, 'HY000'],
     [1030, 'HY000'],
+    [1041, 'HY000'],
     [1041, 'HY001'],
     [1053, '08S01'],
     [1105, 'HY000'],
@@ -48,6 +49,8 @@ describe('what a server of MySQL says to a definition', () => {
     [1317, '70100'],
     [1614, 'XA102'],
     [1969, '70100'],
+    [3169, 'HY000'],
+    [4031, 'HY000'],
     [9001, 'HY000'],
   ])('%i (%s) is trouble, and stays what it is', (errno, sqlState) => {
     expect(explanationOf(said(errno, sqlState))).toBeUndefined()

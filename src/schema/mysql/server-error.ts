@@ -92,12 +92,13 @@ const TROUBLE = /^(?:08|28|40|53|57|58|70|XA)|^HY001$/
 
 /**
  * The same where MySQL has no class but HY000: what came in between, files, disk and engine (1020 … 1030, 1114, 1194,
- * 1195), no threads or stack (1119, 1135, 1436), what a server is in now (3032, 3168), locks and deadlines (1099, 1100,
- * 1192, 1206, 1223, 1637, 1689, 3024, 3572), and its own failures (1105, 1180, 1181, 1815, 1835).
+ * 1195), no memory, threads or stack (1041, 1119, 1135, 1436), what a server is in now (3032, 3168), a connection that it
+ * ends (3169, 4031), locks and deadlines (1099, 1100, 1192, 1206, 1223, 1637, 1689, 3024, 3572), and its own failures
+ * (1105, 1180, 1181, 1815, 1835).
  */
 const TROUBLES: ReadonlySet<number> = new Set([
-  1020, 1021, 1023, 1024, 1026, 1030, 1099, 1100, 1105, 1114, 1119, 1135, 1180, 1181, 1192, 1194, 1195, 1206,
-  1223, 1436, 1637, 1689, 1815, 1835, 3024, 3032, 3168, 3572,
+  1020, 1021, 1023, 1024, 1026, 1030, 1041, 1099, 1100, 1105, 1114, 1119, 1135, 1180, 1181, 1192, 1194, 1195,
+  1206, 1223, 1436, 1637, 1689, 1815, 1835, 3024, 3032, 3168, 3169, 3572, 4031,
 ])
 
 /** What TiDB says of its storage. */

@@ -102,13 +102,16 @@ describeNeeding('private mariadb', 'a server whose time zone is +09:00', () => {
     expect(await zoneOf((await manager.getEngine(dburi(), { timeZone: '+05:30' })).db)).toBe('+05:30')
   })
 
-  it('says which zone it does not know, and what would help', async () => {
-    const { db } = await manager.getEngine(dburi('?time_zone=Europe/Berlin'))
+  it.each([
+    ['Europe/Berlin', /'Europe\/Berlin'.*mysql_tzinfo_to_sql/],
+    ['+14:30', /'\+14:30'.*an offset from -12:59 to \+13:00 always is/],
+  ])('says which zone it does not know, and what would help: %s', async (timeZone, message) => {
+    const { db } = await manager.getEngine(dburi(), { timeZone })
     const error = await causeOf(db.execute(sql`select 1`))
 
     expect(error).toBeInstanceOf(ConnectError)
     expect(error).toMatchObject({
-      message: expect.stringMatching(/'Europe\/Berlin'.*mysql_tzinfo_to_sql/),
+      message: expect.stringMatching(message),
       cause: { errno: 1298 },
     })
   })

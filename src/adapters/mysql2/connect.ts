@@ -153,7 +153,7 @@ interface Reason {
 
 function reasonOf(error: unknown, stage: string): Reason {
   if (isServerError(error) && error.errno === UNKNOWN_TIME_ZONE) {
-    const what = `${inOneLine(error.message)} (${error.code}). Names are known where mysql_tzinfo_to_sql was run; an offset always is`
+    const what = `${inOneLine(error.message)} (${error.code}). Names are known where mysql_tzinfo_to_sql was run; an offset from -12:59 to +13:00 always is`
     return { code: 'CONNECT_FAILED', what, cause: made(error, error.message) }
   }
   if (isServerError(error)) {

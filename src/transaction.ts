@@ -34,6 +34,8 @@ export class Scope implements Transaction {
   readonly #outer: Scope | null
   readonly #depth: number
   readonly #ending: Ending
+  /** What its transaction was begun with. */
+  readonly #options: TransactionOptions
   #inner: Inner | null = null
   /** What ends the level, under way or done. */
   #over: Promise<void> | null = null
@@ -44,12 +46,19 @@ export class Scope implements Transaction {
   /** Called once, when the level has ended. */
   onEnd: (() => void) | null = null
 
-  private constructor(connection: Connection, limits: Limits, outer: Scope | null, ending: Ending) {
+  private constructor(
+    connection: Connection,
+    limits: Limits,
+    outer: Scope | null,
+    ending: Ending,
+    options: TransactionOptions = {},
+  ) {
     this.#connection = connection
     this.#limits = limits
     this.#outer = outer
     this.#depth = outer === null ? 0 : outer.#depth + 1
     this.#ending = ending
+    this.#options = options
   }
 
   /** The outermost level: statements autocommit, `begin` begins a real transaction. */
@@ -77,14 +86,15 @@ export class Scope implements Transaction {
     while (this.#inner !== null) await this.#turn()
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
-    if (this.#outer !== null) refuseOptions(options)
+    if (this.#outer !== null) refuseOthers(options, this.#options)
 
     const inner = this.#openInner()
     try {
       // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
       if (this.#outer === null && this.#running > 0) await this.#quiet()
       const ending = this.#outer === null ? await this.#beginTransaction(options) : await this.#setSavepoint()
-      inner.scope = new Scope(this.#connection, this.#limits, this, ending)
+      const begunWith = this.#outer === null ? options : this.#options
+      inner.scope = new Scope(this.#connection, this.#limits, this, ending, begunWith)
     } catch (error) {
       inner.ended()
       throw error
@@ -243,9 +253,11 @@ export class Scope implements Transaction {
   }
 }
 
-/** A savepoint is as its transaction is. */
-function refuseOptions(options: TransactionOptions): void {
-  const asked = Object.entries(options).flatMap(([name, value]) => (value ? [name] : []))
+/** A savepoint is as its transaction is, which was begun with `begunWith`. */
+function refuseOthers(options: TransactionOptions, begunWith: TransactionOptions): void {
+  const asked = Object.entries(options).flatMap(([name, value]) =>
+    value && value !== Reflect.get(begunWith, name) ? [name] : [],
+  )
   if (asked.length === 0) return
   throw new StatementError(
     'INVALID_STATEMENT',

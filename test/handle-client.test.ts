@@ -117,6 +117,17 @@ describeNeeding('postgresql', '$client by postgres.js', () => {
     },
   )
 
+  it('takes for a savepoint the options that its transaction has', async () => {
+    await using session = await manager.sessionFactory(database.dburi as 'postgresql://h')
+    await session.begin({ isolationLevel: 'serializable', readOnly: true })
+
+    const rows = await session.db.$client.begin('isolation level serializable read only', (outer) =>
+      outer.savepoint((inner) => inner.unsafe('select 1 as one')),
+    )
+
+    expect(rows).toEqual([{ one: 1 }])
+  })
+
   it('refuses options for what is but a savepoint', async () => {
     await using session = await manager.sessionFactory(database.dburi as 'postgresql://h')
     await session.db.$client.unsafe('select 1')

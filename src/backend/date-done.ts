@@ -48,5 +48,11 @@ export function taskClocks({ areTasksLocal, appClock }: DateRules): { clock: Wal
   return areTasksLocal ? { clock: appClock, other: UTC } : { clock: UTC, other: appClock }
 }
 
-/** How far the clocks of writers may be ahead of ours: what is later by more was written by another rule. Milliseconds. */
-export const LARGEST_SKEW = 600_000
+/** Milliseconds. Of all clocks that are set back today, none shows more than so much twice. */
+const LONGEST_REPEAT = 3 * 3_600_000
+
+/**
+ * Milliseconds by which a date may be read as later than it is now: as the clocks of writers may be ahead of ours, and an hour
+ * that is shown twice is read as the later one. What is later by more was written by another rule.
+ */
+export const LARGEST_LEAD = 600_000 + LONGEST_REPEAT

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { AsyncResult, type BackendOptions, DatabaseBackend, type ListOptions } from '../../src/backend.ts'
 import { CeleryNodeBackend } from '../../src/celery-node.ts'
 import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
@@ -262,6 +262,30 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
     })
   })
 
+  describeDialect(dialect, 'of an hour that clocks will show again', () => {
+    const timezone = 'America/Los_Angeles'
+    const { open, setDate } = place(dialect, setBackInHalfAnHour())
+
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    it('are kept by cleanup beside an older Celery, though they are read as times to come', async () => {
+      const backend = open({ timezone, celeryVersion: '5.3', resultExpires: 3_600 })
+      const taskId = newId()
+      await backend.markAsDone(taskId, 1)
+      // PostgreSQL and MySQL have clocks of their own.
+      const serverNow = Date.now()
+      const now = Date.parse('2024-11-03T08:30:00Z')
+      if (dialect !== 'postgresql') vi.useFakeTimers({ toFake: ['Date'], now })
+      const summer = -7 * 3_600_000
+      await setDate(taskId, (dialect === 'sqlite' ? now : serverNow) + summer)
+
+      expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 0 })
+      expect(await backend.getState(taskId)).toBe('SUCCESS')
+    })
+  })
+
   describeDialect(dialect, 'that Celery gives to what is not done', () => {
     const { open, setDate } = place(dialect)
 
@@ -323,6 +347,13 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
 /** What clocks show in a zone, as if it were UTC; told by other means than those that are tested. */
 function shownIn(timeZone: string, instant = Date.now()): number {
   return Date.parse(`${new Date(instant).toLocaleString('sv-SE', { timeZone })}Z`)
+}
+
+/** A zone, as POSIX writes it, whose clocks go from 7 hours behind UTC to 8 half an hour from now. */
+function setBackInHalfAnHour(): string {
+  const change = new Date(Date.now() + 1_800_000 - 7 * 3_600_000)
+  const day = Math.floor((change.getTime() - Date.UTC(change.getUTCFullYear(), 0, 1)) / 86_400_000)
+  return `WIN8SUM7,${(day + 180) % 365},${day}/${change.toISOString().slice(11, 19)}`
 }
 
 /** A zone's offset, without the time that it took to store something. */

@@ -1,5 +1,5 @@
 import type { Statement } from '../../statement.ts'
-import { LARGEST_SKEW, taskClocks } from '../date-done.ts'
+import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
 import { UTC, type WallClock } from '../wall-clock.ts'
 import { listStatement } from './mysql/list.ts'
 import { holds, refuseUnfit } from './mysql/room.ts'
@@ -170,7 +170,7 @@ export function mysqlStatements(
         const newest = isFrozen ? [newestGroup] : []
         return statement(`${texts.cleanupGroup} ${limited}`, [expired(UTC), ...newest])
       }
-      const latest = (other.leastShown(now + LARGEST_SKEW) - now) / 1_000
+      const latest = (other.leastShown(now + LARGEST_LEAD) - now) / 1_000
       return statement(`${texts.cleanupTask} ${limited}`, [expired(clock), expired(other), latest])
     },
   }

@@ -1,6 +1,6 @@
 import type { Statement } from '../../statement.ts'
 import { textOf } from '../clock.ts'
-import { LARGEST_SKEW } from '../date-done.ts'
+import { LARGEST_LEAD } from '../date-done.ts'
 import { UTC } from '../wall-clock.ts'
 import type {
   ListRequest,
@@ -266,7 +266,7 @@ function cleanupText(table: string, form: DateForm, andMay: (row: string) => str
   }
   return (
     `with times as materialized (select now - make_interval(secs => $1::float8) as cutoff, ` +
-    `now + interval '${LARGEST_SKEW} milliseconds' as latest from (select ${NOW} as now) as clock), ` +
+    `now + interval '${LARGEST_LEAD} milliseconds' as latest from (select ${NOW} as now) as clock), ` +
     // The first condition is what its index is used for.
     `expired as materialized (select e.id from ${table} e where e.date_done < ${form.shown(cutoff)} ` +
     `and ${isExpired('e')} order by e.date_done limit $2::integer), ` +

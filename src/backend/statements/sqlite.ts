@@ -1,6 +1,6 @@
 import type { Statement } from '../../statement.ts'
 import { leastText, nowText } from '../clock.ts'
-import { LARGEST_SKEW, taskClocks } from '../date-done.ts'
+import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
 import { READY_STATES } from '../states.ts'
 import { UTC, type WallClock } from '../wall-clock.ts'
 import type {
@@ -134,7 +134,7 @@ export function sqliteStatements(
         const newest = isFrozen ? [newestGroup] : []
         return statement(texts.cleanupGroup, [leastText(UTC, cutoff), ...newest, rows])
       }
-      const byOther = [leastText(other, cutoff), leastText(other, now + LARGEST_SKEW)]
+      const byOther = [leastText(other, cutoff), leastText(other, now + LARGEST_LEAD)]
       return statement(texts.cleanupTask, [leastText(clock, cutoff), ...byOther, rows])
     },
   }

@@ -79,7 +79,10 @@ export class SavedGroups {
   async newestBefore(seconds: number): Promise<number> {
     const answer = await this.#parts.access.run({ statement: ({ statements }) => statements.newestGroup() })
     const now = performance.now()
-    this.#seen.push({ at: now, newest: Number(Reflect.get(rowsOf(answer)[0] ?? {}, 'id')) })
+    const newest = Number(Reflect.get(rowsOf(answer)[0] ?? {}, 'id'))
+    // Numbers beyond were given up, and are drawn again where the table was made anew.
+    const seen = this.#seen.map((moment) => ({ ...moment, newest: Math.min(moment.newest, newest) }))
+    this.#seen = [...seen, { at: now, newest }]
     const before = this.#seen.findLastIndex(({ at }) => at < now - seconds * 1_000)
     if (before === -1) return 0
     this.#seen = this.#seen.slice(before)

@@ -287,7 +287,7 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
   })
 
   describeDialect(dialect, 'that Celery gives to what is not done', () => {
-    const { open, setDate } = place(dialect)
+    const { open, ask, setDate } = place(dialect)
 
     it('are no dates here', async () => {
       const backend = open()
@@ -340,6 +340,28 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
       expect(await backend.restoreGroup(group)).toBeNull()
       expect(await backend.restoreGroup(fresh)).not.toBeNull()
       expect(await backend.getState(progress)).toBe('PROGRESS')
+    })
+
+    it('delete no fresh group that has the number of one that was seen', async () => {
+      const backend = open({ celeryVersion: '5.5.3', resultExpires: 0.5 })
+      const [seen, fresh] = [newId(), newId()]
+      const idOf = async (group: string) => {
+        const [row] = await ask(`select id from celery_tasksetmeta where taskset_id = '${group}'`)
+        return Number(Reflect.get(row ?? {}, 'id'))
+      }
+      await backend.saveGroup(seen, [])
+      const id = await idOf(seen)
+      await backend.cleanup()
+      await sleep(600)
+      // As if the table were made anew.
+      await backend.deleteGroup(seen)
+      await backend.cleanup()
+      await backend.saveGroup(fresh, [])
+      await ask(`update celery_tasksetmeta set id = ${id} where taskset_id = '${fresh}'`)
+      await setDate(fresh, Date.now() - 30 * 86_400_000, 'group')
+
+      expect(await backend.cleanup()).toEqual({ tasks: 0, groups: 0 })
+      expect(await idOf(fresh)).toBe(id)
     })
   })
 })

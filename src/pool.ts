@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { AbortListeners } from './abort-listeners.ts'
+import { deadlineIn } from './deadline.ts'
 import { AbortedError, ClosedError, PoolTimeoutError } from './errors.ts'
 import { LONGEST_TIMEOUT } from './pool-options.ts'
 import { Waiter, WaitQueue } from './wait-queue.ts'
@@ -127,6 +128,7 @@ export class Pool<C extends Poolable> {
   #closing = 0
   /** Looks again whether a single statement has waited for long enough to open one more connection. */
   #overflowTimer: NodeJS.Timeout | null = null
+  #overflowAt = 0
   /** The last connect, if it failed. */
   #failedConnect: { readonly error: Error; readonly at: number } | null = null
   #disposed: Promise<void> | null = null
@@ -246,7 +248,7 @@ export class Pool<C extends Poolable> {
       }
       if (signal !== undefined) waiter.onLeft = aborts.add(signal, () => leave(aborted(signal)))
       this.#waiters.push(waiter)
-      if (demand !== 'statement') this.#waitingHolders++
+      if (waiter.demand !== 'statement') this.#waitingHolders++
       onWait?.(leave)
       this.#serve()
     })
@@ -270,13 +272,9 @@ export class Pool<C extends Poolable> {
 
   /** A member that can be handed out at once, or `null`. */
   #available(demand: Demand): Member<C> | null {
-    for (let at = this.#idle.length - 1; at >= 0; at--) {
-      const member = this.#idle[at]
-      if (member === undefined || this.#isStale(member)) continue
-      if (demand === 'ownConnection' && member.isUsed) continue
-      return member
-    }
-    return null
+    const isFit = (member: Member<C>) =>
+      !this.#isStale(member) && (demand !== 'ownConnection' || !member.isUsed)
+    return this.#idle.findLast(isFit) ?? null
   }
 
   #isStale(member: Member<C>): boolean {
@@ -327,18 +325,26 @@ export class Pool<C extends Poolable> {
   #offer(member: Member<C>): void {
     this.#move(member, 'idle')
     if (this.#waiters.size > 0) this.#serve()
-    if (this.#members.size > this.#rules.keep && member.status === 'idle') void this.#close(member)
+    const { keep } = this.#rules
+    const closeSurplus = () => {
+      if (this.#members.size > keep && member.status === 'idle') void this.#close(member)
+    }
+    if (keep === 0) closeSurplus()
+    // Whoever was just answered may have its next statement ready.
+    else if (this.#members.size > keep) setImmediate(closeSurplus)
   }
 
   /** Gives waiters, in order, what is free, and opens what is missing. */
   #serve(): void {
-    let waiter = this.#waiters.first
-    while (waiter !== null) {
-      const member = this.#available(waiter.demand)
-      if (member === null) break
-      this.#grant(waiter, member)
-      waiter = this.#waiters.first
+    let beingOpened = this.#opening
+    for (let each = this.#waiters.first, next = each; each !== null; each = next) {
+      next = each.after
+      const member = this.#available(each.demand)
+      if (member !== null) this.#grant(each, member)
+      // Who wants a new connection, which is being opened, keeps nobody from those that are there.
+      else if (each.demand !== 'ownConnection' || beingOpened-- <= 0) break
     }
+    const waiter = this.#waiters.first
     if (waiter === null) return
 
     for (const member of [...this.#idle]) {
@@ -359,15 +365,18 @@ export class Pool<C extends Poolable> {
       (this.#failedConnect?.at ?? Number.NEGATIVE_INFINITY) + OVERFLOW_RETRY,
     )
     const wait = from - performance.now()
-    if (wait > 0) this.#serveIn(wait)
+    if (wait > 0) this.#serveAt(from, wait)
     return wait <= 0
   }
 
-  #serveIn(milliseconds: number): void {
-    this.#overflowTimer ??= setTimeout(() => {
+  #serveAt(time: number, wait: number): void {
+    if (this.#overflowTimer !== null && this.#overflowAt <= time) return
+    clearTimeout(this.#overflowTimer ?? undefined)
+    this.#overflowAt = time
+    this.#overflowTimer = setTimeout(() => {
       this.#overflowTimer = null
       this.#serve()
-    }, Math.ceil(milliseconds))
+    }, Math.ceil(wait)).unref()
   }
 
   /** Closes an idle connection so that the first waiter can have a new one. */
@@ -393,13 +402,20 @@ export class Pool<C extends Poolable> {
       (error: Error) => {
         this.#opening--
         this.#failedConnect = { error, at: performance.now() }
-        // A single statement still has the connections that are kept.
-        const isNeeded = this.#waitingHolders > 0 || this.#members.size < Math.max(1, this.#rules.keep)
-        const first = isNeeded ? this.#waiters.first : null
-        if (first !== null) this.#dismiss(first, error)
+        const missed = this.#firstInNeed()
+        if (missed !== null) this.#dismiss(missed, error)
         this.#changed()
       },
     )
+  }
+
+  /** Who is told that no connection could be opened: a single statement goes on with those that are kept, where there are any. */
+  #firstInNeed(): Waiter<Demand, Member<C>> | null {
+    const { keep } = this.#rules
+    const areKept = keep > 0 && this.#members.size >= keep
+    let waiter = this.#waiters.first
+    while (areKept && waiter !== null && waiter.demand === 'statement') waiter = waiter.after
+    return waiter
   }
 
   #add(connection: C): void {
@@ -493,11 +509,8 @@ export class Pool<C extends Poolable> {
 }
 
 async function ping(connection: Poolable): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new ClosedError('connection that answers no ping')), PING_TIMEOUT)
-  })
-  await Promise.race([connection.ping(), deadline]).finally(() => clearTimeout(timer))
+  const deadline = deadlineIn(PING_TIMEOUT, undefined)
+  await Promise.race([connection.ping(), deadline.stopped]).finally(() => deadline.over())
 }
 
 function aborted(signal: AbortSignal): AbortedError {

@@ -108,6 +108,8 @@ export class WaitQueue<Demand, Granted> {
     }
     if (next < Number.POSITIVE_INFINITY) this.#expireAt(next)
     for (const waiter of expired) {
+      // One that left before it may have made room for it.
+      if (!waiter.isQueued) continue
       this.remove(waiter)
       this.#rules.onExpired(waiter)
     }

@@ -143,6 +143,111 @@ describe('a queue pool', () => {
     }
   })
 
+  it('tells a single statement at once that nothing can be opened, where no connection is kept', async () => {
+    let connects = 0
+    const rules = { keep: 0, limit: Number.POSITIVE_INFINITY, timeout: 0.2 }
+    const { pool } = makePool(rules, async (make) => {
+      if (++connects > 1) throw new Error('refused')
+      return make()
+    })
+    const held = await pool.checkout()
+
+    await expect(pool.share(tick)).rejects.toThrow('refused')
+    expect(connects).toBe(2)
+    held.release()
+  })
+
+  it('lets single statements go on with the connections that are kept when none can be opened for a holder', async () => {
+    let isRefused = false
+    const { pool } = makePool({}, async (make) => {
+      if (isRefused) throw new Error('refused')
+      return make()
+    })
+    const held = [await pool.checkout(), await pool.checkout()]
+    isRefused = true
+    const waiting = [pool.share(async () => 'done'), pool.share(async () => 'done')]
+
+    await expect(pool.checkout()).rejects.toThrow('refused')
+    for (const lease of held) lease.release()
+    expect(await Promise.all(waiting)).toEqual(['done', 'done'])
+  })
+
+  it('serves others with what is idle while a connection is being opened for one of its own', async () => {
+    let isHanging = false
+    const { pool } = makePool({}, (make) =>
+      isHanging ? new Promise<FakeConnection>(() => {}) : Promise.resolve(make()),
+    )
+    for (const lease of await Promise.all([pool.checkout(), pool.checkout()])) lease.release()
+    isHanging = true
+    const own = expect(pool.checkout({ ownConnection: true })).rejects.toThrow(ClosedError)
+
+    expect(await pool.share(async () => 'done')).toBe('done')
+    ;(await pool.checkout()).release()
+    expect(pool.stats()).toMatchObject({ waiting: 1, idle: 2 })
+    await pool.dispose(0)
+    await own
+  })
+
+  it('counts who waits right when one gives up at the moment at which another could', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      let isRefused = false
+      const { pool } = makePool({ prePing: false }, async (make) => {
+        if (isRefused) throw new Error('refused')
+        return make()
+      })
+      const [closing, idle, held] = await Promise.all([pool.checkout(), pool.checkout(), pool.checkout()])
+      let closed = () => {}
+      closing.connection.close = () => new Promise<void>((resolve) => (closed = resolve))
+      closing.connection.tainted = true
+      closing.release()
+      idle.release()
+      // The first one waits for the closing, and the second one behind it, although there is an idle one.
+      const own = expect(pool.checkout({ ownConnection: true })).rejects.toThrow(PoolTimeoutError)
+      const second = pool.checkout()
+      vi.advanceTimersByTime(5_000)
+      await own
+      await second
+      closed()
+      isRefused = true
+      await Promise.resolve()
+
+      // One beyond those that are kept is opened at once for who wants to hold it.
+      await expect(pool.checkout()).rejects.toThrow('refused')
+      held.release()
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('opens one more for a statement that waits, though the last try beyond those kept failed a moment ago', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      let isRefused = true
+      const { pool } = makePool({ limit: 6 }, async (make) => {
+        if (isRefused && pool.stats().open > 2) throw new Error('refused')
+        return make()
+      })
+      const hang = () => new Promise<void>(() => {})
+      for (let kept = 0; kept < 2; kept++) void pool.share(hang)
+      await vi.advanceTimersByTimeAsync(0)
+      const first = pool.share(async () => 'first')
+      await vi.advanceTimersByTimeAsync(20)
+      isRefused = false
+      await pool.checkout()
+      expect(await first).toBe('first')
+
+      let isDone = false
+      void pool.share(async () => {
+        isDone = true
+      })
+      await vi.advanceTimersByTimeAsync(20)
+      expect(isDone).toBe(true)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('tells a waiter that gets nothing of the connect that failed meanwhile', async () => {
     const refused = new Error('refused')
     const { pool } = makePool({ limit: 1, keep: 1, timeout: 0.1 }, async () => {

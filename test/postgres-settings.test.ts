@@ -23,6 +23,12 @@ it.each([
   expect([...parseBytea(text)]).toEqual(bytes)
 })
 
+it.each([String.raw`\x00ff5c`, 'abc'])('the bytes of %j own their memory', (text) => {
+  const { byteOffset, buffer } = parseBytea(text)
+
+  expect([byteOffset, buffer.byteLength]).toEqual([0, 3])
+})
+
 const bytes = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
 const settings = pgTable('settings', {
   id: integer().primaryKey(),

@@ -1,4 +1,5 @@
 import { type Column, isTextType } from './column.ts'
+import { bytesOfHex, textOfHex } from './hex.ts'
 
 /** How a column of its own arrives: as it is; with texts in hex; with texts as blobs and blobs in hex. */
 export type Guard = 'plain' | 'hex' | 'exact'
@@ -22,13 +23,10 @@ export function decoded(value: unknown, guard: Guard): unknown {
     case 'bigint':
       return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value
     case 'string':
-      if (guard === 'hex') return Buffer.from(value, 'hex').toString()
-      return guard === 'exact' ? Buffer.from(value, 'hex') : value
-    case 'object': {
-      if (!(value instanceof ArrayBuffer)) return value
-      const bytes = Buffer.from(value)
-      return guard === 'exact' ? bytes.toString() : bytes
-    }
+      if (guard === 'hex') return textOfHex(value)
+      return guard === 'exact' ? bytesOfHex(value) : value
+    case 'object':
+      return value instanceof ArrayBuffer && guard === 'exact' ? Buffer.from(value).toString() : value
     default:
       return value
   }

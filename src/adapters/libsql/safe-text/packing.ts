@@ -1,4 +1,5 @@
 import { type Column, isTextType } from './column.ts'
+import { bytesOfHex, textOfHex } from './hex.ts'
 
 /** How a column is packed: `tagged` behind its type; `taggedHex` the same in hex, for blobs; or not at all. */
 export type Packing = 'tagged' | 'taggedHex' | 'own'
@@ -25,7 +26,7 @@ export const INEXACT = Symbol('inexact')
 export function unpacked(
   text: string,
   packing: Packed,
-): string | number | bigint | Buffer | null | typeof INEXACT {
+): string | number | bigint | ArrayBuffer | null | typeof INEXACT {
   return packing === 'tagged' ? untagged(text) : untaggedHex(text)
 }
 
@@ -41,16 +42,16 @@ function untagged(text: string): string | number | bigint | typeof INEXACT {
   }
 }
 
-function untaggedHex(text: string): string | number | bigint | Buffer | null | typeof INEXACT {
+function untaggedHex(text: string): string | number | bigint | ArrayBuffer | null | typeof INEXACT {
   switch (text[0]) {
     case 'b':
-      return Buffer.from(text.slice(4), 'hex')
+      return bytesOfHex(text.slice(4))
     case 'n':
       return null
     case 't':
-      return Buffer.from(text.slice(4), 'hex').toString()
+      return textOfHex(text.slice(4))
     case 'i':
-      return integer(Buffer.from(text.slice(7), 'hex').toString())
+      return integer(textOfHex(text.slice(7)))
     default:
       return INEXACT
   }

@@ -48,8 +48,8 @@ export interface PoolStats {
 /** A connection that one holder has to itself until it is released. */
 export interface Lease<C> {
   readonly connection: C
-  /** Gives the connection back. Safe to call twice. */
-  release(): void
+  /** Gives the connection back; resolves when it is closed, where it is not kept. Safe to call twice. */
+  release(): Promise<void>
 }
 
 /** How a connection is checked out. */
@@ -104,6 +104,8 @@ const OVERFLOW_RETRY = 1_000
 const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
 
 const aborts = new AbortListeners()
+/** Nothing to wait for. */
+const DONE = Promise.resolve()
 
 /**
  * Who may use which connection, for how long, with the promises of SQLAlchemy's `QueuePool`: waiters are served in
@@ -160,13 +162,12 @@ export class Pool<C extends Poolable> {
     const { ownConnection } = options
     const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', options)
     if (ownConnection) member.isDoomed = true
-    let isReleased = false
+    let released: Promise<void> | null = null
     return {
       connection: member.connection,
       release: () => {
-        if (isReleased) return
-        isReleased = true
-        this.#returned(member)
+        released ??= this.#returned(member)
+        return released
       },
     }
   }
@@ -294,7 +295,7 @@ export class Pool<C extends Poolable> {
 
   #run<T>(member: Member<C>, work: (connection: C) => Promise<T>): Promise<T> {
     const result = work(member.connection)
-    const done = () => this.#returned(member)
+    const done = () => void this.#returned(member)
     // Beside the work, not between it and who awaits it.
     result.then(done, done)
     return result
@@ -312,26 +313,31 @@ export class Pool<C extends Poolable> {
     member.status = status
   }
 
-  #returned(member: Member<C>): void {
-    if (member.status === 'gone') return
+  /** Resolves when the connection is closed, if it is not kept. */
+  #returned(member: Member<C>): Promise<void> {
+    if (member.status === 'gone') return DONE
     member.aliveAt = performance.now()
     const { connection } = member
-    if (connection.lost !== null) this.#remove(member)
-    else if (connection.tainted || member.isDoomed || this.#disposed !== null) void this.#close(member)
-    else this.#offer(member)
+    if (connection.lost !== null) {
+      this.#remove(member)
+      return DONE
+    }
+    if (connection.tainted || member.isDoomed || this.#disposed !== null) return this.#close(member)
+    return this.#offer(member)
   }
 
   /** Gives a member to who waits, keeps it, or closes it. */
-  #offer(member: Member<C>): void {
+  #offer(member: Member<C>): Promise<void> {
+    const { keep } = this.#rules
+    const isAnswered = member.status === 'running'
     this.#move(member, 'idle')
     if (this.#waiters.size > 0) this.#serve()
-    const { keep } = this.#rules
-    const closeSurplus = () => {
-      if (this.#members.size > keep && member.status === 'idle') void this.#close(member)
-    }
-    if (keep === 0) closeSurplus()
-    // Whoever was just answered may have its next statement ready.
-    else if (this.#members.size > keep) setImmediate(closeSurplus)
+    const closeSurplus = () =>
+      this.#members.size > keep && member.status === 'idle' ? this.#close(member) : DONE
+    // Whoever has its single statement answered may have the next one ready.
+    if (!isAnswered || keep === 0 || this.#members.size <= keep) return closeSurplus()
+    setImmediate(closeSurplus)
+    return DONE
   }
 
   /** Gives waiters, in order, what is free, and opens what is missing. */
@@ -432,7 +438,7 @@ export class Pool<C extends Poolable> {
     connection.onLost = () => this.#remove(member)
     if (connection.lost !== null) this.#remove(member)
     else if (this.#disposed !== null) void this.#close(member)
-    else this.#offer(member)
+    else void this.#offer(member)
   }
 
   /** Replaces a member that is too old, or asks the server whether it is still there. */

@@ -301,7 +301,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     })
     this.#stopWaiting = null
     if (this.isClosed) {
-      lease.release()
+      await lease.release()
       throw new ClosedError('session')
     }
     const hold = holdOf(lease, this.#limits)

@@ -43,8 +43,8 @@ export class Scope implements Transaction {
   #failure: unknown
   #running = 0
   readonly #onQuiet: (() => void)[] = []
-  /** Called once, when the level has ended. */
-  onEnd: (() => void) | null = null
+  /** Called once, when the level has ended. Who ended it waits for what it returns. */
+  onEnd: (() => Promise<void> | void) | null = null
 
   private constructor(
     connection: Connection,
@@ -154,7 +154,7 @@ export class Scope implements Transaction {
   #endWith(work: Promise<void>): Promise<void> {
     this.#over = work.finally(() => {
       if (this.#outer !== null) this.#outer.#inner?.ended()
-      this.onEnd?.()
+      return this.onEnd?.()
     })
     return this.#over
   }

@@ -6,7 +6,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -568,33 +567,6 @@ describe('files', () => {
       expect(readdirSync(directory)).toEqual([name])
     },
   )
-
-  it('are let go of when their connections are closed (T46)', { timeout: 120_000 }, async () => {
-    await openWithTable()
-    const before = openFiles()
-    let most = 0
-
-    for (let round = 0; round < loops(200, 1_000); round++) {
-      const engine = await openLibsql(dburi)
-      await engine.db.select().from(t)
-      await engine.dispose()
-      most = Math.max(most, openFiles() - before)
-    }
-
-    // What is garbage is not collected at once, but it does not pile up.
-    expect(most).toBeLessThan(150)
-  })
-
-  function openFiles(): number {
-    const links = readdirSync('/proc/self/fd').map((descriptor) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${descriptor}`)
-      } catch {
-        return ''
-      }
-    })
-    return links.filter((link) => link.startsWith(directory)).length
-  }
 })
 
 describe('sqliteRoot (T73)', () => {

@@ -8,10 +8,11 @@ import { importDriver } from '../import-driver.ts'
 import { LibsqlClient } from './libsql/client.ts'
 import { clientConfig, openClient } from './libsql/connect.ts'
 import { LibsqlConnection } from './libsql/connection.ts'
+import { shareFile } from './libsql/database-file.ts'
 import type { Client } from './libsql/driver.ts'
+import { releaseFrames } from './libsql/driver-error.ts'
 import { type LibsqlPlan, libsqlPlan } from './libsql/options.ts'
 import { SafeText } from './libsql/safe-text.ts'
-import { shareMutex } from './libsql/write-mutex.ts'
 
 /** SQLite files, databases in memory, embedded replicas and remote libSQL servers by `@libsql/client`. */
 export const adapter: Adapter<'sqlite', LibsqlHandle> = {
@@ -41,8 +42,8 @@ interface Driver {
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
   const { place, busyTimeout } = plan
   const { statementCacheSize, exposeParameters } = options
-  const file = place.kind === 'file' || place.kind === 'replica' ? place.path : null
-  const shared = file === null ? null : shareMutex(file)
+  const shared = place.kind === 'file' || place.kind === 'replica' ? shareFile(place.path) : null
+  const file = shared?.file ?? null
   const safeText = new SafeText(statementCacheSize, place.kind !== 'remote')
   const isAlone = place.kind === 'memory' || place.kind === 'replica'
   const isQueue = !isAlone
@@ -60,14 +61,14 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
 
     async connect(signal) {
       const authToken = await tokenOf(plan, options)
-      const client = memory ?? (await openClient(plan, () => driver.client(authToken), signal))
+      const client = memory ?? (await openClient(plan, () => driver.client(authToken), signal).catch(failed))
       if (place.kind === 'memory') memory = client
       const readOnly = place.kind === 'file' && !isWritable(place)
       const connection = new LibsqlConnection({
         client,
         safeText,
         // Who cannot write need not wait to be told so.
-        mutex: readOnly ? null : (shared?.mutex ?? null),
+        mutex: readOnly ? null : (file?.mutex ?? null),
         kind: place.kind,
         file,
         readOnly,
@@ -75,15 +76,27 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         statementCacheSize,
         exposeParameters,
       })
-      if (place.kind === 'file' && place.journalMode !== null)
+      if (place.kind !== 'file' || place.journalMode === null) return connection
+      try {
         await connection.setJournalMode(place.journalMode)
-      return connection
+        return connection
+      } catch (error) {
+        await connection.close()
+        throw error
+      }
     },
 
     async release() {
       memory?.close()
-      shared?.letGo()
+      await shared?.letGo()
     },
+  }
+
+  /** The driver opens a file before it finds that it cannot use it. */
+  async function failed(error: unknown): Promise<never> {
+    releaseFrames(error)
+    await file?.released()
+    throw error
   }
 }
 

@@ -1,4 +1,3 @@
-import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import type { Connection, TransactionOptions } from '../../adapter.ts'
 import { ClosedError, StatementError } from '../../errors.ts'
 import { isOwnError, traitsOf } from '../../statement.ts'
@@ -13,6 +12,7 @@ import {
   isReadOnly,
   isTransactionClosed,
   judged,
+  releaseFrames,
   type Sent,
   scrub,
 } from './driver-error.ts'
@@ -48,10 +48,13 @@ export class LibsqlConnection implements Connection {
   #transaction: OpenTransaction | null = null
   #isTainted = false
   #closed: Promise<void> | null = null
+  /** Settles when the file handles are closed, some time after the driver's client. */
+  #released: Promise<void> | undefined
   onLost: (() => void) | null = null
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts
+    parts.file?.connectionOpened()
     this.#client = parts.client
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
     this.#calls = new Calls({ isLocal: this.#isLocal, onContention: (error) => this.#reopen(error) })
@@ -161,11 +164,19 @@ export class LibsqlConnection implements Connection {
   }
 
   async #close(): Promise<void> {
-    if (this.lost !== null) return
-    this.#end(new ClosedError('connection'))
-    // The driver lets go of a file when its statements are garbage-collected; the finalizers run between two turns of
-    // the event loop. Whoever opens and closes without ever pausing would run out of file handles.
-    if (this.#isLocal) await turnOfTheLoop()
+    if (this.#parts.file?.hasOneConnection) await this.#checkpoint()
+    if (this.lost === null) this.#end(new ClosedError('connection'))
+    await this.#released
+  }
+
+  /**
+   * Moves what is in the write-ahead log to the database file: SQLite does that for the last one who closes it, but not
+   * beside other processes.
+   */
+  async #checkpoint(): Promise<void> {
+    if (this.#parts.kind !== 'file' || this.lost !== null) return
+    // It moves what it can; where it may do nothing the log stays, which is as good a place.
+    await this.#calls.alone(() => this.#client.executeMultiple(CHECKPOINT)).catch(() => {})
   }
 
   #end(reason: Error): void {
@@ -178,6 +189,7 @@ export class LibsqlConnection implements Connection {
     }
     // The database in memory is the client; it is the adapter's, and goes on without us.
     if (this.#parts.kind !== 'memory') this.#client.close()
+    this.#released = this.#parts.file?.connectionClosed()
   }
 
   get #isLocal(): boolean {
@@ -278,6 +290,7 @@ export class LibsqlConnection implements Connection {
   /** The error to throw; where the connection is lost, it is from now on. */
   #judged(error: unknown, sent: Sent = { sql: '', values: [] }): unknown {
     const { exposeParameters, kind, file } = this.#parts
+    if (this.#isLocal) releaseFrames(error)
     if (!exposeParameters) scrub(error, sent)
     if (this.lost !== null) return this.#calls.lostError()
     if (isOwnError(error)) return error
@@ -289,14 +302,15 @@ export class LibsqlConnection implements Connection {
       this.discard(error instanceof Error ? error : new Error(String(error)))
       return this.#calls.lostError()
     }
-    if (file !== null && isOpeningFailure(error)) return fileError(file, error)
-    return judged(error, file)
+    if (file !== null && isOpeningFailure(error)) return fileError(file.path, error)
+    return judged(error, file?.path ?? null)
   }
 }
 
 /** What sets and ends savepoints writes nothing. */
 const SAVEPOINT = /^\s*(?:savepoint|release|rollback)\b/i
 const READ_MODES = { memory: 'query-only', file: 'query-only', replica: 'read', remote: 'read' } as const
+const CHECKPOINT = 'pragma wal_checkpoint(truncate)'
 const PING: SentStatement = { sql: 'select 1', args: [] }
 
 function writeWhereOnlyRead(cause?: unknown): StatementError {

@@ -100,3 +100,11 @@ function aboutOf(error: Error): Pick<MessageContext, 'about' | 'names'> {
   // The client puts the code before SQLite's own words.
   return { about: 'names', names: [...place.split(', '), place, `${textOf(error, 'code')}:`] }
 }
+
+/**
+ * Until an error's stack is asked for, V8 keeps what its frames worked on: here a statement, which keeps the file open
+ * for as long as somebody has the error.
+ */
+export function releaseFrames(error: unknown): void {
+  for (let link = error; link instanceof Error; link = link.cause) void link.stack
+}

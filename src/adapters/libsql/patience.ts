@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TransactionConflictError } from '../../errors.ts'
 import type { Calls } from './calls.ts'
+import type { DatabaseFile } from './database-file.ts'
 import type { Client } from './driver.ts'
 import { isContention } from './driver-error.ts'
 import type { LibsqlPlace } from './options.ts'
@@ -10,8 +11,8 @@ import type { WriteMutex } from './write-mutex.ts'
 export interface Contended {
   readonly client: Client
   readonly kind: LibsqlPlace['kind']
-  /** The file, for errors. */
-  readonly file: string | null
+  /** Where it is kept, if that is a file here. */
+  readonly file: DatabaseFile | null
   /** Whose turn it is to write to the file; `null` where nobody else can, or the server says. */
   readonly mutex: WriteMutex | null
   /** Milliseconds that others may hold the database before we give up. */
@@ -89,7 +90,7 @@ export class Patience {
   tooLong(cause: unknown): TransactionConflictError {
     if (cause instanceof TransactionConflictError) return cause
     const { file, busyTimeout } = this.#contended
-    const where = file === null ? 'The server' : `The database file ${file}`
+    const where = file === null ? 'The server' : `The database file ${file.path}`
     const howLong = file === null ? '' : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi)`
     return new TransactionConflictError(
       `${where} was kept locked by others${howLong}. Nothing was done: the whole transaction can be tried again.`,

@@ -64,31 +64,6 @@ export class WriteMutex {
   }
 }
 
-/** One user's share of the mutex of a file. */
-export interface SharedMutex {
-  readonly mutex: WriteMutex
-  letGo(): void
-}
-
-const shared = new Map<string, { readonly mutex: WriteMutex; users: number }>()
-
-/** The mutex of the file with this real path, shared by all engines of the process. */
-export function shareMutex(path: string): SharedMutex {
-  const entry = shared.get(path) ?? { mutex: new WriteMutex(), users: 0 }
-  shared.set(path, entry)
-  entry.users++
-  let isGone = false
-  return {
-    mutex: entry.mutex,
-    letGo: () => {
-      if (isGone) return
-      isGone = true
-      entry.users--
-      if (entry.users === 0) shared.delete(path)
-    },
-  }
-}
-
 function tooLong(milliseconds: number): TransactionConflictError {
   return new TransactionConflictError(
     `Another transaction of this process wrote to the database file for longer than ${milliseconds / 1_000} s. ` +

@@ -237,6 +237,76 @@ describe('writers of several processes', () => {
   })
 })
 
+describe('what the client has a call of its own for, beside another writer', () => {
+  const CALLS: Readonly<Record<string, (client: Opened['db']['$client']) => Promise<unknown>>> = {
+    executeMultiple: (client) =>
+      client.executeMultiple("insert into t (w) values ('a'); insert into t (w) values ('b')"),
+    batch: (client) => client.batch(["insert into t (w) values ('a')", "insert into t (w) values ('b')"]),
+    migrate: (client) => client.migrate(["insert into t (w) values ('a')", "insert into t (w) values ('b')"]),
+  }
+
+  async function lock(): Promise<() => Promise<void>> {
+    const other = createClient({ url: dburi })
+    const transaction = await other.transaction('write')
+    return async () => {
+      await transaction.rollback()
+      other.close()
+    }
+  }
+
+  it.each(Object.entries(CALLS))('%s waits until it has finished', async (_, call) => {
+    const engine = await openWithTable()
+    const unlock = await lock()
+
+    const called = call(engine.db.$client)
+    expect(await Promise.race([called.then(() => 'done'), sleep(300, 'waiting')])).toBe('waiting')
+    await unlock()
+    await called
+
+    expect(await count(engine)).toBe(2)
+  })
+
+  it.each(Object.entries(CALLS))('%s gives up at the timeout, and nothing is done', async (_, call) => {
+    await openWithTable()
+    const engine = await open(`${dburi}?timeout=0.3`)
+    const unlock = await lock()
+
+    const error = await failure(call(engine.db.$client))
+
+    expect(error).toBeInstanceOf(TransactionConflictError)
+    expect(String(error)).toMatch(/for 0\.3 s .*Nothing was done/)
+    expect(error).toHaveProperty('cause.code', 'SQLITE_BUSY')
+    await unlock()
+    await call(engine.db.$client)
+    expect(await count(engine)).toBe(2)
+  })
+
+  it('a script says how far it came, keeps what it set, and goes on from there', async () => {
+    await openWithTable()
+    const engine = await open(`${dburi}?timeout=0.3`)
+    const script = `
+      create temp table mine (w text);
+      create temp trigger copied after insert on mine begin
+        insert into t (w) values (case new.w when 'x' then 'semi;colon' end);
+      end;
+      -- nothing; of this
+      savepoint s; insert into mine values ('x'); release s;`
+    const connection = await engine.connect()
+    const unlock = await lock()
+
+    expect(String(await failure(connection.db.$client.executeMultiple(script)))).toContain(
+      'The first 2 of the 3 statements of the script are done',
+    )
+    const called = connection.db.$client.executeMultiple("insert into mine values ('x')")
+    await sleep(100)
+    await unlock()
+    await called
+
+    expect(await engine.db.select({ w: t.w }).from(t)).toEqual([{ w: 'semi;colon' }])
+    await connection.close()
+  })
+})
+
 describe('SQLITE_BUSY', () => {
   it.each(['delete', 'wal'])(
     'leaves no connection whose writes are lost (T38): journal_mode=%s',

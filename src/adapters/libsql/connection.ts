@@ -20,6 +20,7 @@ import { beginTransaction, OpenTransaction } from './open-transaction.ts'
 import { type Contended, Patience } from './patience.ts'
 import { SafeStatements } from './safe-statements.ts'
 import type { SafeText } from './safe-text.ts'
+import { scriptParts } from './script.ts'
 
 /** What a connection is made of. */
 export interface ConnectionParts extends Contended {
@@ -219,8 +220,8 @@ export class LibsqlConnection implements Connection {
         return result
       },
       (error: unknown) => {
-        // Half of a script may be done: the driver's own word promises less than ours.
-        throw call.name === 'executeMultiple' && isContention(error) ? error : this.#judged(error)
+        const isHalfDone = call.name === 'executeMultiple' && isContention(error)
+        throw this.#judged(isHalfDone ? this.#patience.tooLong(error, HALF_DONE) : error)
       },
     )
   }
@@ -229,11 +230,10 @@ export class LibsqlConnection implements Connection {
     const transaction = this.#transaction
     switch (call.name) {
       case 'executeMultiple':
-        // It cannot be tried again once it has met a lock, so it has to have its turn.
         if (transaction?.onlyReads) throw writeWhereOnlyRead()
         if (transaction !== null)
           return this.#inTransaction(transaction, (driver) => driver.executeMultiple(sql))
-        return this.#patience.holding(() => this.#calls.alone(() => this.#client.executeMultiple(sql)))
+        return this.#patience.holding(() => this.#script(sql))
       case 'migrate': {
         if (transaction !== null) throw migrationInTransaction()
         const statements = call.statements.map((each) => ({ sql: each.sql, args: each.params }))
@@ -242,6 +242,20 @@ export class LibsqlConnection implements Connection {
       case 'sync':
         return this.#calls.alone(() => this.#client.sync())
     }
+  }
+
+  /** Goes on behind what is done, where a lock was met in between. A server does not say how far it came. */
+  #script(sql: string): Promise<void> {
+    if (this.#parts.kind !== 'file') return this.#calls.alone(() => this.#client.executeMultiple(sql))
+    const parts = scriptParts(sql)
+    let done = 0
+    const runRest = async () => {
+      for (const part of parts.slice(done)) {
+        await this.#client.executeMultiple(part)
+        done++
+      }
+    }
+    return this.#patience.resuming(runRest, () => outcomeOf(parts, done))
   }
 
   /** A statement of a transaction. Whatever goes wrong with the lock there is the end of the transaction. */
@@ -327,4 +341,11 @@ function migrationInTransaction(): StatementError {
     'Cannot migrate inside a transaction: SQLite checks foreign keys there, and dropping a table would delete what ' +
       'refers to it. Migrate with the engine: migrate(engine.db, …).',
   )
+}
+
+const HALF_DONE = 'Some of the statements of the script may be done.'
+
+function outcomeOf(parts: readonly string[], done: number): string {
+  if (done === 0) return 'Nothing was done: the script can be run again.'
+  return `The first ${done} of the ${parts.length} statements of the script are done.`
 }

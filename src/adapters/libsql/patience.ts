@@ -74,6 +74,21 @@ export class Patience {
     }
   }
 
+  /**
+   * The same for what can go on where it met a lock: by `executeMultiple`, after which the SQLite connection need not be
+   * replaced.
+   * @param outcome what is said to be done and not done when it gives up
+   */
+  async resuming(call: () => Promise<void>, outcome: () => string): Promise<void> {
+    const deadline = this.deadline()
+    for (;;) {
+      const met = await this.#calls.alone(() => call().then(() => null, contentionOf))
+      if (met === null) return
+      if (performance.now() >= deadline) throw this.tooLong(met, outcome())
+      await this.pause(deadline, met)
+    }
+  }
+
   /** When to give up what begins to wait now. */
   deadline(): number {
     return performance.now() + this.#contended.busyTimeout
@@ -87,15 +102,12 @@ export class Patience {
     if (this.#calls.lost !== null) throw this.#calls.lostError()
   }
 
-  tooLong(cause: unknown): TransactionConflictError {
+  tooLong(cause: unknown, outcome = NOTHING_DONE): TransactionConflictError {
     if (cause instanceof TransactionConflictError) return cause
     const { file, busyTimeout } = this.#contended
     const where = file === null ? 'The server' : `The database file ${file.path}`
     const howLong = file === null ? '' : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi)`
-    return new TransactionConflictError(
-      `${where} was kept locked by others${howLong}. Nothing was done: the whole transaction can be tried again.`,
-      { cause },
-    )
+    return new TransactionConflictError(`${where} was kept locked by others${howLong}. ${outcome}`, { cause })
   }
 
   /** Waits until nobody writes. Asking for the lock by `executeMultiple` does no harm, so it can be done often. */
@@ -110,6 +122,12 @@ export class Patience {
   }
 }
 
+function contentionOf(error: unknown): unknown {
+  if (!isContention(error)) throw error
+  return error
+}
+
+const NOTHING_DONE = 'Nothing was done: the whole transaction can be tried again.'
 const PROBE = 'begin immediate; commit'
 
 /** Bounds of the pauses between two attempts, in milliseconds. */

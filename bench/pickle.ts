@@ -1,3 +1,4 @@
+import { jsonSerializer } from 'drizzle-celery/backend'
 import { decode, encode } from 'drizzle-celery/pickle'
 import { compare, median, round } from './measure.ts'
 import { report, reportRatio } from './report.ts'
@@ -47,4 +48,27 @@ export async function pickle(): Promise<void> {
   const times: number[] = []
   for (let turn = 0; turn < 9; turn++) times.push(await round(async () => decode(floats), 1))
   report('decode of 10 MB of floats', floats.length / median(times), 'MB/s', { least: 50 })
+
+  const escapes = Buffer.concat([Buffer.from('V'), Buffer.alloc(6_000_000, '\\u0061'), Buffer.from('\n.')])
+  const escaped = `"${'\\u0061'.repeat(1_000_000)}"`
+  reportRatio(
+    'decode of 6 MB of escapes, against JSON.parse of the same',
+    await compare(
+      async () => JSON.parse(escaped),
+      async () => decode(escapes),
+      { operations: 1 },
+    ),
+    0.1,
+  )
+  const objects = `[${'{},'.repeat(300_000)}0]`
+  const stored = Buffer.from(objects)
+  reportRatio(
+    'reading 300,000 objects of JSON, against JSON.parse of the same',
+    await compare(
+      async () => JSON.parse(objects),
+      async () => jsonSerializer.decode(stored),
+      { operations: 1 },
+    ),
+    0.1,
+  )
 }

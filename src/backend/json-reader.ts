@@ -1,5 +1,8 @@
 import { BackendError } from '../errors.ts'
 import { setProperty } from '../pickle/dicts.ts'
+import { MANY_KEYS } from '../pickle/effort.ts'
+import { type DecodeOptions, type Limits, limitsOf } from '../pickle/limits.ts'
+import { TextBuilder } from '../pickle/text-builder.ts'
 import { unmark } from './json-types.ts'
 
 /**
@@ -8,15 +11,38 @@ import { unmark } from './json-types.ts'
  * PyDecimal, Uint8Array, and a UUID its text; a type nobody knows stays an object with `__type__` and `__value__`.
  * `__proto__` is a property like any other.
  *
- * @throws BackendError (`RESULT_UNREADABLE`) for what is no JSON in UTF-8, and for what is deeper than 1,000 or has a
- * number of more than 4,300 digits, which Python does not read either
+ * @param options of the limits of a pickle those that JSON has too: `maxObjects` counts arrays and objects, by default up
+ * to 4,000,000, and `maxOpcodes` values and keys, by default up to 20,000,000. A text counts as two of these, with escapes
+ * as four, a fraction or large integer as three, a key that is seen for the first time as 20 more, a datetime as 100 more.
+ * With more than 1,000 different keys an object is a hash table, and counts as three.
+ * @throws BackendError (`RESULT_UNREADABLE`) for what is no JSON in UTF-8, for what goes past a limit, and for what is
+ * deeper than 1,000 or has a number of more than 4,300 digits, which Python does not read either
  */
-export function readJson(bytes: Uint8Array): unknown {
-  return new JsonReader(textOf(bytes)).read()
+export function readJson(bytes: Uint8Array, options: DecodeOptions = {}): unknown {
+  const { maxObjects = MAX_OBJECTS, maxOpcodes = MAX_VALUES } = options
+  const limits = limitsOf({ ...options, maxObjects, maxOpcodes }, bytes.length)
+  return new JsonReader(textOf(bytes), limits).read()
 }
 
+/** More than of a pickle, of which each costs more. */
+const MAX_OBJECTS = 4_000_000
+const MAX_VALUES = 20_000_000
+/** What weighs more than a list counts as so many objects. */
+const HEAVY = 3
+/** Shorter arrays get the memory they need; V8 gives one that grows room for 17 items. */
+const FEW_ITEMS = 8
 const MAX_DEPTH = 1_000
 const MAX_DIGITS = 4_300
+/** What it takes beyond a value, in values: a key that is new, a point in time, and what else is marked. */
+const KEY_COST = 20
+const MOMENT_COST = 100
+const MARKED_COST = 3
+/** Digits of an integer that is surely safe. */
+const SAFE_DIGITS = 15
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const MINUS = 0x2d
 
 const WORDS: readonly (readonly [string, unknown])[] = [
   ['null', null],
@@ -27,28 +53,32 @@ const WORDS: readonly (readonly [string, unknown])[] = [
   ['-Infinity', Number.NEGATIVE_INFINITY],
 ]
 
-const ESCAPES: ReadonlyMap<string, string> = new Map([
-  ['"', '"'],
-  ['\\', '\\'],
-  ['/', '/'],
-  ['b', '\b'],
-  ['f', '\f'],
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-])
+/** The unit that a letter behind a backslash stands for. */
+const ESCAPES: ReadonlyMap<number, number> = new Map(
+  ['""', '\\\\', '//', 'b\b', 'f\f', 'n\n', 'r\r', 't\t'].map((pair) => [
+    pair.charCodeAt(0),
+    pair.charCodeAt(1),
+  ]),
+)
 
-const PLAIN = /[^"\\]*/y
-const FOUR_DIGITS = /[\da-fA-F]{4}/y
+const MOMENT = /^(?:date|time)/
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 
 class JsonReader {
   readonly #text: string
+  readonly #limits: Limits
   #at = 0
   #depth = 0
+  #objects = 0
+  /** Values and keys, in the measure of opcodes. */
+  #work = 0
+  readonly #keys = new Set<string>()
+  /** Where the next backslash is, from the last place that was looked at on. */
+  #backslash = -1
 
-  constructor(text: string) {
+  constructor(text: string, limits: Limits) {
     this.#text = text
+    this.#limits = limits
   }
 
   read(): unknown {
@@ -60,76 +90,138 @@ class JsonReader {
 
   #value(): unknown {
     this.#skipBlanks()
+    this.#spend(1)
     switch (this.#text[this.#at]) {
       case '"':
         return this.#string()
       case '{':
-        return this.#nested(() => this.#object())
+        return this.#object()
       case '[':
-        return this.#nested(() => this.#array())
+        return this.#array()
       default:
-        return this.#wordOrNumber()
+        return this.#number() ?? this.#word()
     }
   }
 
-  #nested<Value>(read: () => Value): Value {
+  #enter(): void {
     if (++this.#depth > MAX_DEPTH) throw unreadable(`it is deeper than ${MAX_DEPTH}`)
+    if (++this.#objects > this.#limits.maxObjects) throw this.#tooMuch('maxObjects', 'arrays and objects')
     this.#at++
-    const value = read()
-    this.#depth--
-    return value
   }
 
   #array(): unknown[] {
+    this.#enter()
     const items: unknown[] = []
-    if (this.#takes(']')) return items
-    do items.push(this.#value())
-    while (this.#takes(','))
-    this.#expect(']')
-    return items
+    if (!this.#takes(']')) {
+      do items.push(this.#value())
+      while (this.#takes(','))
+      this.#expect(']')
+    }
+    this.#depth--
+    return items.length <= FEW_ITEMS ? items.slice() : items
   }
 
   #object(): unknown {
+    this.#enter()
+    if (this.#keys.size > MANY_KEYS) {
+      this.#objects += HEAVY - 1
+      this.#spend(KEY_COST)
+    }
     const object: Record<string, unknown> = {}
-    if (this.#takes('}')) return object
-    do {
-      this.#skipBlanks()
-      const key = this.#string()
-      this.#expect(':')
-      setProperty(object, key, this.#value())
-    } while (this.#takes(','))
-    this.#expect('}')
+    let isMarked = false
+    if (!this.#takes('}')) {
+      do {
+        this.#skipBlanks()
+        const key = this.#string()
+        if (!this.#keys.has(key)) this.#addKey(key)
+        this.#expect(':')
+        if (key === '__type__') isMarked = true
+        setProperty(object, key, this.#value())
+      } while (this.#takes(','))
+      this.#expect('}')
+    }
+    this.#depth--
+    if (!isMarked) return object
+    this.#spend(MOMENT.test(String(object['__type__'])) ? MOMENT_COST : MARKED_COST)
     return unmarked(object)
   }
 
+  #addKey(key: string): void {
+    this.#keys.add(key)
+    this.#spend(KEY_COST)
+  }
+
   #string(): string {
-    if (this.#text[this.#at] !== '"') throw this.#malformed()
+    this.#spend(1)
+    const text = this.#text
+    if (text.charCodeAt(this.#at) !== QUOTE) throw this.#malformed()
+    const start = this.#at + 1
+    if (this.#backslash < start) this.#backslash = indexOf(text, '\\', start)
+    const end = indexOf(text, '"', start)
+    if (end > this.#backslash) return this.#escaped(start)
+    this.#at = Math.min(end, text.length)
+    if (end === Number.POSITIVE_INFINITY) throw this.#malformed()
     this.#at++
-    let text = ''
+    return text.slice(start, end)
+  }
+
+  #escaped(start: number): string {
+    const text = this.#text
+    this.#spend(2)
+    const built = new TextBuilder()
+    this.#at = start
     for (;;) {
-      text += this.#match(PLAIN)
-      const end = this.#text[this.#at++]
-      if (end === '"') return text
-      if (end !== '\\') throw this.#malformed()
-      text += this.#escape()
+      const unit = text.charCodeAt(this.#at)
+      // Behind the end it is NaN.
+      if (!(unit >= 0)) throw this.#malformed()
+      this.#at++
+      if (unit === QUOTE) return built.finish()
+      built.add(unit === BACKSLASH ? this.#escape() : unit)
     }
   }
 
-  #escape(): string {
-    const letter = this.#text[this.#at++] ?? ''
-    if (letter !== 'u') {
-      const unit = ESCAPES.get(letter)
-      if (unit === undefined) throw this.#malformed()
-      return unit
-    }
-    const digits = this.#match(FOUR_DIGITS)
-    if (digits === '') throw this.#malformed()
-    return String.fromCharCode(Number.parseInt(digits, 16))
+  #escape(): number {
+    const letter = this.#text.charCodeAt(this.#at++)
+    const unit = ESCAPES.get(letter)
+    if (unit !== undefined) return unit
+    const digits = this.#text.slice(this.#at, this.#at + 4)
+    if (letter !== 0x75 || !/^[\da-fA-F]{4}$/.test(digits)) throw this.#malformed()
+    this.#at += 4
+    return Number.parseInt(digits, 16)
   }
 
-  #wordOrNumber(): unknown {
-    const number = this.#match(NUMBER)
-    if (number !== '') return toNumber(number)
+  #number(): number | bigint | undefined {
+    const small = this.#smallInteger()
+    if (small !== undefined) return small
+    NUMBER.lastIndex = this.#at
+    const number = NUMBER.exec(this.#text)?.[0]
+    if (number === undefined) return undefined
+    this.#spend(2)
+    this.#at += number.length
+    return toNumber(number)
+  }
+
+  /** The shortest way for what most numbers are; `undefined` for what needs a closer look. */
+  #smallInteger(): number | undefined {
+    const text = this.#text
+    const isNegative = text.charCodeAt(this.#at) === MINUS
+    const start = this.#at + (isNegative ? 1 : 0)
+    let at = start
+    let value = 0
+    let digit = text.charCodeAt(at) - 0x30
+    while (digit >= 0 && digit <= 9) {
+      value = value * 10 + digit
+      digit = text.charCodeAt(++at) - 0x30
+    }
+    const length = at - start
+    const goesOn = digit === DOT || digit === SMALL_E || digit === LARGE_E
+    if (length === 0 || length > SAFE_DIGITS || goesOn || (length > 1 && text[start] === '0'))
+      return undefined
+    this.#at = at
+    return isNegative && value !== 0 ? -value : value
+  }
+
+  #word(): unknown {
     const found = WORDS.find(([word]) => this.#text.startsWith(word, this.#at))
     if (found === undefined) throw this.#malformed()
     const [word, value] = found
@@ -152,18 +244,32 @@ class JsonReader {
     while (isBlank(this.#text.charCodeAt(this.#at))) this.#at++
   }
 
-  /** What a sticky pattern finds here, which may be nothing. */
-  #match(pattern: RegExp): string {
-    pattern.lastIndex = this.#at
-    const found = pattern.exec(this.#text)?.[0] ?? ''
-    this.#at += found.length
-    return found
+  #spend(cost: number): void {
+    this.#work += cost
+    if (this.#work > this.#limits.maxOpcodes) throw this.#tooMuch('maxOpcodes', 'values and keys')
+  }
+
+  #tooMuch(limit: 'maxObjects' | 'maxOpcodes', what: string): BackendError {
+    return unreadable(
+      `its ${what} are more than ${this.#limits[limit]}, which is the ${limit} of the backend's option "pickle"`,
+    )
   }
 
   #malformed(): BackendError {
     return unreadable(`it is malformed at character ${Math.min(this.#at, this.#text.length)}`)
   }
 }
+
+/** Behind everything where there is none. */
+function indexOf(text: string, sign: string, start: number): number {
+  const index = text.indexOf(sign, start)
+  return index === -1 ? Number.POSITIVE_INFINITY : index
+}
+
+/** Less the character 0. */
+const DOT = 0x2e - 0x30
+const SMALL_E = 0x65 - 0x30
+const LARGE_E = 0x45 - 0x30
 
 function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09

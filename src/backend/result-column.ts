@@ -3,8 +3,9 @@ import { getItem, isDict } from '../pickle/dicts.ts'
 import { encode } from '../pickle/encode.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
 import { exceptionDict } from './exceptions.ts'
+import { readJson } from './json-reader.ts'
 import { readPickle } from './read-pickle.ts'
-import { pickleSerializer, type Serializer } from './serializer.ts'
+import { jsonSerializer, pickleSerializer, type Serializer } from './serializer.ts'
 import { EXCEPTION_STATES } from './states.ts'
 
 export interface EncodeResultOptions {
@@ -20,7 +21,7 @@ export interface EncodeResultOptions {
 export interface DecodeResultOptions {
   /** What the column was written with, when it is no pickle. */
   readonly serializer: Serializer
-  /** What a pickle may cost. */
+  /** What a pickle may cost, and JSON where it has the same limits. */
   readonly pickle?: DecodeOptions | undefined
   /** The names or content types of what may be read. @default anything */
   readonly accept?: readonly string[] | null | undefined
@@ -85,7 +86,9 @@ function readersFor(bytes: Uint8Array, { serializer, pickle, accept }: DecodeRes
     !accept || accept.includes(name) || accept.includes(contentType)
   const pickleReader: Read[] = allows(pickleSerializer) ? [(pickled) => readPickle(pickled, pickle)] : []
   if (isPickle(bytes) || serializer === pickleSerializer) return pickleReader
-  const ownReader: Read[] = allows(serializer) ? [(own) => serializer.decode(own)] : []
+  const readOwn: Read =
+    serializer === jsonSerializer ? (json) => readJson(json, pickle) : (own) => serializer.decode(own)
+  const ownReader: Read[] = allows(serializer) ? [readOwn] : []
   return endsLikePickle(bytes) ? [...ownReader, ...pickleReader] : ownReader
 }
 

@@ -4,14 +4,7 @@ import { Machine } from './machine.ts'
 import { readDecimalInteger, readFloat, readTwosComplement } from './numbers.ts'
 import { BINPERSID, EXT1, EXT2, EXT4, NEXT_BUFFER, opcodeName, PERSID, READONLY_BUFFER } from './opcodes.ts'
 import { Reader } from './reader.ts'
-import {
-  readLatin1,
-  readQuotedBytes,
-  readRawUnicodeEscape,
-  readUtf8,
-  textOrBytes,
-  writeLatin1,
-} from './text.ts'
+import { readLatin1, readQuotedBytes, readRawUnicodeEscape, readUtf8, textOrBytes } from './text.ts'
 
 /**
  * Reads a Python pickle of protocol 0 to 5 as data. Nothing it names is imported, called or looked up: a class, a function
@@ -156,10 +149,10 @@ function run(reader: Reader, limits: Limits): unknown {
         machine.tupleOfMarked()
         break
       case 0x8a: // LONG1
-        machine.push(integer(reader, reader.byte(), limits))
+        machine.pushNumber(integer(reader, reader.byte(), limits))
         break
       case 0x8b: // LONG4
-        machine.push(integer(reader, reader.int32(), limits))
+        machine.pushNumber(integer(reader, reader.int32(), limits))
         break
       case 0x93: // STACK_GLOBAL
         machine.stackGlobal()
@@ -216,20 +209,17 @@ function run(reader: Reader, limits: Limits): unknown {
         machine.pushBytes(bytes(reader, reader.length64()))
         break
       case 0x49: // INT
-        machine.push(integerLine(reader, limits))
+        machine.pushLine(integerLine(reader, limits))
         break
       case 0x4c: // LONG
-        machine.push(longLine(reader, limits))
+        machine.pushLine(longLine(reader, limits))
         break
       case 0x46: // FLOAT
-        machine.push(floatLine(reader, limits))
+        machine.pushLine(floatLine(reader, limits))
         break
-      case 0x53: {
-        // STRING
-        const text = valid(reader, readQuotedBytes(reader.lineText().trim()))
-        machine.pushBytes(textOrBytes(valid(reader, writeLatin1(text))))
+      case 0x53: // STRING
+        machine.pushBytes(textOrBytes(valid(reader, readQuotedBytes(reader.line()))))
         break
-      }
       case 0x54: // BINSTRING
         machine.pushBytes(string(reader, reader.int32()))
         break
@@ -237,7 +227,7 @@ function run(reader: Reader, limits: Limits): unknown {
         machine.pushBytes(string(reader, reader.byte()))
         break
       case 0x56: // UNICODE
-        machine.push(valid(reader, readRawUnicodeEscape(reader.lineText())))
+        machine.pushLine(valid(reader, readRawUnicodeEscape(reader.line())))
         break
       case 0x6c: // LIST
         machine.listOfMarked()

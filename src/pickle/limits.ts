@@ -9,7 +9,7 @@ export interface DecodeOptions {
    * usual recursion limit writes no deeper pickle than the default. @default 1_000
    */
   readonly maxDepth?: number | undefined
-  /** Entries of the memo. @default 4_000_000 */
+  /** Entries of the memo; one far from the others counts as four. @default 4_000_000 */
   readonly maxMemo?: number | undefined
   /**
    * Lists, tuples, dicts and objects made while reading. A set, a dict with keys other than texts and more than 64 bytes
@@ -24,8 +24,10 @@ export interface DecodeOptions {
    */
   readonly maxBigKeys?: number | undefined
   /**
-   * Opcodes, and so also values of any kind; and, counted apart but in the same measure, what calls cost that are given
-   * the same large argument again: 32 for each item of a container, 1 for 8 characters or 4 bytes. @default 10_000_000
+   * Opcodes, and so also values of any kind; and, counted apart but in the same measure, what is more work than its opcodes
+   * tell: 3 for a line of text (protocol 0) and for a bigint, 20 for a call and 30 more for a datetime, 10 for each
+   * key of a dict or member of a set that has more than 1,000, and what calls cost that are given the same large argument
+   * again, 32 for each item of a container, 1 for 8 characters or 4 bytes. @default 10_000_000
    */
   readonly maxOpcodes?: number | undefined
   /** Bytes of one integer, or those that the digits of a number in text make: beyond, even printing it is slow. @default 4_096 */

@@ -49,6 +49,17 @@ export class Machine {
     this.#stack.push(value)
   }
 
+  /** What was read from a line of text. */
+  pushLine(value: unknown): void {
+    this.#effort.slow()
+    this.pushNumber(value)
+  }
+
+  pushNumber(value: unknown): void {
+    if (typeof value === 'bigint') this.#effort.slow()
+    this.#stack.push(value)
+  }
+
   pushContainer(container: unknown): void {
     if (++this.#objects > this.#limits.maxObjects) throw this.#limit('maxObjects')
     this.#stack.push(container)
@@ -113,7 +124,7 @@ export class Machine {
 
   put(index: number): void {
     this.#memo.set(index, this.#stack.top())
-    if (this.#memo.size > this.#limits.maxMemo) throw this.#limit('maxMemo')
+    if (this.#memo.weight > this.#limits.maxMemo) throw this.#limit('maxMemo')
   }
 
   get(index: number): void {
@@ -152,7 +163,8 @@ export class Machine {
   setItem(): void {
     const value = this.#stack.take()
     const key = this.#stack.take()
-    this.#stack.top()
+    const dict = this.#stack.top()
+    if (isObject(dict)) this.#effort.keys(dict, 1)
     this.#setItem(this.#stack.length - 1, key, value)
   }
 
@@ -163,6 +175,8 @@ export class Machine {
     if ((length - start) % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
     if (start < length) {
       const at = stack.below(start)
+      const dict = stack.at(at)
+      if (isObject(dict)) this.#effort.keys(dict, (length - start) / 2)
       for (let index = start; index < length; index += 2) {
         this.#setItem(at, stack.at(index), stack.at(index + 1))
       }
@@ -175,12 +189,14 @@ export class Machine {
     const set = this.#stack.top()
     if (!(set instanceof Set)) throw this.#unfit('a set')
     this.#parents++
+    this.#effort.keys(set, items.length)
     for (const item of items) set.add(this.#hashable(item))
   }
 
   frozenSet(): void {
     const items = this.#stack.takeMarked()
     this.#parents++
+    this.#effort.keys(items, items.length)
     for (const item of items) this.#hashable(item)
     this.pushSet(new Set(items))
   }
@@ -202,6 +218,7 @@ export class Machine {
   dictOfMarked(): void {
     const items = this.#stack.takeMarked()
     if (items.length % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
+    this.#effort.keys(items, items.length / 2)
     const entries: [unknown, unknown][] = []
     for (let index = 0; index < items.length; index += 2) {
       entries.push([this.#hashable(items[index]), items[index + 1]])

@@ -16,11 +16,19 @@ export function readTwosComplement(bytes: Uint8Array): number | bigint {
     const isNegative = ((bytes.at(-1) ?? 0) & 0x80) !== 0
     return isNegative ? value - 256 ** bytes.length : value
   }
-  let hex = '0x'
-  for (let index = bytes.length - 1; index >= 0; index--) hex += HEX[bytes[index] ?? 0]
-  return simplestInteger(BigInt.asIntN(bytes.length * 8, BigInt(hex)))
+  return simplestInteger(BigInt.asIntN(bytes.length * 8, BigInt(`0x${hexOf(bytes)}`)))
 }
 
+/** The last byte first. */
+function hexOf(bytes: Uint8Array): string {
+  if (bytes.length > FEW_BYTES) return Buffer.from(bytes).reverse().toString('hex')
+  let hex = ''
+  for (let index = bytes.length - 1; index >= 0; index--) hex += HEX[bytes[index] ?? 0]
+  return hex
+}
+
+/** Up to here a loop is faster than a Buffer. */
+const FEW_BYTES = 16
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** The shortest two's complement, little-endian; zero is no byte at all. */
@@ -42,14 +50,19 @@ export function writeTwosComplement(integer: bigint): Uint8Array {
 
 /** The argument of `INT` and, with or without its final `L`, of `LONG`. */
 export function readDecimalInteger(text: string): number | bigint | undefined {
+  if (text.length <= SHORT && /^-?[1-9]\d*$/.test(text)) return Number(text)
   const digits = /^\s*([+-]?)(\d+)\s*$/.exec(text)
   if (digits === null) return undefined
   const magnitude = BigInt(digits[2] ?? '')
   return simplestInteger(digits[1] === '-' ? -magnitude : magnitude)
 }
 
+/** Up to here the digits of an integer are those of a safe one. */
+const SHORT = 15
+
 /** The argument of `FLOAT`: what Python's `float()` reads. */
 export function readFloat(text: string): number | undefined {
+  if (/^-?\d+(?:\.\d*)?$/.test(text)) return Number(text)
   const parts = /^\s*([+-]?)(?:(inf|infinity)|(nan)|((?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?))\s*$/i.exec(text)
   if (parts === null) return undefined
   const [, sign, infinity, nan, decimal] = parts

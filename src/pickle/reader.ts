@@ -1,6 +1,5 @@
 import { PickleError, type PickleErrorCode } from '../errors.ts'
 import { opcodeName } from './opcodes.ts'
-import { readLatin1 } from './text.ts'
 
 /** Reads opcodes and their arguments. Lengths are compared with what is left before anything is allocated. */
 export class Reader {
@@ -67,11 +66,6 @@ export class Reader {
     if (end === -1) throw this.truncated()
     this.#position = end + 1
     return this.bytes.subarray(start, end)
-  }
-
-  lineText(): string {
-    const line = this.line()
-    return readLatin1(line, 0, line.length)
   }
 
   #skip(length: number): number {

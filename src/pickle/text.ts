@@ -1,3 +1,5 @@
+import { TextBuilder } from './text-builder.ts'
+
 /**
  * Python's text encodings, lone surrogates kept ("surrogatepass"). The readers return `undefined` for bytes that are not
  * in the encoding.
@@ -5,8 +7,6 @@
 
 /** Longer texts that are put together by `+` stay trees, of a node for each character: hundreds of bytes. */
 const SHORT = 12
-/** V8 takes this many arguments of a call without complaint. */
-const CHUNK = 8_192
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const utf8 = new TextEncoder()
@@ -32,17 +32,18 @@ export function readUtf8(bytes: Uint8Array, start: number, end: number): string 
 }
 
 export function readLatin1(bytes: Uint8Array, start: number, end: number): string {
-  let text = ''
-  for (let at = start; at < end; at += CHUNK) {
-    text += String.fromCharCode(...bytes.subarray(at, Math.min(at + CHUNK, end)))
+  if (end - start > SHORT) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1')
   }
+  let text = ''
+  // start <= at < end <= bytes.length
+  for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] as number)
   return text
 }
 
 /** UTF-8 in which the surrogates U+D800 to U+DFFF stand as three bytes each. */
 function readSurrogates(bytes: Uint8Array, start: number, end: number): string | undefined {
-  const units: number[] = []
-  let text = ''
+  const text = new TextBuilder()
   let at = start
   while (at < end) {
     const lead = bytes[at] as number // at < end <= bytes.length
@@ -55,12 +56,10 @@ function readSurrogates(bytes: Uint8Array, start: number, end: number): string |
       point = (point << 6) | (next & 0x3f)
     }
     if (point > 0x10ffff || point < (LEAST[length] ?? 0)) return undefined
-    if (point > 0xffff) units.push(0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff))
-    else units.push(point)
-    if (units.length >= CHUNK) text += String.fromCharCode(...units.splice(0))
+    text.addPoint(point)
     at += length
   }
-  return text + String.fromCharCode(...units)
+  return text.finish()
 }
 
 /** The least code point that needs so many bytes: fewer would have done for what is below. */
@@ -85,19 +84,54 @@ export function writeUtf8(text: string): Uint8Array {
 }
 
 /** The argument of `UNICODE`: latin-1 with `\uXXXX` and `\UXXXXXXXX`; no other escapes. */
-export function readRawUnicodeEscape(latin1: string): string | undefined {
-  let isValid = true
-  const text = latin1.replace(/\\(?:u(.{0,4})|U(.{0,8})|.|$)/gs, (whole, short?: string, long?: string) => {
-    const digits = short ?? long
-    if (digits === undefined) return whole
-    const point = /^(?:[\da-f]{4}|[\da-f]{8})$/i.test(digits) ? Number.parseInt(digits, 16) : Number.NaN
-    if (digits.length === (short === undefined ? 8 : 4) && point <= 0x10ffff)
-      return String.fromCodePoint(point)
-    isValid = false
-    return ''
-  })
-  return isValid ? text : undefined
+export function readRawUnicodeEscape(bytes: Uint8Array): string | undefined {
+  const { length } = bytes
+  let at = bytes.indexOf(BACKSLASH)
+  if (at === -1) return readLatin1(bytes, 0, length)
+  const text = new TextBuilder()
+  for (let plain = 0; plain < at; plain++) text.add(bytes[plain] as number) // plain < at < length
+  while (at < length) {
+    const byte = bytes[at++] as number // at < length
+    const letter = byte === BACKSLASH ? bytes[at] : undefined
+    const digits = letter === SHORT_ESCAPE ? 4 : letter === LONG_ESCAPE ? 8 : 0
+    if (digits > 0) {
+      const point = readHex(bytes, at + 1, digits)
+      if (point < 0 || point > 0x10ffff) return undefined
+      text.addPoint(point)
+      at += 1 + digits
+    } else {
+      text.add(byte)
+      // What follows a backslash begins no escape.
+      if (letter !== undefined) {
+        text.add(letter)
+        at++
+      }
+    }
+  }
+  return text.finish()
 }
+
+const BACKSLASH = 0x5c
+const SHORT_ESCAPE = 0x75
+const LONG_ESCAPE = 0x55
+
+/** So many hexadecimal digits as a number; -1 when they are not all there. */
+function readHex(bytes: Uint8Array, start: number, digits: number): number {
+  let value = 0
+  for (let at = start; at < start + digits; at++) {
+    const digit = HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT
+    if (digit === NO_DIGIT) return -1
+    value = value * 16 + digit
+  }
+  return value
+}
+
+const NO_DIGIT = 0xff
+/** The value of each byte that is a hexadecimal digit. */
+const HEX_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const digit = Number.parseInt(String.fromCharCode(byte), 16)
+  return Number.isNaN(digit) ? NO_DIGIT : digit
+})
 
 /** As CPython writes the argument of `UNICODE`: what would end the line or begin an escape is escaped. */
 export function writeRawUnicodeEscape(text: string): string {
@@ -113,44 +147,82 @@ export function writeRawUnicodeEscape(text: string): string {
 const ESCAPED: ReadonlySet<number> = new Set([0x00, 0x0a, 0x0d, 0x1a, 0x5c])
 
 /** The argument of `STRING`: a quoted Python 2 `str`, with the escapes of Python's bytes literals. */
-export function readQuotedBytes(latin1: string): string | undefined {
-  const quote = latin1.charAt(0)
-  const isQuoted = latin1.length >= 2 && (quote === "'" || quote === '"') && latin1.endsWith(quote)
+export function readQuotedBytes(line: Uint8Array): Uint8Array | undefined {
+  const quoted = trimmed(line)
+  const [quote] = quoted
+  const isQuoted = quoted.length >= 2 && (quote === 0x27 || quote === 0x22) && quoted.at(-1) === quote
   if (!isQuoted) return undefined
-  let isValid = true
-  const text = latin1
-    .slice(1, -1)
-    .replace(
-      /\\(?:x(.{0,2})|([0-7]{1,3})|(.)|$)/gs,
-      (whole, hex?: string, octal?: string, single?: string) => {
-        if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff)
-        if (single !== undefined) return ESCAPES.get(single) ?? whole
-        if (hex !== undefined && /^[\da-f]{2}$/i.test(hex))
-          return String.fromCharCode(Number.parseInt(hex, 16))
-        isValid = false
-        return ''
-      },
-    )
-  return isValid ? text : undefined
+  const inner = quoted.subarray(1, -1)
+  const { length } = inner
+  const result = new Uint8Array(length)
+  let written = 0
+  for (let at = 0; at < length; ) {
+    const byte = inner[at++] as number // at < length
+    if (byte !== BACKSLASH) {
+      result[written++] = byte
+      continue
+    }
+    const letter = inner[at++]
+    if (letter === undefined) return undefined
+    if (letter === HEX_ESCAPE) {
+      const value = readHex(inner, at, 2)
+      if (value < 0) return undefined
+      result[written++] = value
+      at += 2
+    } else if (isOctal(letter)) {
+      let value = letter - 0x30
+      for (let digits = 1; digits < 3 && isOctal(inner[at]); digits++)
+        value = value * 8 + (inner[at++] ?? 0) - 0x30
+      result[written++] = value
+    } else {
+      const meant = ESCAPES.get(letter)
+      if (meant === undefined) result[written++] = BACKSLASH
+      result[written++] = meant ?? letter
+    }
+  }
+  return result.subarray(0, written)
 }
 
-const ESCAPES: ReadonlyMap<string, string> = new Map([
-  ['\n', ''],
-  ['\\', '\\'],
-  ["'", "'"],
-  ['"', '"'],
-  ['a', '\x07'],
-  ['b', '\b'],
-  ['f', '\f'],
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-  ['v', '\v'],
+const HEX_ESCAPE = 0x78
+
+function isOctal(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x37
+}
+
+/** Without the blanks at both ends. */
+function trimmed(line: Uint8Array): Uint8Array {
+  let [start, end] = [0, line.length]
+  while (start < end && isBlank(line[start])) start++
+  while (end > start && isBlank(line[end - 1])) end--
+  return line.subarray(start, end)
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0xa0 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d)
+}
+
+/** What a letter behind a backslash stands for. */
+const ESCAPES: ReadonlyMap<number, number> = new Map([
+  [0x5c, 0x5c], // \\
+  [0x27, 0x27], // \'
+  [0x22, 0x22], // \"
+  [0x61, 0x07], // \a
+  [0x62, 0x08], // \b
+  [0x66, 0x0c], // \f
+  [0x6e, 0x0a], // \n
+  [0x72, 0x0d], // \r
+  [0x74, 0x09], // \t
+  [0x76, 0x0b], // \v
 ])
 
-/** A Python 2 `str` has no encoding: text when it is ASCII, else bytes. */
+/** A Python 2 `str` has no encoding: text when it is ASCII, else bytes of its own. */
 export function textOrBytes(bytes: Uint8Array): string | Uint8Array {
-  return bytes.every((byte) => byte < 0x80) ? readLatin1(bytes, 0, bytes.length) : bytes.slice()
+  return isAscii(bytes) ? readLatin1(bytes, 0, bytes.length) : bytes.slice()
+}
+
+function isAscii(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at++) if ((bytes[at] as number) > 0x7f) return false // at < bytes.length
+  return true
 }
 
 /** Each character as one byte; `undefined` when one is above U+00FF. */

@@ -1,0 +1,63 @@
+/** Values of 60 MB, within `maxBytes`, in a process of 1 GB: each is read, or refused by the name of a limit. */
+import { describe, expect, it } from 'vitest'
+import { childRun, scenario } from '../fixtures/child-run.ts'
+
+const FLOODS = [
+  'UNICODE escapes',
+  'wide UNICODE escapes',
+  'backslashes in UNICODE',
+  'STRING escapes',
+  'octal STRING escapes',
+  'lines of escapes',
+  'lines of floats',
+  'lone surrogates',
+  'memo entries far apart',
+  'keys of one dict',
+  'members of one set',
+  'datetimes',
+  'integers of 4,096 bytes',
+  'JSON escapes',
+  'short JSON escapes',
+  'JSON objects',
+  'JSON arrays of one',
+  'JSON objects of different forms',
+  'keys of one JSON object',
+  'marked JSON objects',
+]
+const HONEST: Readonly<Record<string, object>> = {
+  'a text as a pickle': { type: 'string', size: 60_000_000 },
+  'a text as a pickle of protocol 0': { type: 'string', size: 60_000_000 },
+  'a text as JSON': { type: 'string', size: 60_000_000 },
+  'floats as a pickle': { type: 'object', size: 6_666_666 },
+  'floats as JSON': { type: 'object', size: 3_157_895 },
+  'nested dicts as a pickle': { type: 'object', size: 337_078 },
+  'nested dicts as JSON': { type: 'object', size: 681_819 },
+}
+
+async function read(name: string) {
+  const { exitCode, signal, stderr, emitted } = await childRun(scenario('flood'), {
+    arguments: [name],
+    nodeFlags: ['--max-old-space-size=1024'],
+    timeout: 120_000,
+  })
+  expect([exitCode, signal, stderr]).toEqual([0, null, ''])
+  return emitted[0]
+}
+
+describe('a flood of', { timeout: 180_000 }, () => {
+  it.each(FLOODS)('%s neither ends the process nor passes without a limit', async (name) => {
+    const outcome = await read(name)
+
+    expect(outcome).toSatisfy(
+      (seen: { type?: string; code?: string; message?: string }) =>
+        seen.type !== undefined ||
+        (seen.code === 'RESULT_UNREADABLE' && /\bmax[A-Z]\w+/.test(seen.message ?? '')),
+    )
+  })
+})
+
+describe('60 MB of', { timeout: 180_000 }, () => {
+  it.each(Object.entries(HONEST))('%s are read', async (name, expected) => {
+    expect(await read(name)).toEqual(expected)
+  })
+})

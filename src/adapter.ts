@@ -84,6 +84,13 @@ export interface Database<Db> {
   listen?(channel: string, hearing: Hearing, signal?: AbortSignal): Promise<Listening | null>
   /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
   readonly pooling: 'queue' | 'static'
+  /**
+   * How many single statements may run on one connection at once. More than one only where none of them waits for another
+   * on that connection, whatever it waits for itself. @default 1
+   */
+  readonly pipeline?: number
+  /** Over how many connections single statements are spread before they share one. @default poolSize */
+  readonly spread?: number
   /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
   readonly exclusive?: boolean
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */

@@ -297,6 +297,8 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
   return {
     keep: pooled ? poolSize : 0,
     limit: pooled ? limit : Number.POSITIVE_INFINITY,
+    ...(database.pipeline !== undefined && { pipeline: database.pipeline }),
+    ...(database.spread !== undefined && { spread: Math.min(database.spread, poolSize) }),
     timeout: poolTimeout,
     recycle: poolRecycle,
     prePing: poolPrePing,

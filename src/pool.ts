@@ -21,6 +21,10 @@ export interface PoolRules {
   readonly keep: number
   /** How many connections may be open at once, whoever uses them. */
   readonly limit: number
+  /** How many single statements may run on one connection at once. @default 1 */
+  readonly pipeline?: number
+  /** Over how many connections they are spread before they share one. @default keep */
+  readonly spread?: number
   /** How long a checkout may wait, in seconds. */
   readonly timeout: number
   /** The age in seconds at which a connection is replaced instead of handed out; -1 for never. */
@@ -84,6 +88,8 @@ interface Member<C> {
   /** When the server last gave a sign of life. */
   aliveAt: number
   status: Status
+  /** Single statements that run on it. */
+  running: number
   /** It was handed out before. */
   isUsed: boolean
   /** It is closed when it is returned. */
@@ -110,8 +116,8 @@ const DONE = Promise.resolve()
 /**
  * Who may use which connection, for how long, with the promises of SQLAlchemy's `QueuePool`: waiters are served in
  * order, the limit holds for all connections together, and a lost or tainted connection is never handed on. A connection
- * has one user at a time: a holder, or a single statement (`share`). Nothing is sent behind a statement of somebody
- * else, since none is known to be quick: a plain read waits for a lock on its table.
+ * has one user at a time: a holder, or a single statement (`share`), or several where they do not wait for each other.
+ * Nothing is sent behind a statement of somebody else, since none is known to be quick: a plain read waits for a lock.
  *
  * It knows nothing of databases; whoever returns a connection has ended its transaction.
  */
@@ -183,7 +189,9 @@ export class Pool<C extends Poolable> {
   }
 
   stats(): PoolStats {
-    const { leased, running } = this.#count
+    const { leased } = this.#count
+    let running = 0
+    for (const member of this.#members) running += member.running
     return {
       open: this.#size,
       idle: this.#members.size - leased,
@@ -275,7 +283,19 @@ export class Pool<C extends Poolable> {
   #available(demand: Demand): Member<C> | null {
     const isFit = (member: Member<C>) =>
       !this.#isStale(member) && (demand !== 'ownConnection' || !member.isUsed)
-    return this.#idle.findLast(isFit) ?? null
+    return this.#idle.findLast(isFit) ?? (demand === 'statement' ? this.#leastBusy() : null)
+  }
+
+  /** One more statement for a connection on which none waits for another. */
+  #leastBusy(): Member<C> | null {
+    const { keep, pipeline = 1, spread = keep } = this.#rules
+    let best: Member<C> | null = null
+    if (pipeline === 1 || this.#count.running + this.#opening < spread) return best
+    for (const member of this.#members) {
+      if (member.status !== 'running' || member.connection.tainted || member.running >= pipeline) continue
+      if (best === null || member.running < best.running) best = member
+    }
+    return best
   }
 
   #isStale(member: Member<C>): boolean {
@@ -290,12 +310,15 @@ export class Pool<C extends Poolable> {
 
   #take(member: Member<C>, demand: Demand): void {
     member.isUsed = true
-    this.#move(member, demand === 'statement' ? 'running' : 'leased')
+    if (demand !== 'statement') this.#move(member, 'leased')
+    else if (++member.running === 1) this.#move(member, 'running')
   }
 
   #run<T>(member: Member<C>, work: (connection: C) => Promise<T>): Promise<T> {
     const result = work(member.connection)
-    const done = () => void this.#returned(member)
+    const done = () => {
+      if (--member.running === 0) void this.#returned(member)
+    }
     // Beside the work, not between it and who awaits it.
     result.then(done, done)
     return result
@@ -431,6 +454,7 @@ export class Pool<C extends Poolable> {
       openedAt: now,
       aliveAt: now,
       status: 'gone',
+      running: 0,
       isUsed: false,
       isDoomed: false,
     }

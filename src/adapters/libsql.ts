@@ -52,6 +52,8 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
 
   return {
     pooling: isQueue ? 'queue' : 'static',
+    // A statement waits for the locks of others here, not in the driver, so none waits for the one before it.
+    pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.
     ...(place.kind === 'file' && { spread: 1 }),
     handle: (executor) => {

@@ -23,13 +23,16 @@ for (const dburi of dburis) {
 `
 }
 
-/** Claims, for the compiler alone, that a literal dburi gives Drizzle's own handle for the driver. */
+/** Claims, for the compiler alone, that a literal dburi gives Drizzle's own handle for the driver, but for its `$client`. */
 export function handleProgram({ drizzle, dialect, dburi }: Driver): string {
   return `import type { Engine, EngineFor } from 'drizzle-celery'
 import type { drizzle } from 'drizzle-orm/${drizzle}'
 type Handle = ReturnType<typeof drizzle>
 type Same<One, Other> = (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false
-export const isExact: Same<EngineFor<'${dburi}'>, Engine<'${dialect}', Handle>> = true
+type Db = EngineFor<'${dburi}'>['db']
+export const isEngine: Same<EngineFor<'${dburi}'>, Engine<'${dialect}', Db>> = true
+export const isExact: Same<Omit<Db, '$client'>, Omit<Handle, '$client'>> = true
+export const isOurs: Same<Db['$client'], any> = false
 // The client of a driver that the compiler did not find is any.
 export const isAny: Same<Handle['$client'], any> = false
 `

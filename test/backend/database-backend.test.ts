@@ -195,7 +195,12 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
        where task_id like '${prefix}-_' returning 1) select pg_sleep(0.8) from renewed limit 1`,
     )
     await expect
-      .poll(() => askPostgres(database.dburi, "select 1 from pg_stat_activity where wait_event = 'PgSleep'"))
+      .poll(() =>
+        askPostgres(
+          database.dburi,
+          "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()",
+        ),
+      )
       .not.toEqual([])
 
     const { tasks } = await backend.cleanup({ batchSize: 10 })

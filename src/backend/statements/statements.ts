@@ -179,22 +179,28 @@ export function batchOf(answer: unknown, limit: number): CleanedBatch {
 export function taskRowOf(row: object): TaskRow {
   // The columns have the types that `TaskRow` says; `size` is the one we name ourselves.
   const at = (column: string) => (Reflect.get(row, column) ?? null) as never
+  const bytesAt = (column: string) => bytesOf(at(column))
   return {
     taskId: at('task_id'),
     status: at('status'),
-    result: at('result'),
+    result: bytesAt('result'),
     size: at(SIZE) ?? at('size'),
     dateDone: at('date_done'),
     traceback: at('traceback'),
     name: at('name'),
-    args: at('args'),
-    kwargs: at('kwargs'),
+    args: bytesAt('args'),
+    kwargs: bytesAt('kwargs'),
     worker: at('worker'),
     retries: at('retries'),
     queue: at('queue'),
-    children: at('children'),
-    stamps: at('stamps'),
+    children: bytesAt('children'),
+    stamps: bytesAt('stamps'),
   }
+}
+
+/** Drivers make a Uint8Array of a binary column, but for libSQL. */
+function bytesOf(stored: Uint8Array | ArrayBuffer | null): Uint8Array | null {
+  return stored instanceof ArrayBuffer ? new Uint8Array(stored) : stored
 }
 
 /** What SQLite calls the size of a result: the rewriting of its texts for libSQL leaves no room for a name. */

@@ -23,6 +23,8 @@ export interface Subject {
   readonly writesReadOnly?: string
   /** Parameters are `$1`, `$2` in SQL text. */
   readonly numbersParameters?: boolean
+  /** Why parameters that have names are not tried, where the driver takes such. */
+  readonly unnamedOnly?: string
   /** MySQL's kind: `on duplicate key update`, and no `returning`. */
   readonly upsertsByKey?: boolean
   /** All sessions take turns on one connection. */
@@ -469,7 +471,9 @@ export function conformance(name: string, subject: Subject): void {
 
     it('writes nothing into an argument of $client, which can be given again after a failure', async () => {
       await using session = await open()
-      const calls = [...callsOf((await shared()).$client), ...callsOf(session.db.$client)]
+      const calls = [(await shared()).$client, session.db.$client].flatMap((client) =>
+        callsOf(client, subject),
+      )
       for (const [index, call] of calls.entries()) {
         const [text, table] = [`precious ${index}`, `kept_${index}`]
         const args = [text]
@@ -828,7 +832,7 @@ function runText(db: Db, text: string): PromiseLike<unknown> {
 type Call = (sql: string, args: readonly unknown[]) => PromiseLike<unknown>
 
 /** The ways in which `$client`, whatever its driver, is given parameters. */
-function callsOf($client: object): Call[] {
+function callsOf($client: object, { unnamedOnly }: Subject): Call[] {
   const client = $client as Record<string, (...args: unknown[]) => Promise<never>>
   const { unsafe, query, execute, begin, transaction } = client
   if (unsafe && begin) {
@@ -841,11 +845,12 @@ function callsOf($client: object): Call[] {
     return [query, (sql, args) => transaction((tx: { query: typeof query }) => tx.query(sql, args))]
   }
   const libsql = $client as LibsqlHandle['$client']
+  const byName: Call = (sql, [v]) => libsql.execute(sql.replace('?', ':v'), Object.freeze({ v: String(v) }))
   return [
+    ...(unnamedOnly === undefined ? [byName] : []),
     (sql, args) => libsql.execute({ sql, args: args as string[] }),
     (sql, args) => libsql.execute(sql, args as string[]),
     (sql, args) => libsql.batch([{ sql, args: args as string[] }]),
-    (sql, [v]) => libsql.execute(sql.replace('?', ':v'), Object.freeze({ v: String(v) })),
     async (sql, args) => {
       const transaction = await libsql.transaction('write')
       try {

@@ -178,7 +178,7 @@ export class Pool<C extends Poolable> {
     }
   }
 
-  /** Runs one statement on a connection that nobody else uses meanwhile. */
+  /** Runs one statement on a connection that nobody holds; beside others of its kind only as far as `pipeline` allows. */
   share<T>(work: (connection: C) => Promise<T>): Promise<T> {
     const member = this.#waiters.size === 0 && this.#disposed === null ? this.#available('statement') : null
     if (member === null) {

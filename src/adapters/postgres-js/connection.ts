@@ -21,19 +21,12 @@ import {
   type PreparedStatement,
   PreparedStatements,
 } from './prepared-statements.ts'
-import { adopt, type Described, isStale, statementNameOf } from './query.ts'
+import { isStale, Query, type SendQuery, sendQueryOf } from './query.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
-
-/** Rows on their way, as postgres.js has them. */
-export interface PendingQuery extends PromiseLike<QueryResult>, Described {
-  values(): PromiseLike<QueryResult>
-  /** Rows as arrays of bytes. */
-  raw(): PromiseLike<QueryResult>
-}
 
 /** What we use of a postgres.js client made with `max: 1`. */
 export interface Client {
-  unsafe(sql: string, params: Spelled[], options: { prepare: boolean; simple?: boolean }): PendingQuery
+  unsafe(sql: string): object
   typed: Typed
   end(options: { timeout: number }): Promise<void>
 }
@@ -64,9 +57,6 @@ interface Work {
   readonly mayControl: boolean
 }
 
-const PREPARED = { prepare: true, simple: false }
-const UNPREPARED = { prepare: false }
-
 /**
  * One postgres.js client with one socket. postgres.js would replace a lost socket silently, and leave statements
  * unsettled when one breaks at the wrong moment; so the loss of the socket is ours to notice: it settles every
@@ -75,6 +65,7 @@ const UNPREPARED = { prepare: false }
 export class PostgresConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
+  readonly #sendQuery: SendQuery
   readonly #socket: Socket
   readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
   readonly #prepared: PreparedStatements
@@ -94,6 +85,7 @@ export class PostgresConnection implements Connection {
   constructor(parts: ConnectionParts) {
     this.#parts = parts
     this.#client = parts.client
+    this.#sendQuery = sendQueryOf(parts.client)
     this.#socket = parts.socket
     this.#underWay = new UnderWay(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, (sql) => ({
@@ -277,20 +269,17 @@ export class PostgresConnection implements Connection {
     return new Promise((resolve, reject) => {
       const parsed = work.prepared?.use() ?? null
       const isParsedNow = parsed !== null && parsed.name === null
-      // Only a query that is parsed is kept by the callbacks: collecting all of them costs each statement dearly.
-      let parsing: Described | null = null
+      const rows = work.relational ? true : work.asArrays ? 'values' : false
+      const query = new Query(work.sql, work.spelled, rows, parsed !== null, isParsedNow)
       const fail = (error: unknown) => {
         if (!this.#underWay.settles(fail)) return
-        if (parsing !== null) work.prepared?.answered(parsed, statementNameOf(parsing))
+        if (isParsedNow) work.prepared?.answered(parsed, query.statementName)
         this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
       this.#underWay.add(fail)
-      const query = this.#client.unsafe(work.sql, work.spelled, parsed === null ? UNPREPARED : PREPARED)
-      if (work.spelled.length > 0) adopt(query, isParsedNow)
-      if (isParsedNow) parsing = query
-      ;(work.relational ? query.raw() : work.asArrays ? query.values() : query).then((answer) => {
+      query.answer.then((answer) => {
         if (!this.#underWay.settles(fail)) return
-        if (parsing !== null) work.prepared?.answered(parsed, statementNameOf(parsing))
+        if (isParsedNow) work.prepared?.answered(parsed, query.statementName)
         const result = resultOf(answer, carriesBegin)
         if (work.relational !== null) readRelational(result, work.relational)
         const refusal = refusalOf(result, work.mayControl)
@@ -299,6 +288,7 @@ export class PostgresConnection implements Connection {
         // What comes next would run outside of the holder's transaction, or amid the data of a COPY.
         this.discard(refusal)
       }, fail)
+      this.#sendQuery(query)
       if (this.#prepared.hasUnused && this.#transaction === null) this.#deallocate()
     })
   }
@@ -313,7 +303,9 @@ export class PostgresConnection implements Connection {
     }
     for (const name of this.#prepared.takeUnused()) {
       this.#deallocating++
-      this.#client.unsafe(`deallocate "${name}"`, [], UNPREPARED).then(over, over)
+      const query = new Query(`deallocate "${name}"`, [], false, false, false)
+      query.answer.then(over, over)
+      this.#sendQuery(query)
     }
   }
 

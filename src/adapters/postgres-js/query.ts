@@ -1,8 +1,99 @@
-/** What postgres.js's types do not show of its queries. */
-interface UntypedQuery {
-  cancelled: unknown
-  reject(error: object): void
+import type { QueryResult } from './answer.ts'
+import type { Spelled } from './parameters.ts'
+
+/** Sends a query of ours by the client of postgres.js that it was made for. */
+export type SendQuery = (query: Query) => void
+
+/** A query's rows: objects, arrays of values, or arrays of bytes. */
+type Rows = false | 'values' | true
+
+/**
+ * A query as the connections of postgres.js know it. Their own is a promise of another class, with more promises around
+ * it; making and awaiting it takes a quarter of the processor time of a prepared select.
+ */
+export class Query {
+  readonly answer: Promise<QueryResult>
+  /** Settle `answer`; called by postgres.js. */
+  readonly resolve: (answer: QueryResult) => void
+  readonly reject: (error: unknown) => void
+  readonly strings: readonly [string]
+  readonly args: readonly Spelled[]
+  readonly options: { readonly prepare: boolean; readonly simple: boolean }
+  readonly isRaw: Rows
+  readonly tagged = false
+  /** Where it was made, for the stack of its error. */
+  readonly origin = ''
+  /** It is never sent then; set by us, read by postgres.js. */
+  cancelled = false
+  // What postgres.js writes down; declared so that all queries have one shape.
+  active = false
+  state = null
+  prepare = false
+  string = ''
+  signature: string | false = ''
+  parameters: unknown[] | null = null
+  prepared = false
+  statement: { readonly name: string; readonly columns?: unknown } | null = null
+  parsing = false
+  #isParsedAnew: boolean
+
+  /**
+   * @param prepare by the name that the connection has given the text, or gives it now
+   * @param isParsedAnew Have postgres.js forget what is prepared of its text; the server keeps that until it is told
+   */
+  constructor(sql: string, params: readonly Spelled[], rows: Rows, prepare: boolean, isParsedAnew: boolean) {
+    this.strings = [sql]
+    this.args = params
+    this.options = prepare ? PREPARED : params.length === 0 ? SIMPLE : UNPREPARED
+    this.isRaw = rows
+    this.#isParsedAnew = isParsedAnew
+    let resolve = (_: QueryResult) => {}
+    let reject = (_: unknown) => {}
+    this.answer = new Promise((onAnswer, onError) => {
+      resolve = onAnswer
+      reject = onError
+    })
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  /**
+   * postgres.js runs a stale statement again by itself, without regard for what it has sent behind it: when that is stale
+   * as well, neither ever settles. It first notes the error here, and sends no query that is cancelled.
+   */
+  set retried(error: object) {
+    stale.add(error)
+    this.cancelled = true
+    this.reject(error)
+  }
+
+  /**
+   * postgres.js waits to be told the types of parameters before it sends them, a round trip during which nothing else is
+   * sent. Ours are text already, whatever their types are.
+   */
+  get describeFirst(): boolean {
+    return false
+  }
+
+  set describeFirst(_: boolean) {}
+
+  /** Asked first when a query is built: for `true` postgres.js forgets the statement it has of that text. */
+  get onlyDescribe(): boolean {
+    const isAsked = this.#isParsedAnew
+    this.#isParsedAnew = false
+    return isAsked
+  }
+
+  /** What the server calls the statement; `null` if it could not parse it. */
+  get statementName(): string | null {
+    return this.statement?.columns == null ? null : this.statement.name
+  }
 }
+
+const PREPARED = { prepare: true, simple: false }
+const UNPREPARED = { prepare: false, simple: false }
+/** Takes several statements. */
+const SIMPLE = { prepare: false, simple: true }
 
 /** The errors of statements that were not run, since a schema change or a DEALLOCATE made their prepared form unusable. */
 const stale = new WeakSet<object>()
@@ -11,61 +102,7 @@ export function isStale(error: unknown): boolean {
   return typeof error === 'object' && error !== null && stale.has(error)
 }
 
-/** Queries of whose text postgres.js is to forget what it has prepared, when it builds them. */
-const parsedAnew = new WeakSet<object>()
-
-const ownBehaviour: PropertyDescriptorMap & ThisType<UntypedQuery> = {
-  /**
-   * postgres.js runs a stale statement again by itself, without regard for what it has sent behind it: when that is stale
-   * as well, neither ever settles. It first notes the error in `retried`, and sends no query that is cancelled.
-   */
-  retried: {
-    set(error: object) {
-      stale.add(error)
-      this.cancelled = true
-      this.reject(error)
-    },
-  },
-  /**
-   * postgres.js waits to be told the types of parameters before it sends them, a round trip during which nothing else is
-   * sent. Ours are text already, whatever their types are.
-   */
-  describeFirst: { get: () => false, set: () => {} },
-  /** Asked first when a query is built: for `true` postgres.js forgets the statement it has of that text. */
-  onlyDescribe: {
-    get() {
-      return parsedAnew.delete(this)
-    },
-  },
-}
-
-/**
- * The prototype of postgres.js's queries, and ours over it. One for all of ours: properties of each query, or several
- * prototypes, would make the driver far slower.
- */
-const prototypes = new WeakMap<object, object>()
-
-/**
- * For a query with parameters, before it is sent.
- * @param isParsedAnew Have postgres.js forget what is prepared of its text; the server keeps that until it is told
- */
-export function adopt(query: object, isParsedAnew: boolean): void {
-  const theirs: object = Object.getPrototypeOf(query)
-  let ours = prototypes.get(theirs)
-  if (ours === undefined) {
-    ours = Object.create(theirs, ownBehaviour) as object
-    prototypes.set(theirs, ours)
-  }
-  Object.setPrototypeOf(query, ours)
-  if (isParsedAnew) parsedAnew.add(query)
-}
-
-/** The server's side of a query, which postgres.js's types do not show. */
-export interface Described {
-  readonly statement?: { readonly name: string; readonly columns?: unknown } | null
-}
-
-/** What the server calls the statement of a query; `null` if it could not parse it. */
-export function statementNameOf({ statement }: Described): string | null {
-  return statement?.columns == null ? null : statement.name
+/** Each of its own queries has it, though its types do not say so. */
+export function sendQueryOf(client: { unsafe(sql: string): object }): SendQuery {
+  return Reflect.get(client.unsafe(''), 'handler')
 }

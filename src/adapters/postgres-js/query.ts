@@ -9,7 +9,7 @@ type Rows = false | 'values' | true
 
 /**
  * A query as the connections of postgres.js know it. Their own is a promise of another class, with more promises around
- * it; making and awaiting it takes a quarter of the processor time of a prepared select.
+ * it; making and awaiting it took a quarter of the processor time of a prepared select.
  */
 export class Query {
   readonly answer: Promise<QueryResult>

@@ -2,8 +2,9 @@ import { SessionManager } from 'drizzle-celery'
 import { task } from 'drizzle-celery/models/postgresql'
 import { eq, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
+import pg from 'pg'
 import postgres from 'postgres'
-import { compare } from './measure.ts'
+import { compare, median } from './measure.ts'
 import { reportRatio } from './report.ts'
 
 const SELECT =
@@ -23,6 +24,7 @@ export async function postgresql(): Promise<void> {
   try {
     await onOneConnection(dburi.href)
     await againstPlainDrizzle(dburi.href)
+    await behindASlowOne(dburi.href)
   } finally {
     await admin.unsafe('drop database dc_bench with (force)')
     await admin.end()
@@ -48,6 +50,10 @@ async function onOneConnection(dburi: string): Promise<void> {
       .values({ taskId: sql.placeholder('taskId'), status: sql.placeholder('status') })
       .onConflictDoUpdate({ target: task.taskId, set: { status: sql`${sql.placeholder('again')}` } })
       .prepare('bench_upsert')
+    // It sends nothing behind a running statement either.
+    const pool = new pg.Pool({ connectionString: dburi, max: connections, idleTimeoutMillis: 0 })
+    const pooledSelect = () =>
+      pool.query({ name: 'bench', text: SELECT, values: ['bench'], rowMode: 'array' })
     const bareSelect = () => bare.unsafe(SELECT, ['bench'], { prepare: true })
     // The very statement that Drizzle makes.
     const { sql: text, params } = engine.db
@@ -129,10 +135,19 @@ async function onOneConnection(dburi: string): Promise<void> {
       0.85,
     )
     reportRatio(
+      `the same of node-postgres' Pool, without Drizzle, ${over}`,
+      await compare(bareSelect, pooledSelect, { operations: 6_400, atOnce: 64 }),
+    )
+    reportRatio(
+      `prepared select, 64 at once, ${over}, against node-postgres' Pool`,
+      await compare(pooledSelect, ourSelect, { operations: 6_400, atOnce: 64 }),
+    )
+    reportRatio(
       `prepared upsert, 64 at once, ${over}`,
       await compare(bareUpsert, ourUpsert, { operations: 1_280, atOnce: 64 }),
       0.85,
     )
+    await pool.end()
     await bare.end()
   }
 }
@@ -160,4 +175,34 @@ async function againstPlainDrizzle(dburi: string): Promise<void> {
     )
     await client.end()
   }
+}
+
+/** Quick statements behind one that takes a second: how long until the last of them is answered. */
+async function behindASlowOne(dburi: string): Promise<void> {
+  const pool = new pg.Pool({ connectionString: dburi, max: 5, idleTimeoutMillis: 0 })
+  await using manager = new SessionManager({ engineOptions: { poolSize: 5, maxOverflow: 0 } })
+  const { db } = await manager.getEngine(dburi as `postgresql://${string}`)
+  for (const atOnce of [64, 1_000]) {
+    const microseconds = async (run: (text: string) => Promise<unknown>) => {
+      const slow = run('select pg_sleep(1)')
+      const startedAt = performance.now()
+      await Promise.all(Array.from({ length: atOnce }, () => run('select 1')))
+      const each = ((performance.now() - startedAt) * 1_000) / atOnce
+      await slow
+      return each
+    }
+    const rounds: { theirs: number; ours: number }[] = []
+    for (let turn = 0; turn < 6; turn++) {
+      const theirs = await microseconds((text) => pool.query(text))
+      rounds.push({ theirs, ours: await microseconds((text) => db.execute(sql.raw(text))) })
+    }
+    // The first one opens the connections.
+    rounds.shift()
+    reportRatio(`${atOnce} statements at once behind a slow one, against node-postgres' Pool`, {
+      ratio: median(rounds.map((each) => each.theirs / each.ours)),
+      baselineMicroseconds: median(rounds.map((each) => each.theirs)),
+      oursMicroseconds: median(rounds.map((each) => each.ours)),
+    })
+  }
+  await pool.end()
 }

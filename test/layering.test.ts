@@ -20,6 +20,7 @@ const rooms = [
   'option-text',
   'endpoint',
   'deadline',
+  'event-loop',
   'under-way',
   'given-options',
   'repeated-parts',

@@ -4,7 +4,10 @@ import { AbortedError, OptionError } from '../errors.ts'
 export interface CleanupOptions {
   /** Ends it between two batches, with an `AbortedError`; what was deleted stays deleted. */
   readonly signal?: AbortSignal
-  /** Rows a statement deletes at most, 1 to 100,000. @default 1000 */
+  /**
+   * Rows a statement deletes at most, 1 to 100,000. SQLite works with the event loop standing still, so there it is fewer.
+   * @default 1000, on SQLite 250
+   */
   readonly batchSize?: number
   /** Called after each batch with what was deleted so far. */
   readonly onProgress?: (deleted: CleanupCounts) => void
@@ -29,7 +32,7 @@ export interface CleanedBatch {
  */
 export async function cleanUp(
   deleteBatch: (table: 'task' | 'group', limit: number) => Promise<CleanedBatch>,
-  { signal, batchSize = 1000, onProgress }: CleanupOptions,
+  { signal, batchSize, onProgress }: CleanupOptions & { readonly batchSize: number },
 ): Promise<CleanupCounts> {
   if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
     const message = 'The option batchSize must be a whole number from 1 to 100000'

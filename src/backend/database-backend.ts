@@ -1,6 +1,7 @@
 import { isObject, readOptions } from '../check-options.ts'
 import { dburiText } from '../dburi.ts'
 import { BackendStoreError, PoolTimeoutError } from '../errors.ts'
+import { owesRound, round } from '../event-loop.ts'
 import { invalid, refuseUnless } from '../option-text.ts'
 import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
@@ -186,21 +187,20 @@ export class DatabaseBackend implements AsyncDisposable {
    */
   async storeMany(results: readonly TaskResult[]): Promise<number> {
     const { protectReady } = this.#settled
+    // Encoding many is interrupted: the caller may go on with an array of theirs meanwhile.
+    const given = [...results]
     let pieces: TaskWrite[][] | undefined
     try {
       return await this.#access.use(
-        (tables, afterLoss) => {
-          pieces ??= piecesOf(
-            results.map((each) => this.#writeOf(tables, each)),
-            tables.statements.mostBytes,
-          )
+        async (tables, afterLoss) => {
+          pieces ??= piecesOf(await this.#writesOf(tables, given), tables.statements.mostBytes)
           const mayTurnBack = ({ status }: TaskWrite) => afterLoss && !READY_STATES.has(status)
           return storePieces(tables, pieces, (write) => protectReady || mayTurnBack(write))
         },
-        { writing: `storing the results of ${results.length} tasks` },
+        { writing: `storing the results of ${given.length} tasks` },
       )
     } finally {
-      for (const { taskId } of results) this.#tasks.drop(taskId)
+      for (const { taskId } of given) this.#tasks.drop(taskId)
     }
   }
 
@@ -337,7 +337,11 @@ export class DatabaseBackend implements AsyncDisposable {
       return batchOf(answer, limit)
     }
     try {
-      return await cleanUp(deleteBatch, options)
+      const { engine } = await this.#access.open()
+      return await cleanUp(deleteBatch, {
+        ...options,
+        batchSize: options.batchSize ?? (engine.dialect === 'sqlite' ? 250 : 1000),
+      })
     } finally {
       this.#tasks.drop()
       this.#groups.drop()
@@ -361,6 +365,16 @@ export class DatabaseBackend implements AsyncDisposable {
     if (finished.size === 0) return new Map()
     const metas = await this.#tasks.many([...finished.keys()], { signal })
     return new Map([...metas].filter(([, { status }]) => READY_STATES.has(status)))
+  }
+
+  /** The event loop gets a round in between: many results take long to encode. */
+  async #writesOf(tables: Tables, results: readonly TaskResult[]): Promise<TaskWrite[]> {
+    const writes: TaskWrite[] = []
+    for (const result of results) {
+      while (owesRound()) await round()
+      writes.push(this.#writeOf(tables, result))
+    }
+    return writes
   }
 
   #writeOf({ written }: Tables, { taskId, result, state = 'SUCCESS', ...options }: TaskResult): TaskWrite {

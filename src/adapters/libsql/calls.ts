@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
+import { owesRound, round } from '../../event-loop.ts'
 import { isContention } from './driver-error.ts'
 
 /** What is to be known of the client that is called. */
@@ -10,7 +11,10 @@ export interface CallsOptions {
   onContention(error: unknown): void
 }
 
-/** The calls to one client: one at a time, and none once the connection is lost. */
+/**
+ * The calls to one client: one at a time, and none once the connection is lost. Between synchronous ones the event loop
+ * gets a round now and then, so that the rest of the process is served meanwhile.
+ */
 export class Calls {
   readonly #options: CallsOptions
   readonly #stop = new AbortController()
@@ -54,8 +58,15 @@ export class Calls {
 
   /** One call at a time, so that no other one comes between a lock that was met and the new SQLite connection. */
   alone<Result>(call: () => Promise<Result>): Promise<Result> {
-    if (!this.#isCalling) return this.#callNow(call)
-    return new Promise<void>((go) => this.#queue.push(go)).then(() => this.#callNow(call))
+    if (!this.#isCalling) return this.#callInTurn(call)
+    return new Promise<void>((go) => this.#queue.push(go)).then(() => this.#callInTurn(call))
+  }
+
+  /** To be awaited between the parts of a long call. @throws what the connection was lost for meanwhile */
+  async pause(): Promise<void> {
+    if (!this.#options.isLocal) return
+    while (owesRound()) await round()
+    if (this.#lost !== null) throw this.lostError()
   }
 
   /** What a server is asked may never be answered; a local call is over at once. */
@@ -69,9 +80,17 @@ export class Calls {
     })
   }
 
-  #callNow<Result>(call: () => Promise<Result>): Promise<Result> {
-    if (this.#lost !== null) return Promise.reject(this.lostError())
+  #callInTurn<Result>(call: () => Promise<Result>): Promise<Result> {
     this.#isCalling = true
+    if (!this.#options.isLocal || !owesRound()) return this.#callNow(call)
+    return round().then(() => this.#callInTurn(call))
+  }
+
+  #callNow<Result>(call: () => Promise<Result>): Promise<Result> {
+    if (this.#lost !== null) {
+      this.#called()
+      return Promise.reject(this.lostError())
+    }
     return this.unlessStopped(call()).then(
       (result) => {
         this.#called()

@@ -251,6 +251,7 @@ export class LibsqlConnection implements Connection {
     let done = 0
     const runRest = async () => {
       for (const part of parts.slice(done)) {
+        await this.#calls.pause()
         await this.#client.executeMultiple(part)
         done++
       }
@@ -273,9 +274,10 @@ export class LibsqlConnection implements Connection {
     })
   }
 
-  /** Replaces the SQLite connection, unless it has state that its user counts on. */
+  /** Replaces the SQLite connection, unless it has state that its user counts on. A transaction cannot outlive it. */
   #reopen(reason: unknown): void {
-    if (this.lost !== null || !this.#isLocal || this.#parts.kind === 'memory') return
+    const isKept = this.#transaction !== null || this.#parts.kind === 'memory'
+    if (this.lost !== null || !this.#isLocal || isKept) return
     if (this.#isTainted) this.discard(this.#patience.tooLong(reason))
     else void this.#client.reconnect()
   }

@@ -59,7 +59,7 @@ export class OpenTransaction {
   /** Asks the driver's transaction for something. */
   run<Result>(call: (driver: ClientTransaction) => Promise<Result>): Promise<Result> {
     const { isLocal, calls } = this.#parts
-    return isLocal ? call(this.#driver) : calls.alone(() => this.#ask(call))
+    return calls.alone(() => (isLocal ? call(this.#driver) : this.#ask(call)))
   }
 
   commit(): Promise<void> {
@@ -69,7 +69,7 @@ export class OpenTransaction {
   async rollback(): Promise<void> {
     const { mode } = this.#parts
     try {
-      if (mode === 'query-only') await this.#driver.execute(WRITABLE)
+      if (mode === 'query-only') await this.run((driver) => driver.execute(WRITABLE))
       await this.run((driver) => driver.rollback())
     } catch (error) {
       // It was rolled back before us: that is what we wanted.
@@ -107,20 +107,19 @@ export class OpenTransaction {
 
   async #commitLocally(): Promise<void> {
     const { mode, patience } = this.#parts
-    const driver = this.#driver
-    if (mode === 'query-only') await driver.execute(WRITABLE)
+    if (mode === 'query-only') await this.run((driver) => driver.execute(WRITABLE))
     const deadline = patience.deadline()
     for (;;) {
       try {
         // Unlike `commit()` it can be tried again when somebody is still reading.
-        await driver.executeMultiple('commit')
+        await this.run((driver) => driver.executeMultiple('commit'))
         break
       } catch (error) {
         if (!isContention(error)) throw error
         await patience.pause(deadline, error)
       }
     }
-    driver.close()
+    this.#driver.close()
   }
 }
 

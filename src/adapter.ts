@@ -103,6 +103,12 @@ export interface AdapterOptions {
   password?: string | (() => string | Promise<string>)
   /** SQL texts a connection keeps prepared; what is beyond runs unprepared, on MySQL prepared anew. @default 256 */
   statementCacheSize: number
+  /**
+   * Bytes that the answer to one statement may have, on servers: from the first byte to the last, all rows together, as
+   * they are sent. Its connection is closed at the first message beyond, and it rejects with a `ResponseTooLargeError`.
+   * @default 1 GiB
+   */
+  maxResponseBytes: number
   /** Lets errors carry bound parameters. @default false */
   exposeParameters: boolean
   /** SQLite and PGlite files must lie under this directory. */

@@ -1,5 +1,6 @@
 import type { AdapterOptions } from './adapter.ts'
 import { aDeadline, aFlag, aSignal, aText, type Checks, check, isObject } from './check-options.ts'
+import { MAX_RESPONSE_BYTES_RULE } from './max-response-bytes.ts'
 import type { CheckoutOptions } from './pool.ts'
 import { POOL_RULES, type PoolOptions } from './pool-options.ts'
 
@@ -43,6 +44,7 @@ export const ENGINE_CHECKS: Checks<EngineOptions> = {
     (value) => Number.isSafeInteger(value) && Number(value) >= 0,
     'a whole number from 0',
   ),
+  maxResponseBytes: check(...MAX_RESPONSE_BYTES_RULE),
   exposeParameters: aFlag,
   password: check(
     (value) => typeof value === 'string' || typeof value === 'function',

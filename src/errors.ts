@@ -11,6 +11,7 @@
  * ├─ PoolTimeoutError         all connections stayed in use             POOL_TIMEOUT
  * ├─ ConnectionLostError      it broke; the outcome is unknown          CONNECTION_LOST
  * ├─ StatementTimeoutError    no answer within the statement deadline   STATEMENT_TIMEOUT
+ * ├─ ResponseTooLargeError    an answer beyond `maxResponseBytes`         RESPONSE_TOO_LARGE
  * ├─ ResultTimeoutError       a task was not done in time               RESULT_TIMEOUT
  * ├─ AbortedError             the caller's AbortSignal fired            ABORTED
  * ├─ TransactionConflictError undone for others' sake; can be run anew  TRANSACTION_CONFLICT
@@ -209,6 +210,28 @@ export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT
       `The statement had no answer within its statementTimeout of ${seconds} s. ` +
         'Its connection was thrown away; whether the statement took effect is unknown.',
     )
+  }
+}
+
+/**
+ * The answer to a statement was larger than `maxResponseBytes`. Its connection was closed before more of it was read;
+ * whether the statement took effect is unknown.
+ */
+export class ResponseTooLargeError extends DrizzleCeleryError<'RESPONSE_TOO_LARGE'> {
+  static override readonly name: string = 'ResponseTooLargeError'
+
+  /** The limit, in bytes. */
+  readonly maxResponseBytes: number
+
+  constructor(maxResponseBytes: number, options?: ErrorOptions) {
+    super(
+      'RESPONSE_TOO_LARGE',
+      `The answer to the statement is larger than its maxResponseBytes of ${maxResponseBytes}. ` +
+        'Its connection was closed; whether the statement took effect is unknown. ' +
+        'Read fewer rows or columns at once, or raise maxResponseBytes.',
+      options,
+    )
+    this.maxResponseBytes = maxResponseBytes
   }
 }
 

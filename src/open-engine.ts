@@ -6,6 +6,7 @@ import { resolveAdapter } from './dialect-resolver.ts'
 import { Engine } from './engine.ts'
 import { ENGINE_CHECKS, type EngineOptions } from './engine-options.ts'
 import { OptionError } from './errors.ts'
+import { DEFAULT_MAX_RESPONSE_BYTES, takeMaxResponseBytes } from './max-response-bytes.ts'
 import { together } from './option-text.ts'
 import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions } from './pool-options.ts'
 import { redactDburi } from './redact-dburi.ts'
@@ -35,9 +36,11 @@ export async function openEngine(
   const adapter = await resolveAdapter(dburi)
   const known = models?.[adapter.dialect]
   const open = async (from: Dburi) => {
-    const { pool, rest } = takePoolOptions(from.options)
+    const { maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES, rest: others } = takeMaxResponseBytes(from.options)
+    const { pool, rest } = takePoolOptions(others)
     const database = await adapter.open(withOptions(from, rest), {
       ...adapterOptions,
+      maxResponseBytes: adapterOptions.maxResponseBytes ?? maxResponseBytes,
       exposeParameters,
       statementCacheSize,
       ...(casing && { casing }),

@@ -26,6 +26,7 @@ const rooms = [
   'repeated-parts',
   'sqlite-root',
   'pool-options',
+  'max-response-bytes',
   'check-options',
   'marked-names',
   'redact-message',

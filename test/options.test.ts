@@ -109,6 +109,7 @@ describe('a wrong option', () => {
     ['getEngine', { password: 1 }, 'password'],
     ['getEngine', { sqliteRoot: '' }, 'sqliteRoot'],
     ['getEngine', { statementTimeout: 0 }, 'statementTimeout'],
+    ['getEngine', { maxResponseBytes: 1_023 }, 'maxResponseBytes'],
     ['sessionFactory', { autocommit: 'yes' }, 'autocommit'],
     ['sessionFactory', { signal: {} }, 'signal'],
     ['session', { statementTimeout: '1' }, 'statementTimeout'],
@@ -161,6 +162,8 @@ describe('a wrong option', () => {
       ['pool_size', 'tiemout', 'poolsize', 'mode'],
     ],
     ['postgresql://h/db?ssl_mode=require&connect_timeout=x&role=me', ['ssl_mode', 'role', 'connect_timeout']],
+    ['pglite:?max_response_bytes=1kB&nonsense=1', ['max_response_bytes', 'nonsense']],
+    ['file:x.db?max_response_bytes=2048&maxResponseBytes=2048', ['maxResponseBytes']],
     ['mysql://h/db?chrset=utf8&sql_mode=x&connect_timeout=-1', ['chrset', 'sql_mode', 'connect_timeout']],
     ['pglite:?debug=1&relaxedDurability=perhaps&nonsense=1', ['debug', 'relaxedDurability', 'nonsense']],
   ])('of the dburi %s is told together with all others', async (dburi, options) => {

@@ -465,7 +465,7 @@ describe('a session', () => {
 
 describe('a new connection', () => {
   it('finds the data of the one before, and nothing else of it', async () => {
-    const settled = { statementCacheSize: 256, exposeParameters: false }
+    const settled = { statementCacheSize: 256, maxResponseBytes: 2 ** 30, exposeParameters: false }
     const database = await adapter.open(pgliteDburi(ownDirectory()), settled)
     const run = (connection: Connection, text: string) =>
       connection.run({ sql: text, params: [], asArrays: false })

@@ -1,6 +1,7 @@
 import { type Dburi, optionsOf } from '../../dburi.ts'
 import { printable } from '../../endpoint.ts'
 import { GivenOptions } from '../../given-options.ts'
+import { MAX_RESPONSE_BYTES_NAMES } from '../../max-response-bytes.ts'
 import { invalid, refused, unknown } from '../../option-text.ts'
 import { POOL_OPTION_NAMES } from '../../pool-options.ts'
 import { REPEATED_PARTS } from '../../repeated-parts.ts'
@@ -125,4 +126,10 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
   ['sslpassword', 'use ssl_key_password'],
 ])
 
-const KNOWN = [...POOL_OPTION_NAMES, ...DRIVER_OPTIONS, ...IGNORED, ...REPEATED_PARTS.keys()]
+const KNOWN = [
+  ...POOL_OPTION_NAMES,
+  ...MAX_RESPONSE_BYTES_NAMES,
+  ...DRIVER_OPTIONS,
+  ...IGNORED,
+  ...REPEATED_PARTS.keys(),
+]

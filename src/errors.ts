@@ -204,10 +204,11 @@ export class ConnectionLostError extends DrizzleCeleryError<'CONNECTION_LOST'> {
 export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT'> {
   static override readonly name: string = 'StatementTimeoutError'
 
-  constructor(seconds: number) {
+  /** @param option what set the deadline */
+  constructor(seconds: number, option: 'statementTimeout' | 'request_timeout' = 'statementTimeout') {
     super(
       'STATEMENT_TIMEOUT',
-      `The statement had no answer within its statementTimeout of ${seconds} s. ` +
+      `The statement had no answer within its ${option} of ${seconds} s. ` +
         'Its connection was thrown away; whether the statement took effect is unknown.',
     )
   }

@@ -11,6 +11,7 @@ import { LibsqlConnection } from './libsql/connection.ts'
 import { shareFile } from './libsql/database-file.ts'
 import type { Client } from './libsql/driver.ts'
 import { releaseFrames } from './libsql/driver-error.ts'
+import { HttpRequests } from './libsql/http-requests.ts'
 import { type LibsqlPlan, libsqlPlan } from './libsql/options.ts'
 import { SafeText } from './libsql/safe-text.ts'
 
@@ -25,7 +26,13 @@ export const adapter: Adapter<'sqlite', LibsqlHandle> = {
     const config = drizzleConfig(options)
     return open(plan, options, {
       // `Client` is the part of libSQL's client that we use; its results are given other rows by `SafeText`.
-      client: (authToken) => createClient(clientConfig(plan, authToken)) as unknown as Client,
+      client: (authToken) => {
+        const { maxResponseBytes } = options
+        const requests = httpRequests(plan, maxResponseBytes)
+        const config = { ...clientConfig(plan, authToken), ...(requests && { fetch: requests.fetch }) }
+        const client = createClient(config) as unknown as Client
+        return requests === null ? client : closingWith(client, requests)
+      },
       // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
       handle: (client, shown) =>
         showClient<LibsqlHandle>(drizzle({ client: client as never, ...config }), () => shown() as never),
@@ -40,7 +47,7 @@ interface Driver {
 }
 
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
-  const { place, busyTimeout } = plan
+  const { place, busyTimeout, requestTimeout } = plan
   const { statementCacheSize, exposeParameters } = options
   const shared = place.kind === 'file' || place.kind === 'replica' ? shareFile(place.path) : null
   const file = shared?.file ?? null
@@ -75,6 +82,7 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         file,
         readOnly,
         busyTimeout,
+        requestTimeout,
         statementCacheSize,
         exposeParameters,
       })
@@ -109,6 +117,30 @@ function isWritable({ path, mode }: { readonly path: string; readonly mode: stri
     return true
   } catch {
     return false
+  }
+}
+
+/** What watches over the requests of a client; `null` for one that makes none by `fetch`. */
+function httpRequests(plan: LibsqlPlan, maxResponseBytes: number): HttpRequests | null {
+  const { place, requestTimeout } = plan
+  if (place.kind !== 'remote' || protocolOf(plan) !== 'http') return null
+  const url = place.url.replace(/^libsql:/, place.tls ? 'https:' : 'http:')
+  return new HttpRequests({ url, requestTimeout, maxResponseBytes })
+}
+
+/** The client would leave what is under way to itself. */
+function closingWith(client: Client, requests: HttpRequests): Client {
+  return {
+    execute: (statement) => client.execute(statement),
+    transaction: (mode) => client.transaction(mode),
+    migrate: (statements) => client.migrate(statements),
+    executeMultiple: (sql) => client.executeMultiple(sql),
+    sync: () => client.sync(),
+    reconnect: () => client.reconnect(),
+    close() {
+      client.close()
+      requests.stop()
+    },
   }
 }
 

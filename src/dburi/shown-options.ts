@@ -45,5 +45,5 @@ export const SHOWN_OPTIONS: ReadonlySet<string> = new Set([
   // SQLite and PGlite
   ...['timeout', 'mode', 'uri', 'cache', 'journal_mode', 'syncUrl', 'sync_url', 'syncInterval'],
   ...['sync_interval', 'readYourWrites', 'read_your_writes', 'offline', 'check_same_thread'],
-  ...['relaxedDurability', 'relaxed_durability'],
+  ...['relaxedDurability', 'relaxed_durability', 'request_timeout', 'requestTimeout'],
 ])

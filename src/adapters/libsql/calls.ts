@@ -7,8 +7,12 @@ import { isContention } from './driver-error.ts'
 export interface CallsOptions {
   /** Its calls are synchronous: they are over when they return. */
   readonly isLocal: boolean
+  /** Milliseconds that a server has for its answers to one call. */
+  readonly requestTimeout: number
   /** A call met a lock. No other call is made before this returns. */
   onContention(error: unknown): void
+  /** A server did not answer in time. */
+  onSilence(): void
 }
 
 /**
@@ -71,12 +75,17 @@ export class Calls {
 
   /** What a server is asked may never be answered; a local call is over at once. */
   unlessStopped<Result>(answer: Promise<Result>): Promise<Result> {
-    if (this.#options.isLocal) return answer
+    const { isLocal, requestTimeout, onSilence } = this.#options
+    if (isLocal) return answer
     return new Promise((resolve, reject) => {
       const { signal } = this.#stop
       const onAbort = () => reject(this.lostError())
+      const timer = setTimeout(onSilence, requestTimeout)
       signal.addEventListener('abort', onAbort)
-      answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+      answer.then(resolve, reject).finally(() => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', onAbort)
+      })
     })
   }
 

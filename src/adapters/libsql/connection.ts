@@ -1,5 +1,5 @@
 import type { Connection, TransactionOptions } from '../../adapter.ts'
-import { ClosedError, StatementError } from '../../errors.ts'
+import { ClosedError, ConnectionLostError, StatementError, StatementTimeoutError } from '../../errors.ts'
 import { isOwnError, traitsOf } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { Calls } from './calls.ts'
@@ -27,6 +27,8 @@ export interface ConnectionParts extends Contended {
   readonly safeText: SafeText
   /** The file can only be read. */
   readonly readOnly: boolean
+  /** Milliseconds that a server has for its answers to one call. */
+  readonly requestTimeout: number
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
 }
@@ -58,11 +60,19 @@ export class LibsqlConnection implements Connection {
     parts.file?.connectionOpened()
     this.#client = parts.client
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
-    this.#calls = new Calls({ isLocal: this.#isLocal, onContention: (error) => this.#reopen(error) })
+    this.#calls = new Calls({
+      isLocal: this.#isLocal,
+      requestTimeout: parts.requestTimeout,
+      onContention: (error) => this.#reopen(error),
+      onSilence: () =>
+        this.discard(new StatementTimeoutError(parts.requestTimeout / 1_000, 'request_timeout')),
+    })
     this.#patience = new Patience(this.#calls, parts)
     this.#statements = new SafeStatements({
       safeText: parts.safeText,
-      execute: (statement, writes) => this.#execute(statement, writes),
+      execute: this.#isLocal
+        ? (statement, writes) => this.#execute(statement, writes)
+        : (statement, writes) => this.#execute(statement, writes).then(wellFormed),
       judged: (error, { sql, params, named }) =>
         this.#judged(error, { sql, values: named === undefined ? params : Object.values(named) }),
     })
@@ -309,18 +319,35 @@ export class LibsqlConnection implements Connection {
     if (this.#isLocal) releaseFrames(error)
     if (!exposeParameters) scrub(error, sent)
     if (this.lost !== null) return this.#calls.lostError()
+    if (kind === 'remote' && isLoss(error)) {
+      this.discard(error instanceof Error ? error : new Error(String(error)))
+      return this.#calls.lostError()
+    }
     if (isOwnError(error)) return error
     if (isContention(error)) return this.#patience.tooLong(error)
     // A file that is itself read-only says so below.
     if (this.#transaction?.isQueryOnly && !this.#parts.readOnly && isReadOnly(error))
       return writeWhereOnlyRead(error)
-    if (kind === 'remote' && isLoss(error)) {
-      this.discard(error instanceof Error ? error : new Error(String(error)))
-      return this.#calls.lostError()
-    }
     if (file !== null && isOpeningFailure(error)) return fileError(file.path, error)
     return judged(error, file?.path ?? null)
   }
+}
+
+/** A server's result, whose shape the client takes as it comes. @throws ConnectionLostError */
+function wellFormed(result: ResultSet): ResultSet {
+  const { columns, rows } = result
+  for (const row of rows) {
+    const isWhole = Reflect.get(row, 'length') === columns.length
+    if (isWhole && !Object.values(row).some(isBeyond64Bits)) continue
+    throw new ConnectionLostError(
+      'The libSQL server sent a row that its columns do not allow. Whether the statement took effect is unknown.',
+    )
+  }
+  return result
+}
+
+function isBeyond64Bits(value: unknown): boolean {
+  return typeof value === 'bigint' && BigInt.asIntN(64, value) !== value
 }
 
 /** What sets and ends savepoints writes nothing. */

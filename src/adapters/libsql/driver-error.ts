@@ -1,5 +1,11 @@
 import { textOf } from '../../causes.ts'
-import { StatementError, StorageError, type StorageErrorCode } from '../../errors.ts'
+import {
+  ConnectionLostError,
+  ResponseTooLargeError,
+  StatementError,
+  StorageError,
+  type StorageErrorCode,
+} from '../../errors.ts'
 import { type MessageContext, redactMessage } from '../../redact-message.ts'
 
 /** Others hold the database: the statement was not done, and what it ran on must be opened anew before its next use. */
@@ -28,14 +34,16 @@ export function isSqlError(error: unknown): boolean {
 const LOST = /^(?:HRANA_|STREAM_|AUTH_|TRANSACTION_TIMEOUT$|UNKNOWN$|INTERNAL_ERROR$|CLIENT_CLOSED$)/
 
 /**
- * A remote server that could not be asked, or whose answer did not come: the outcome is unknown. Or it takes our token
- * no longer: the next connection asks for a new one.
+ * A remote server that could not be asked, or whose answer did not come or made no sense: the outcome is unknown. Or it takes
+ * our token no longer: the next connection asks for a new one.
  */
 export function isLoss(error: unknown): boolean {
+  if (error instanceof ConnectionLostError || error instanceof ResponseTooLargeError) return true
   const code = textOf(error, 'code')
   if (code === 'SERVER_ERROR') return statusOf(error) >= 500 || statusOf(error) === 401
   if (code !== undefined) return LOST.test(code)
-  return error instanceof Error && error.message === 'fetch failed'
+  // Where its JSON, or a number in it, could not be read, the client hands on what the parser threw.
+  return !isParameterError(error)
 }
 
 function statusOf(error: unknown): number {
@@ -71,7 +79,10 @@ export function judged(error: unknown, file: string | null): unknown {
 }
 
 function isParameterError(error: unknown): error is Error {
-  return error instanceof Error && /passed as argument|can only bind/.test(error.message)
+  return (
+    error instanceof Error &&
+    /passed as argument|can only bind|^Unsupported type of value/.test(error.message)
+  )
 }
 
 /** A statement that failed, and the values of its parameters, given by position or by name. */

@@ -10,6 +10,8 @@ export interface LibsqlPlan {
   readonly place: LibsqlPlace
   /** How long others may hold the database before a statement gives up, in milliseconds. */
   readonly busyTimeout: number
+  /** How long a server may take for the answer to a request, in milliseconds. */
+  readonly requestTimeout: number
   /** Functions, so that inspecting or serialising the plan shows no secret. */
   authToken(): string | null
   encryptionKey(): string | null
@@ -54,6 +56,10 @@ export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 's
   const place = placeOf(dburi, given, sqliteRoot)
   const timeout = given.take('timeout', toNumber) ?? 5
   if (timeout < 0 || timeout > 86_400) throw invalid('timeout', 'a number of seconds from 0 to 86400')
+  const requestTimeout = (place.kind === 'remote' ? given.take('request_timeout', toNumber) : null) ?? 60
+  if (!(requestTimeout > 0 && requestTimeout <= 86_400)) {
+    throw invalid('request_timeout', 'a number of seconds above 0, up to 86400')
+  }
   const asksServer = place.kind === 'remote' || place.kind === 'replica'
   const hasFile = place.kind === 'file' || place.kind === 'replica'
   const authToken = (asksServer && given.take('authToken', (_, text) => text)) || dburi.password || null
@@ -62,6 +68,7 @@ export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 's
   return {
     place,
     busyTimeout: timeout * 1_000,
+    requestTimeout: requestTimeout * 1_000,
     authToken: () => authToken,
     encryptionKey: () => encryptionKey,
   }
@@ -154,6 +161,8 @@ function toSyncUrl(name: string, text: string): string {
 /** How each option may be spelled; the first is the one we look for. */
 const SPELLINGS: Readonly<Record<string, string>> = {
   timeout: 'timeout',
+  request_timeout: 'request_timeout',
+  requestTimeout: 'request_timeout',
   mode: 'mode',
   uri: 'uri',
   cache: 'cache',

@@ -1,0 +1,106 @@
+import { ConnectionLostError, ResponseTooLargeError } from '../../errors.ts'
+
+export interface HttpRequestsOptions {
+  /** Where the database is: an `http:` or `https:` URL. */
+  readonly url: string
+  /** Milliseconds for a request, from its first byte to its answer's last. */
+  readonly requestTimeout: number
+  readonly maxResponseBytes: number
+}
+
+/**
+ * The `fetch` of a remote client. The client itself reads an answer of any size for any time, and sends the token and the
+ * statements wherever the server's last answer told it to (`base_url`).
+ */
+export class HttpRequests {
+  readonly #options: HttpRequestsOptions
+  readonly #home: URL
+  readonly #underWay = new Set<AbortController>()
+  #isStopped = false
+
+  constructor(options: HttpRequestsOptions) {
+    this.#options = options
+    this.#home = new URL(options.url)
+  }
+
+  /** What the client is given instead of the global `fetch`. */
+  readonly fetch = async (request: Request): Promise<Response> => {
+    this.#refuseStranger(new URL(request.url))
+    const stop = new AbortController()
+    this.#underWay.add(stop)
+    const timeout = this.#isStopped ? FAREWELL_TIMEOUT : this.#options.requestTimeout
+    const timer = setTimeout(() => stop.abort(), timeout)
+    try {
+      const response = await fetch(request, { redirect: 'manual', signal: stop.signal })
+      if (response.status >= 300 && response.status < 400) {
+        stop.abort()
+        throw elsewhere('redirects to another address')
+      }
+      const { ok, status, headers } = response
+      const body = await (ok ? this.#wholeBody(response) : headOf(response))
+      return new Response(body, { status, headers })
+    } catch (error) {
+      stop.abort()
+      throw error
+    } finally {
+      clearTimeout(timer)
+      this.#underWay.delete(stop)
+    }
+  }
+
+  /** Ends what is under way. Later requests, by which the client closes its streams, are given little time. */
+  stop(): void {
+    this.#isStopped = true
+    for (const request of this.#underWay) request.abort()
+  }
+
+  /** The next request of a stream goes to where the server says, and the token with it. */
+  #refuseStranger({ protocol, host, hostname }: URL): void {
+    const home = this.#home
+    const isBeneath = hostname.endsWith(`.${home.hostname}`)
+    const isSecure = protocol === 'https:' || home.protocol === 'http:'
+    if (isSecure && (host === home.host || isBeneath)) return
+    throw elsewhere('wants the next request sent to another host, or without TLS')
+  }
+
+  async #wholeBody(response: Response): Promise<Uint8Array | null> {
+    const { maxResponseBytes } = this.#options
+    const { body, headers } = response
+    if (Number(headers.get('content-length')) > maxResponseBytes) {
+      throw new ResponseTooLargeError(maxResponseBytes)
+    }
+    if (body === null) return null
+    const chunks: Uint8Array[] = []
+    let length = 0
+    for await (const chunk of body) {
+      length += chunk.byteLength
+      if (length > maxResponseBytes) throw new ResponseTooLargeError(maxResponseBytes)
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks, length)
+  }
+}
+
+/** Milliseconds to close streams in, when the connection itself is closed. */
+const FAREWELL_TIMEOUT = 5_000
+/** Bytes of an error that are read: they end in a message. */
+const ERROR_BYTES = 65_536
+
+async function headOf({ body }: Response): Promise<Uint8Array | null> {
+  if (body === null) return null
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of body) {
+    chunks.push(chunk)
+    length += chunk.byteLength
+    if (length >= ERROR_BYTES) break
+  }
+  return Buffer.concat(chunks).subarray(0, ERROR_BYTES)
+}
+
+function elsewhere(what: string): ConnectionLostError {
+  return new ConnectionLostError(
+    `The libSQL server ${what}, which is not followed: it would be given the token and the statements. ` +
+      'Name the final address in the dburi. Whether a statement that was under way took effect is unknown.',
+  )
+}

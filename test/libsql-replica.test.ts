@@ -88,6 +88,23 @@ describe('a replica', { timeout: 60_000 }, () => {
     expect(await engine.db.all(sql`select w from t`)).toEqual([{ w: 'kept' }])
   })
 
+  it('refuses parameters by name where they would go to its server', async () => {
+    const database = await create()
+    await using engine = await openLibsql(database.replica())
+    await engine.db.run(sql`create table t (w text)`)
+    const { $client } = engine.db
+
+    const write: unknown = await $client
+      .execute({ sql: 'insert into t values (:w)', args: { w: 'lost' } })
+      .catch((error: unknown) => error)
+
+    expect(write).toMatchObject({ code: 'INVALID_STATEMENT' })
+    expect(await engine.db.all(sql`select w from t`)).toEqual([])
+    const { rows } = await $client.execute({ sql: 'select :w as w', args: { w: 'read' } })
+    expect(rows).toMatchObject([{ w: 'read' }])
+    await database.drop()
+  })
+
   it('whose token is refused is a typed error without it', async () => {
     const database = await create()
 

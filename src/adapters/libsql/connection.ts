@@ -209,6 +209,8 @@ export class LibsqlConnection implements Connection {
 
   #execute(statement: SentStatement, writes: boolean): Promise<ResultSet> {
     const transaction = this.#transaction
+    const asksServer = this.#parts.kind === 'replica' && (writes || transaction !== null)
+    if (asksServer && !Array.isArray(statement.args)) return Promise.reject(namedOnReplica())
     if (transaction !== null) {
       const mayWrite = writes && !SAVEPOINT.test(statement.sql)
       if (mayWrite && transaction.onlyReads) return Promise.reject(writeWhereOnlyRead())
@@ -361,6 +363,14 @@ function writeWhereOnlyRead(cause?: unknown): StatementError {
     'INVALID_STATEMENT',
     'Cannot write in a read-only transaction: begin one without readOnly.',
     cause === undefined ? {} : { cause },
+  )
+}
+
+/** The driver aborts the process over them, with sqld 0.24; older servers are sent NULL. */
+function namedOnReplica(): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot send parameters by name from an embedded replica to its server: libSQL would lose them. Give them by position.',
   )
 }
 

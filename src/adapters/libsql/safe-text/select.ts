@@ -96,6 +96,8 @@ function framedReading({ body }: Text, columns: readonly Column[]): Reading {
   )
 }
 
+/** Fewer are read faster by themselves: a pack is a text to be made and parsed for each row. */
+const LEAST_PACKED = 3
 /** More would be too many arguments for a function. */
 const MOST_PACKED = 100
 
@@ -109,7 +111,8 @@ function learned(
   const guarded = names.map((name, at) => GUARDS[guards[at] ?? 'exact'](name))
   const exact: Reading = { ...base, sql: select(guarded), read: readerOf(columns, guards) }
   const packings = columns.map(packingOf)
-  if (columns.length > MOST_PACKED || packings.every((packing) => packing === 'own')) return exact
+  const packable = packings.filter((packing) => packing !== 'own').length
+  if (packable < LEAST_PACKED || columns.length > MOST_PACKED) return exact
 
   const packed: string[] = []
   const own: string[] = []

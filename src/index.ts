@@ -19,7 +19,7 @@ export type {
 } from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
 export type { PoolOptions } from './pool-options.ts'
-export type { PrepareMode, PrepareOptions } from './schema/prepare-options.ts'
+export type { PrepareMode, PrepareOptions } from './schema/prepare-checks.ts'
 export type { Difference, PreparedModels } from './schema/report.ts'
 
 // Dburis

@@ -9,7 +9,7 @@ import { sqliteDefinitions } from './schema/sqlite/definitions.ts'
 export type { Casing } from './schema/casing.ts'
 export type { MigrationsOptions } from './schema/migrate.ts'
 export { prepareModels } from './schema/prepare-models.ts'
-export type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-options.ts'
+export type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-checks.ts'
 export type { Difference, PreparedModels } from './schema/report.ts'
 
 /** How the statements are written. */

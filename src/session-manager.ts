@@ -20,7 +20,7 @@ import { invalid, unknown } from './option-text.ts'
 import { PromiseCache } from './promise-cache.ts'
 import type { MigrationsOptions } from './schema/migrate.ts'
 import { CASINGS, DIFFERENCE_MODES, PREPARE_CHECKS, PREPARE_MODES } from './schema/prepare-checks.ts'
-import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-options.ts'
+import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-checks.ts'
 import type { PreparedModels } from './schema/report.ts'
 import { SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
 

@@ -3,7 +3,8 @@ import { DrizzleCeleryError, SchemaError } from '../errors.ts'
 import { retry } from '../retry.ts'
 import type { Changes, DatabaseSchema, Findings } from './database-schema.ts'
 import { type MigrationsOptions, migrate } from './migrate.ts'
-import { checkPrepareOptions, type PrepareOptions, type PrepareTarget } from './prepare-options.ts'
+import type { PrepareOptions, PrepareTarget } from './prepare-checks.ts'
+import { checkPrepareOptions } from './prepare-options.ts'
 import { type Difference, inWords, type PreparedModels } from './report.ts'
 
 type Outcome = Omit<PreparedModels, 'milliseconds'>

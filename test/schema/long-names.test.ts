@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { statementsOf } from '../../src/schema/definition.ts'
 import { postgresqlDefinitions } from '../../src/schema/postgresql/definitions.ts'
 import { prepareModels } from '../../src/schema/prepare-models.ts'
-import type { PrepareMode } from '../../src/schema/prepare-options.ts'
+import type { PrepareMode } from '../../src/schema/prepare-checks.ts'
 import { readPostgresqlCatalogue } from '../fixtures/catalogue.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 

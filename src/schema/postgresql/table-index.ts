@@ -23,7 +23,7 @@ export function indexDefinition(model: TableModel, { config }: Index): TableInde
 
   const columns = config.columns.map((column) => {
     if (is(column, SQL)) return ddlText(column, { ...place, what: `its index "${name}"` })
-    return columnText(model, name, column)
+    return indexedColumnText(model, name, column)
   })
   // Drizzle says "only" of every index with a method: it is meant where none was given.
   const on = only && method === 'btree' ? 'ON ONLY' : 'ON'
@@ -59,7 +59,7 @@ function defaultName({ config, casing }: TableModel, columns: readonly IndexColu
   return `${config.name}_${names.join('_')}_index`
 }
 
-function columnText({ config, casing }: TableModel, index: string, column: IndexColumn): string {
+function indexedColumnText({ config, casing }: TableModel, index: string, column: IndexColumn): string {
   if (!is(column, IndexedColumn) || column.name === undefined) {
     throw unsupported(config.name, `its index "${index}" is over something that is neither a column nor SQL`)
   }

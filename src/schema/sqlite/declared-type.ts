@@ -5,7 +5,7 @@
  */
 export function declaredType(type: string): string | undefined {
   // Of a type that begins with a quote SQLite keeps what is in the quotes, and nothing else.
-  const [, double, single, tick, bracket] = QUOTED.exec(type) ?? []
+  const [, double, single, tick, bracket] = QUOTED_TYPE.exec(type) ?? []
   const quoted =
     double?.replaceAll('""', '"') ?? single?.replaceAll("''", "'") ?? tick?.replaceAll('``', '`') ?? bracket
   if (quoted !== undefined) return quoted.toUpperCase()
@@ -14,11 +14,11 @@ export function declaredType(type: string): string | undefined {
 
 /** Whether a custom type brings a constraint along, as `text not null` does; a collation is none. */
 export function hasConstraints(type: string): boolean {
-  const constraints = CONSTRAINTS.exec(type.replace(QUOTED, ''))
+  const constraints = CONSTRAINTS.exec(type.replace(QUOTED_TYPE, ''))
   return constraints !== null && !/^\s*collate\s+\S+\s*$/i.test(constraints[0])
 }
 
 const CONSTRAINTS =
   /(?:^|\s+)(?:constraint|default|null|not|primary|unique|check|references|collate|generated|as)\b.*$/is
 
-const QUOTED = /^\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|\[([^\]]*)\])/
+const QUOTED_TYPE = /^\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|\[([^\]]*)\])/

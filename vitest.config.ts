@@ -10,6 +10,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^drizzle-celery$/, replacement: `${src}index.ts` },
+      { find: /^drizzle-celery\/(schema|pickle)$/, replacement: `${src}$1/index.ts` },
       { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1.ts` },
       { find: /^drizzle-major\/(.+)$/, replacement: `${fixtures}$1.ts` },
     ],

@@ -4,7 +4,7 @@ import { type DatabaseBackend, EXCEPTION_STATES, type State, type TaskMeta, task
 import { causes } from './causes.ts'
 import { DrizzleCeleryError } from './errors.ts'
 import { refuseUnless } from './option-text.ts'
-import { PyException } from './pickle.ts'
+import { PyException } from './pickle/values.ts'
 
 export interface CeleryNodeOptions {
   /**

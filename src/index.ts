@@ -19,8 +19,8 @@ export type {
 } from './engine.ts'
 export type { CheckoutOptions, PoolStats } from './pool.ts'
 export type { PoolOptions } from './pool-options.ts'
-export type { PrepareMode, PrepareOptions } from './schema/prepare-checks.ts'
-export type { Difference, PreparedModels } from './schema/report.ts'
+export type { PrepareMode, PrepareOptions } from './schema/options.ts'
+export type { Difference, PreparedModels } from './schema/diff.ts'
 
 // Dburis
 export { type Dburi, parseDburi } from './dburi.ts'

@@ -18,10 +18,17 @@ import { DISPOSE_CHECKS, ENGINE_CHECKS } from './engine-options.ts'
 import { ClosedError, DrizzleCeleryError, OptionError } from './errors.ts'
 import { invalid, unknown } from './option-text.ts'
 import { PromiseCache } from './promise-cache.ts'
+import type { PreparedModels } from './schema/diff.ts'
 import type { MigrationsOptions } from './schema/migrate.ts'
-import { CASINGS, DIFFERENCE_MODES, PREPARE_CHECKS, PREPARE_MODES } from './schema/prepare-checks.ts'
-import type { PrepareMode, PrepareOptions, PrepareTarget } from './schema/prepare-checks.ts'
-import type { PreparedModels } from './schema/report.ts'
+import {
+  CASINGS,
+  DIFFERENCE_MODES,
+  PREPARE_CHECKS,
+  PREPARE_MODES,
+  type PrepareMode,
+  type PrepareOptions,
+  type PrepareTarget,
+} from './schema/options.ts'
 import { SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
@@ -198,7 +205,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
       throw invalid('engine', typeof engine === 'string' ? `${reason}, and not a dburi` : reason)
     }
     const models = await this.#modelsOf(engine)
-    const { prepareModels } = await import('./schema/prepare-models.ts')
+    const { prepareModels } = await import('./schema/prepare.ts')
     const own = this.#prepareOptions(engine)
     // Whatever is looked at besides, a session waits for what the manager itself is to prepare.
     if (options !== undefined) return prepareModels(asTarget(engine), models, { ...own, ...given(options) })

@@ -7,7 +7,7 @@ import { createClient, createWorker } from 'celery-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type BackendOptions, DatabaseBackend } from '../src/backend.ts'
 import { CeleryNodeBackend, useDatabaseBackend } from '../src/celery-node.ts'
-import { PyDateTime, PyDecimal, PyException, PyTuple } from '../src/pickle.ts'
+import { PyDateTime, PyDecimal, PyException, PyTuple } from '../src/pickle/index.ts'
 import { CeleryWorker } from './fixtures/celery/worker.ts'
 import { createPostgres, describeNeeding, python3, type TestDatabase } from './fixtures/servers.ts'
 

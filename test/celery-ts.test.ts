@@ -7,7 +7,7 @@ import { Client, createBroker, type MessageBroker, Status } from 'celery-ts'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DatabaseBackend, TaskError } from '../src/backend.ts'
 import { CeleryTsBackend } from '../src/celery-ts.ts'
-import { PyTuple } from '../src/pickle.ts'
+import { PyTuple } from '../src/pickle/index.ts'
 import { CeleryWorker } from './fixtures/celery/worker.ts'
 import { createPostgres, describeNeeding, python3, type TestDatabase } from './fixtures/servers.ts'
 

@@ -1,8 +1,7 @@
 import { inspect } from 'node:util'
 import { isNativeError } from 'node:util/types'
 import { TaskError, type TaskFailure } from '../errors.ts'
-import { type Dict, getItem, isDict } from '../pickle/dicts.ts'
-import { PyException, PyObject, PyTuple } from '../pickle/values.ts'
+import { type Dict, getItem, isDict, PyException, PyObject, PyTuple } from '../pickle/values.ts'
 import type { TaskMeta } from './task-meta.ts'
 import { cleanText } from './text-guard.ts'
 

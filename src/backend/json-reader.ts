@@ -1,8 +1,7 @@
 import { BackendError } from '../errors.ts'
-import { setProperty } from '../pickle/dicts.ts'
-import { MANY_KEYS } from '../pickle/effort.ts'
-import { type DecodeOptions, type Limits, limitsOf } from '../pickle/limits.ts'
-import { TextBuilder } from '../pickle/text-builder.ts'
+import { type DecodeOptions, type Limits, limitsOf, MANY_KEYS } from '../pickle/limits.ts'
+import { TextBuilder } from '../pickle/text.ts'
+import { setProperty } from '../pickle/values.ts'
 import { unmark } from './json-types.ts'
 
 /**

@@ -1,7 +1,6 @@
-import { PyTimeDelta } from '../pickle/time-delta.ts'
 import { PyDate, type PyDateFields, PyDateTime, PyTime, type PyTimeFields } from '../pickle/times.ts'
 import { PyDecimal } from '../pickle/values.ts'
-import { PyTimeZone } from '../pickle/zones.ts'
+import { PyTimeDelta, PyTimeZone } from '../pickle/zones.ts'
 
 /** A value that JSON has no word for, in kombu's words. */
 export interface Marked {

@@ -1,8 +1,7 @@
 import { BackendError } from '../errors.ts'
 import { writeFloat } from '../pickle/numbers.ts'
-import { formatPath, type Step } from '../pickle/path.ts'
-import { PyTimeDelta } from '../pickle/time-delta.ts'
-import { PyTimeZone } from '../pickle/zones.ts'
+import { formatPath, type Step } from '../pickle/values.ts'
+import { PyTimeDelta, PyTimeZone } from '../pickle/zones.ts'
 import { markedOf } from './json-types.ts'
 
 /**

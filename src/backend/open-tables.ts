@@ -112,7 +112,7 @@ async function lookAt(engine: Engine, names: TableNames): Promise<TableFacts> {
 
 /** Loads what creates tables only where the manager does not do it itself. */
 async function prepareForeign(engine: Engine, names: TableNames): Promise<void> {
-  const { prepareModels } = await import('../schema/prepare-models.ts')
+  const { prepareModels } = await import('../schema/prepare.ts')
   const models = await modelsOf(engine, names)
   // An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many.
   await prepareModels(engine as Engine & Parameters<typeof prepareModels>[0], models)

@@ -1,6 +1,6 @@
-import { childrenOf } from '../pickle/children.ts'
 import { decode } from '../pickle/decode.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
+import { childrenOf } from '../pickle/measure.ts'
 import { PyObject } from '../pickle/values.ts'
 
 /**

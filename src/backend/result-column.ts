@@ -1,7 +1,7 @@
 import { BackendError, DrizzleCeleryError } from '../errors.ts'
-import { getItem, isDict } from '../pickle/dicts.ts'
 import { encode } from '../pickle/encode.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
+import { getItem, isDict } from '../pickle/values.ts'
 import { exceptionDict } from './exceptions.ts'
 import { readJson } from './json-reader.ts'
 import { readPickle } from './read-pickle.ts'

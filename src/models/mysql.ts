@@ -10,9 +10,9 @@ import {
   mysqlTable,
   varchar,
 } from 'drizzle-orm/mysql-core'
-import { drawing, type MysqlSequence, mysqlSequence } from '../mysql-sequence.ts'
+import { drawing, type MysqlSequence, mysqlSequence } from './mysql-sequence.ts'
 
-export { drawing, MysqlSequence, mysqlSequence } from '../mysql-sequence.ts'
+export { drawing, MysqlSequence, mysqlSequence } from './mysql-sequence.ts'
 
 // drizzle-kit loads this file bare: it imports drizzle-orm and what does the same, and awaits nothing.
 

@@ -1,8 +1,5 @@
 import { PickleError } from '../errors.ts'
-import { call, describe, global, makeByCall } from './describe.ts'
-import { equalKey } from './equal-key.ts'
-import { isFit } from './fit.ts'
-import { kindOf } from './kinds.ts'
+import { call, describe, equalKey, global, isFit, kindOf, makeByCall } from './inspect.ts'
 import {
   ADDITEMS,
   APPEND,
@@ -28,9 +25,8 @@ import {
   TUPLE,
   TUPLE1,
 } from './opcodes.ts'
-import { formatPath, type Step } from './path.ts'
 import { readLatin1 } from './text.ts'
-import type { PyObject, PyTuple } from './values.ts'
+import { formatPath, type PyObject, type PyTuple, type Step } from './values.ts'
 import {
   writeBoolean,
   writeBytes,
@@ -41,8 +37,7 @@ import {
   writePut,
   writeString,
 } from './write-scalars.ts'
-import { Writer } from './writer.ts'
-import { Written } from './written.ts'
+import { Writer, Written } from './writer.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** Items between a mark and the opcode that takes them, as in CPython. */

@@ -1,8 +1,8 @@
 import { PickleError } from '../errors.ts'
-import { childrenOf } from './children.ts'
-import { isPlainObject } from './dicts.ts'
 import type { Limits } from './limits.ts'
-import { PyDecimal, PyException, PyObject } from './values.ts'
+import { PyDateTime, PyTime } from './times.ts'
+import { isPlainObject, PyDecimal, PyException, PyObject, setProperty } from './values.ts'
+import { PyTimeZone } from './zones.ts'
 
 /** A container that is being measured. */
 interface Frame {
@@ -135,4 +135,61 @@ export function tooLarge(maxExpansion: number): PickleError {
       `${maxExpansion}`,
     { limit: 'maxExpansion' },
   )
+}
+
+/**
+ * Puts, in all that a value holds, the later form of a value in the place of its earlier one. A value gets a later form
+ * when it turns out only after others refer to it what it is: the first key of a dict that is no string, the state of a
+ * UUID. It can do so before it is complete only in a cycle, or in a pickle made by hand.
+ */
+export function replaceWithin(root: unknown, later: ReadonlyMap<object, unknown>): unknown {
+  const current = (value: unknown) =>
+    typeof value === 'object' && value !== null && later.has(value) ? later.get(value) : value
+  const top = current(root)
+  const seen = new Set<object>()
+  const left: object[] = []
+  visit(top)
+
+  for (let container = left.pop(); container !== undefined; container = left.pop()) {
+    replaceFields(container, current)
+    for (const child of childrenOf(container)) visit(child)
+  }
+  return top
+
+  function visit(value: unknown): void {
+    if (typeof value !== 'object' || value === null || seen.has(value)) return
+    seen.add(value)
+    left.push(value)
+  }
+}
+
+function replaceFields(container: object, current: (value: unknown) => unknown): void {
+  if (Array.isArray(container)) {
+    for (let index = 0; index < container.length; index++) container[index] = current(container[index])
+  } else if (isPlainObject(container)) {
+    for (const [key, value] of Object.entries(container)) setProperty(container, key, current(value))
+  } else if (container instanceof Map) {
+    for (const [key, value] of container) container.set(key, current(value))
+  } else if (container instanceof PyObject || container instanceof PyException) {
+    container.state = current(container.state)
+  }
+}
+
+/** What a decoded value holds: items, keys and values, fields. */
+export function childrenOf(value: object): readonly unknown[] {
+  if (Array.isArray(value)) return value
+  if (isPlainObject(value)) return Object.values(value)
+  if (value instanceof Map) return [...value.keys(), ...value.values()]
+  if (value instanceof Set) return [...value]
+  if (value instanceof PyObject) {
+    const { callee, args, kwargs, state, stateSetter, listItems, dictItems } = value
+    return [
+      args,
+      ...[callee, kwargs, state, stateSetter, listItems, dictItems].filter((field) => field !== null),
+    ]
+  }
+  if (value instanceof PyException) return [value.args, value.state]
+  if (value instanceof PyDateTime || value instanceof PyTime) return [value.tzinfo]
+  if (value instanceof PyTimeZone) return [value.origin]
+  return []
 }

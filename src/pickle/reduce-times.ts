@@ -1,10 +1,8 @@
-import { entriesOf, getItem, isDict } from './dicts.ts'
 import type { Constructor } from './reduce.ts'
 import { writeLatin1 } from './text.ts'
-import { PyTimeDelta } from './time-delta.ts'
 import { PyDate, PyDateTime, PyTime, type TimeZoneInfo } from './times.ts'
-import { PyObject } from './values.ts'
-import { PyTimeZone } from './zones.ts'
+import { entriesOf, getItem, isDict, PyObject } from './values.ts'
+import { PyTimeDelta, PyTimeZone } from './zones.ts'
 
 /** The classes of `datetime` and `zoneinfo`. Fields out of range are a RangeError. */
 export const TIME_CONSTRUCTORS: readonly (readonly [string, ReadonlyMap<string, Constructor>])[] = [

@@ -1,9 +1,20 @@
-import { dictOf, entriesOf, getItem, isDict, isPlainObject } from './dicts.ts'
-import { isException } from './exceptions.ts'
-import type { Keys } from './keys.ts'
+import type { Keys } from './limits.ts'
+import { isException } from './names.ts'
 import { TIME_CONSTRUCTORS } from './reduce-times.ts'
 import { writeLatin1 } from './text.ts'
-import { PyDecimal, PyException, PyObject, type PyObjectKind, PyTuple, tupleOf } from './values.ts'
+import {
+  dictOf,
+  entriesOf,
+  getItem,
+  isDict,
+  isPlainObject,
+  PyDecimal,
+  PyException,
+  PyObject,
+  type PyObjectKind,
+  PyTuple,
+  tupleOf,
+} from './values.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** Makes a value of the arguments of a known class; `undefined` if they do not fit it. */

@@ -1,6 +1,5 @@
-import { fraction } from './time-delta.ts'
 import type { PyObject } from './values.ts'
-import { formatOffset, PyTimeZone, utcMilliseconds } from './zones.ts'
+import { formatOffset, fraction, PyTimeZone, utcMilliseconds } from './zones.ts'
 
 /** A zone of a kind we do not know stays as it was pickled. */
 export type TimeZoneInfo = PyTimeZone | PyObject

@@ -1,4 +1,4 @@
-import { antiquate } from './globals.ts'
+import { antiquate } from './names.ts'
 import { writeFloat, writeTwosComplement } from './numbers.ts'
 import {
   BINBYTES,

@@ -1,6 +1,6 @@
 import { getTableName, is, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
-import type { Casing } from './casing.ts'
+import type { Casing } from './names.ts'
 
 /** The stages in which parts of a schema are made: a part may rest on those of the stages before its own. */
 const STAGES = [

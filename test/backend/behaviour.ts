@@ -4,7 +4,7 @@ import { rowsOf } from '../../src/backend/statements/statements.ts'
 import { type BackendOptions, type DatabaseBackend, TaskError } from '../../src/backend.ts'
 import type { Dialect } from '../../src/dialect.ts'
 import type { Engine } from '../../src/engine.ts'
-import { PyException } from '../../src/pickle.ts'
+import { PyException } from '../../src/pickle/index.ts'
 
 export interface Behaves {
   readonly dialect: Dialect

@@ -12,7 +12,7 @@ import {
   type ListOptions,
   TaskError,
 } from '../../src/backend.ts'
-import { PyException, PyObject, PyTuple } from '../../src/pickle.ts'
+import { PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { BackendPeer, type PythonMeta, pythons } from '../fixtures/celery/backend-peer.ts'
 import { createMysql, createPostgres, describeNeeding, python3 } from '../fixtures/servers.ts'
 import { ask, newId } from './behaviour.ts'

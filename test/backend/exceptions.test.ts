@@ -3,7 +3,7 @@ import { exceptionDict, taskErrorOf } from '../../src/backend/exceptions.ts'
 import { jsonSerializer } from '../../src/backend/serializer.ts'
 import type { TaskMeta } from '../../src/backend/task-meta.ts'
 import { DrizzleCeleryError, TaskError } from '../../src/errors.ts'
-import { decode, PyException, PyTuple } from '../../src/pickle.ts'
+import { decode, PyException, PyTuple } from '../../src/pickle/index.ts'
 import { bytesOf, recordedRows, vector } from './oracle.ts'
 
 function dictOf(error: unknown) {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeResult, encodeResult } from '../../src/backend/result-column.ts'
 import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/serializer.ts'
 import { BackendError, TaskError } from '../../src/errors.ts'
-import { decode, encode, PyException, PyObject, PyTuple } from '../../src/pickle.ts'
+import { decode, encode, PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, bytesOf, hexOf, type ReadRows, recordedRows, vector, type WrittenRows } from './oracle.ts'
 

@@ -18,7 +18,7 @@ import {
   PyTimeDelta,
   PyTimeZone,
   PyTuple,
-} from '../../src/pickle.ts'
+} from '../../src/pickle/index.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, hexOf } from './oracle.ts'
 

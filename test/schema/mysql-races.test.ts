@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { PreparedModels } from '../../src/schema/report.ts'
+import type { PreparedModels } from '../../src/schema/diff.ts'
 import { times } from '../faults/support.ts'
 import { askMysql, readMysqlCatalogue } from '../fixtures/catalogue.ts'
 import { type Child, scenario, startChild } from '../fixtures/child-run.ts'

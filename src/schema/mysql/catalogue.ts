@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { textOf } from '../../causes.ts'
 import type { Definition, IndexDefinition } from '../definition.ts'
-import type { FoundTable } from '../gaps.ts'
-import { catalogueType } from './catalogue-type.ts'
+import type { FoundTable } from '../diff.ts'
+import type { Flavor } from './model.ts'
 import { UNFINISHED } from './table.ts'
-import type { Flavor } from './table-model.ts'
+import { catalogueType } from './types.ts'
 
 /** What is looked for in the catalogue. */
 export type Wanted = Pick<Definition, 'kind' | 'name' | 'schema'>

@@ -1,27 +1,27 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
-import type { Casing } from '../casing.ts'
-import type {
-  Changes,
-  DatabaseSchema,
-  Findings,
-  Gap,
-  LockedOptions,
-  LockedSchema,
-} from '../database-schema.ts'
 import { type Definition, inStages, remembering, type SchemaStatement } from '../definition.ts'
-import { gapsOf } from '../gaps.ts'
-import { labelsOf, schemaError } from '../schema-error.ts'
+import {
+  type Changes,
+  type DatabaseSchema,
+  type Findings,
+  type Gap,
+  gapsOf,
+  type LockedOptions,
+  type LockedSchema,
+  labelsOf,
+  schemaError,
+} from '../diff.ts'
+import type { Casing } from '../names.ts'
 import { catalogueQuery, type Found, type MysqlTable, readCatalogue, SERVES } from './catalogue.ts'
+import { isWider, widenText } from './columns.ts'
 import { mysqlDefinitions, sequencesOf } from './definitions.ts'
+import { explanationOf, isRace, numberOf } from './errors.ts'
 import { grantOf } from './grant.ts'
-import { withLock } from './lock.ts'
-import { sequenceDefinition } from './sequence.ts'
-import { explanationOf, isRace, numberOf } from './server-error.ts'
-import type { Flavor } from './table-model.ts'
-import { type Asks, type MysqlTarget, onOneConnection, rowsOf } from './target.ts'
+import { type Asks, type MysqlTarget, onOneConnection, rowsOf, withLock } from './lock.ts'
+import type { Flavor } from './model.ts'
+import { sequenceDefinition } from './objects.ts'
 import { qualified, quote } from './text.ts'
-import { isWider, widenText } from './widen.ts'
 
 export interface MysqlSchemaOptions {
   readonly casing: Casing | undefined

@@ -1,16 +1,14 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } from 'drizzle-orm/mysql-core'
 import { SchemaError } from '../../errors.ts'
-import { drawsFrom, MysqlSequence } from '../../mysql-sequence.ts'
-import type { Casing } from '../casing.ts'
+import { drawsFrom, MysqlSequence } from '../../models/mysql-sequence.ts'
 import { type Definition, definitionsOf, withOwner } from '../definition.ts'
-import { inOrderOfUse } from '../view-order.ts'
-import { references } from './constraint.ts'
-import { schemaDefinition } from './schema.ts'
-import { sequenceDefinition } from './sequence.ts'
+import { inOrderOfUse } from '../expression.ts'
+import type { Casing } from '../names.ts'
+import { references } from './constraints.ts'
+import type { Flavor, TableModel } from './model.ts'
+import { schemaDefinition, sequenceDefinition, viewDefinition } from './objects.ts'
 import { tableDefinition } from './table.ts'
-import type { Flavor, TableModel } from './table-model.ts'
-import { viewDefinition } from './view.ts'
 
 /** What the models ask of a MySQL or MariaDB database; `casing` is that of Drizzle 0.45's configuration. */
 export function mysqlDefinitions(

@@ -1,4 +1,4 @@
-import type { Changes } from '../database-schema.ts'
+import type { Changes } from '../diff.ts'
 import type { Found } from './catalogue.ts'
 import { quote } from './text.ts'
 

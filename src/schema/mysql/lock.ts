@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { textOf } from '../../causes.ts'
-import { numberOf } from './server-error.ts'
-import { type Asks, rowsOf } from './target.ts'
+import { numberOf } from './errors.ts'
 
-export interface LockOptions {
+interface LockOptions {
   /** What the lock is for, in a database. */
   readonly names: readonly string[]
   /** Seconds to wait for it. */
@@ -12,7 +11,7 @@ export interface LockOptions {
 }
 
 /** Whether the lock is ours, others kept it, or the server has no such locks. */
-export type LockState = 'held' | 'timeout' | 'none'
+type LockState = 'held' | 'timeout' | 'none'
 
 /**
  * Works while nobody else has the lock, on the connection that has it. Where there are no such locks (some proxies and
@@ -46,4 +45,47 @@ async function take(db: Asks, query: ReturnType<typeof sql>): Promise<LockState>
     if (numberOf(error) === undefined) throw error
     return 'none'
   }
+}
+
+/** What asks and does, whichever the driver. */
+export interface Asks {
+  execute(query: SQL): PromiseLike<unknown>
+}
+
+/** What we use of a Drizzle handle for MySQL. */
+interface MysqlHandle extends Asks {
+  transaction<Result>(run: (tx: Asks) => Promise<Result>): Promise<Result>
+}
+
+/** A database, and one connection of it whose statements autocommit: an `Engine` is such a target. */
+export interface MysqlTarget {
+  readonly db: MysqlHandle
+  connect?(): Promise<AsyncDisposable & { readonly db: Asks }>
+}
+
+/**
+ * Works on one connection, to which a lock belongs, and whose statements autocommit. Of a foreign handle a transaction
+ * has one. The first DDL statement would commit it; done at once, it is the same for all statements.
+ */
+export async function onOneConnection<Result>(
+  target: MysqlTarget,
+  work: (db: Asks) => Promise<Result>,
+): Promise<Result> {
+  const connect = target.connect?.bind(target)
+  if (connect === undefined) {
+    return await target.db.transaction(async (tx) => {
+      await tx.execute(sql`commit`)
+      return await work(tx)
+    })
+  }
+  await using connection = await connect()
+  return await work(connection.db)
+}
+
+/** mysql2 answers with the rows and what is known of their columns. */
+export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
+  const answer: unknown = await db.execute(query)
+  const [first]: unknown[] = Array.isArray(answer) ? answer : []
+  const rows = Array.isArray(first) ? first : answer
+  return Array.isArray(rows) ? rows.filter((row) => typeof row === 'object' && row !== null) : []
 }

@@ -1,10 +1,20 @@
-import type { Definition, SchemaStatement } from '../definition.ts'
-import { unsupported } from '../definition.ts'
-import { columnDefinition, columnText } from './column.ts'
-import { checks, primaryKeyText, type Reference, references } from './constraint.ts'
-import { indexesOf } from './indexes.ts'
-import type { TableModel } from './table-model.ts'
-import { additionText, label, literal, qualified } from './text.ts'
+import { is, SQL } from 'drizzle-orm'
+import type { Index } from 'drizzle-orm/mysql-core'
+import { type Definition, type IndexDefinition, type SchemaStatement, unsupported } from '../definition.ts'
+import { columnsIn } from '../expression.ts'
+import { columnName } from '../names.ts'
+import { columnDefinition, columnText, isParenthesised } from './columns.ts'
+import {
+  checks,
+  namesOf,
+  ownerOf,
+  primaryKeyText,
+  type Reference,
+  references,
+  refuseTwins,
+} from './constraints.ts'
+import type { Column, TableModel } from './model.ts'
+import { additionText, ddlText, label, list, literal, qualified, quote } from './text.ts'
 
 /**
  * The comment of a table whose foreign keys are still to come. Nothing but the statement that adds them takes it away, so
@@ -56,3 +66,90 @@ export function tableDefinition(
     statements: () => statements,
   }
 }
+
+interface TableIndex extends IndexDefinition {
+  /** How a CREATE TABLE writes it. */
+  readonly text: string
+}
+
+/** The indexes of a table. Uniques are among them: to MySQL they are the same. */
+function indexesOf(table: TableModel): TableIndex[] {
+  const indexes = [...columnUniques(table), ...uniques(table), ...ownIndexes(table)].map(
+    ({ tail = '', ...index }): TableIndex => ({
+      ...index,
+      create: () => additionText(table.flavor, qualified(table.schema, table.name), [index.text]) + tail,
+    }),
+  )
+  refuseTwins(table.name, 'indexes', indexes)
+  return indexes
+}
+
+interface Written extends Omit<TableIndex, 'create'> {
+  /** What is said of how it is added to a table with rows. */
+  readonly tail?: string
+}
+
+function columnUniques(table: TableModel): Written[] {
+  return table.columns
+    .filter(({ isUnique }) => isUnique)
+    .map((column) => unique(table, column.uniqueName ?? `${column.name}_unique`, [column]))
+}
+
+/** Drizzle 0.45 puts the table into names that nobody chose, 1.0 only the columns. */
+function uniques(table: TableModel): Written[] {
+  return table.uniqueConstraints.map((constraint) => {
+    const columns = constraint.columns.map(({ name }) => name).join('_')
+    const isDerived = Reflect.get(constraint, 'isNameExplicit') === false
+    const name = constraint.getName() ?? `${ownerOf(constraint)}_${columns}_unique`
+    return unique(table, isDerived ? `${columns}_unique` : name, constraint.columns)
+  })
+}
+
+function unique({ casing }: TableModel, name: string, columns: readonly Column[]): Written {
+  const names = namesOf(columns, casing)
+  return {
+    name,
+    columns: names,
+    uniqueOn: names,
+    text: `UNIQUE INDEX ${quote(name)} (${list(names)})`,
+  }
+}
+
+function ownIndexes(table: TableModel): Written[] {
+  return table.indexes.map(({ config }) => {
+    const { name, columns, unique, using, algorithm, lock } = config
+    const parts = columns.map((column) =>
+      is(column, SQL) ? expressionPart(table, name, column) : quote(columnName(column, table.casing)),
+    )
+    const method = using === undefined ? '' : ` USING ${using.toUpperCase()}`
+    return {
+      name,
+      columns: [...new Set(namesOf(columnsIn(columns) as Column[], table.casing))],
+      text: `${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)}${method} (${parts.join(', ')})`,
+      tail: option('ALGORITHM', algorithm) + option('LOCK', lock),
+    }
+  })
+}
+
+function option(name: string, value: Index['config']['algorithm'] | Index['config']['lock']): string {
+  return value === undefined ? '' : `, ${name} = ${value.toUpperCase()}`
+}
+
+/** A column with the length of its prefix or an order; anything else is an expression, which MySQL wants in parentheses. */
+function expressionPart({ name: table, casing, flavor }: TableModel, index: string, part: SQL): string {
+  const text = ddlText(part, {
+    owner: table,
+    what: `its index "${index}"`,
+    casing,
+    isUnqualified: true,
+  }).trim()
+  if (COLUMN.test(text)) return text
+  if (flavor === 'mariadb') {
+    throw unsupported(table, `its index "${index}" is over an expression, which MariaDB does not index`)
+  }
+  const [, body = text, order = ''] = ORDERED.exec(text) ?? []
+  return (isParenthesised(body) ? body : `(${body})`) + order
+}
+
+const COLUMN = /^(?:`(?:[^`]|``)+`|[\w$]+)(?:\s*\(\s*\d+\s*\))?(?:\s+(?:asc|desc))?$/i
+const ORDERED = /^(.*\S)(\s+(?:asc|desc))$/is

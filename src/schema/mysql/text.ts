@@ -2,7 +2,7 @@ import type { SQL } from 'drizzle-orm'
 import { SchemaError } from '../../errors.ts'
 import { quoteIdentifier } from '../definition.ts'
 import { type ExpressionPlace, expressionText } from '../expression.ts'
-import type { Flavor } from './table-model.ts'
+import type { Flavor } from './model.ts'
 
 const MAX_NAME_CHARACTERS = 64
 

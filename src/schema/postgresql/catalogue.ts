@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { textOf } from '../../causes.ts'
 import type { Definition } from '../definition.ts'
-import type { FoundTable } from '../gaps.ts'
+import type { FoundTable } from '../diff.ts'
 
 /**
  * Everything of a wanted name in a wanted schema or on the `search_path`, the nearest first, all of it text; of the

@@ -3,22 +3,23 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
 import { schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
-import type { Casing } from '../casing.ts'
-import type {
-  Changes,
-  DatabaseSchema,
-  Findings,
-  Gap,
-  LockedOptions,
-  LockedSchema,
-} from '../database-schema.ts'
 import { type Definition, inStages, refuseObstacles, remembering } from '../definition.ts'
-import { gapsOf } from '../gaps.ts'
-import { labelsOf, schemaError } from '../schema-error.ts'
+import {
+  type Changes,
+  type DatabaseSchema,
+  type Findings,
+  type Gap,
+  gapsOf,
+  type LockedOptions,
+  type LockedSchema,
+  labelsOf,
+  schemaError,
+} from '../diff.ts'
+import type { Casing } from '../names.ts'
 import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, placesQuery } from './catalogue.ts'
 import { postgresqlDefinitions } from './definitions.ts'
-import { quote } from './names.ts'
-import { isRace, troubleOf } from './trouble.ts'
+import { isRace, troubleOf } from './errors.ts'
+import { quote } from './text.ts'
 
 /** What we use of a Drizzle handle for PostgreSQL, whichever its driver. */
 export interface PostgresqlHandle {

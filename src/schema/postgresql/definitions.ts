@@ -10,15 +10,20 @@ import {
   PgTable,
   PgView,
 } from 'drizzle-orm/pg-core'
-import type { Casing } from '../casing.ts'
 import { type Definition, definitionsOf, unsupported } from '../definition.ts'
-import { enumDefinition } from './enum.ts'
-import { linkedTable, policiesLinkedTo, policyDefinition } from './policy.ts'
-import { roleDefinition } from './role.ts'
-import { schemaDefinition } from './schema.ts'
-import { sequenceDefinition } from './sequence.ts'
+import type { Casing } from '../names.ts'
+import {
+  enumDefinition,
+  inOrderOfUse,
+  linkedTable,
+  policiesLinkedTo,
+  policyDefinition,
+  roleDefinition,
+  schemaDefinition,
+  sequenceDefinition,
+  viewDefinition,
+} from './objects.ts'
 import { tableDefinition } from './table.ts'
-import { inOrderOfUse, viewDefinition } from './view.ts'
 
 /** What the models ask of a PostgreSQL database; `casing` is the one given to Drizzle 0.45. */
 export function postgresqlDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {

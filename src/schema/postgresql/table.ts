@@ -1,12 +1,20 @@
-import { getTableConfig, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
+import { is, SQL } from 'drizzle-orm'
+import { getTableConfig, type Index, IndexedColumn, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
 import type { SchemaError } from '../../errors.ts'
-import { type Casing, columnName } from '../casing.ts'
-import { type Definition, nameTaken, type SchemaStatement, type StoredName } from '../definition.ts'
-import { columnDefinition, columnText, identityName } from './column.ts'
-import { checks, foreignKeys, keysMade, primaryKeys, uniques } from './constraint.ts'
-import { label, qualified, storedName, storedSchema } from './names.ts'
-import { policyText } from './policy.ts'
-import { indexDefinition } from './table-index.ts'
+import {
+  type Definition,
+  type IndexDefinition,
+  nameTaken,
+  type SchemaStatement,
+  type StoredName,
+  unsupported,
+} from '../definition.ts'
+import { columnsIn } from '../expression.ts'
+import { type Casing, type ColumnKey, columnName } from '../names.ts'
+import { columnDefinition, columnText, identityName } from './columns.ts'
+import { checks, foreignKeys, keysMade, primaryKeys, uniques } from './constraints.ts'
+import { policyText, storageParameters } from './objects.ts'
+import { ddlText, label, qualified, quote, storedColumnName, storedName, storedSchema } from './text.ts'
 
 export interface TableModel {
   readonly config: ReturnType<typeof getTableConfig>
@@ -107,4 +115,67 @@ function chosen(what: string, named: readonly (StoredName & { readonly isDerived
 
 function secured(target: string): SchemaStatement {
   return { stage: 'table', text: `ALTER TABLE ${target} ENABLE ROW LEVEL SECURITY` }
+}
+
+interface TableIndex extends IndexDefinition, StoredName {
+  /** Whether nobody chose its name. */
+  readonly isDerived: boolean
+}
+
+/** An index; `concurrently` is passed over, for everything is made in one transaction. */
+function indexDefinition(model: TableModel, { config }: Index): TableIndex {
+  const { name: table, schema } = model.config
+  const { unique, where, only, method = 'btree', with: parameters } = config
+  const stored = storedName(config.name ?? defaultName(model, config.columns))
+  const { name } = stored
+  const place = { owner: table, casing: model.casing, isUnqualified: true }
+
+  const columns = config.columns.map((column) => {
+    if (is(column, SQL)) return ddlText(column, { ...place, what: `its index "${name}"` })
+    return indexedColumnText(model, name, column)
+  })
+  // Drizzle says "only" of every index with a method: it is meant where none was given.
+  const on = only && method === 'btree' ? 'ON ONLY' : 'ON'
+  let tail = ` USING ${method} (${columns.join(', ')})`
+  if (parameters !== undefined) tail += storageParameters(table, parameters)
+  if (where !== undefined) tail += ` WHERE ${ddlText(where, { ...place, what: `its index "${name}"` })}`
+
+  const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ${on}`
+  const used = [...config.columns.flatMap(keysOf), ...columnsIn(where)]
+  const names = new Set(used.map((column) => storedColumnName(column, model.casing)))
+  return {
+    ...stored,
+    isDerived: config.name === undefined,
+    columns: [...names],
+    create: (to) => `${head} ${qualified(schema ?? to, table)}${tail}`,
+  }
+}
+
+type IndexColumn = Index['config']['columns'][number]
+
+function keysOf(column: IndexColumn): ColumnKey[] {
+  if (!is(column, IndexedColumn) || column.name === undefined) return columnsIn(column)
+  return [{ name: column.name, keyAsName: column.keyAsName ?? false }]
+}
+
+/** drizzle-kit's. */
+function defaultName({ config, casing }: TableModel, columns: readonly IndexColumn[]): string {
+  const names = columns.map((column) => {
+    if (is(column, IndexedColumn) && column.name !== undefined)
+      return columnName({ ...column, name: column.name }, casing)
+    throw unsupported(config.name, 'it has an index over an expression that bears no name')
+  })
+  return `${config.name}_${names.join('_')}_index`
+}
+
+function indexedColumnText({ config, casing }: TableModel, index: string, column: IndexColumn): string {
+  if (!is(column, IndexedColumn) || column.name === undefined) {
+    throw unsupported(config.name, `its index "${index}" is over something that is neither a column nor SQL`)
+  }
+  const { order = 'asc', nulls, opClass } = column.indexConfig ?? {}
+  let text = quote(columnName({ keyAsName: column.keyAsName, name: column.name }, casing))
+  if (opClass !== undefined) text += ` ${opClass}`
+  if (order === 'desc') text += ` DESC NULLS ${(nulls ?? 'first').toUpperCase()}`
+  else if (nulls === 'first') text += ' NULLS FIRST'
+  return text
 }

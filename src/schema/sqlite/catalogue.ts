@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { textOf } from '../../causes.ts'
 import type { Definition } from '../definition.ts'
-import type { FoundTable } from '../gaps.ts'
+import type { FoundTable } from '../diff.ts'
 
 /** SQLite compares names without regard to case. */
 export function catalogueQuery(definitions: readonly Definition[]): SQL {

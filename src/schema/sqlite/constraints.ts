@@ -1,7 +1,6 @@
 import { getTableName } from 'drizzle-orm'
 import type { Check, ForeignKey, PrimaryKey } from 'drizzle-orm/sqlite-core'
-import { columnList, type TableModel } from './table-model.ts'
-import { doubleQuote, quote, sqlText } from './text.ts'
+import { columnList, doubleQuote, quote, sqlText, type TableModel } from './model.ts'
 
 /** The primary key over several columns; that over one stands at its column. */
 export function primaryKeyText({ casing }: TableModel, { name, columns }: PrimaryKey): string {

@@ -2,22 +2,21 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode, TransactionConflictError } from '../../errors.ts'
 import { isSeveral } from '../../statement.ts'
-import type { Casing } from '../casing.ts'
-import type {
-  Changes,
-  DatabaseSchema,
-  Findings,
-  Gap,
-  LockedOptions,
-  LockedSchema,
-} from '../database-schema.ts'
 import { type Definition, inStages, remembering } from '../definition.ts'
-import { gapsOf } from '../gaps.ts'
-import { labelsOf, schemaError } from '../schema-error.ts'
+import {
+  type Changes,
+  type DatabaseSchema,
+  type Findings,
+  type Gap,
+  gapsOf,
+  type LockedOptions,
+  type LockedSchema,
+  labelsOf,
+  schemaError,
+} from '../diff.ts'
+import type { Casing } from '../names.ts'
 import { catalogueQuery, foundTable } from './catalogue.ts'
 import { sqliteDefinitions } from './definitions.ts'
-import { keepingReferences, onConnectionWithoutForeignKeys } from './foreign-keys.ts'
-import { type Asks, rowsOf, type SqliteHandle, type SqliteTarget } from './target.ts'
 
 export class SqliteSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
@@ -197,5 +196,76 @@ function nameTaken({ kind, label }: Definition, other: string): SchemaError {
   return new SchemaError(
     'SCHEMA_NAME_TAKEN',
     `Cannot create the ${kind} ${label}: ${article} ${other} there has that name`,
+  )
+}
+
+/** What we use of a Drizzle handle for SQLite, whichever its driver. */
+export interface SqliteHandle {
+  all(query: SQL): PromiseLike<unknown[]>
+  run(query: SQL): PromiseLike<unknown>
+  transaction<Result>(run: (tx: Asks) => Promise<Result>, config: { behavior: 'immediate' }): Promise<Result>
+}
+
+/** What asks and does, in a transaction or not. */
+export type Asks = Pick<SqliteHandle, 'all' | 'run'>
+
+/** A database, and one connection of it for what only one connection can do: an `Engine` is such a target. */
+export interface SqliteTarget {
+  readonly db: SqliteHandle
+  connect?(): Promise<AsyncDisposable & { readonly db: SqliteHandle }>
+}
+
+/** What a query answers with. */
+export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
+  const rows = await db.all(query)
+  return rows.filter((row) => typeof row === 'object' && row !== null)
+}
+
+/** Rebuilding a table begins by emptying it, which takes along the rows that refer to it, or is refused. */
+export async function onConnectionWithoutForeignKeys<Result>(
+  target: SqliteTarget,
+  work: (db: SqliteHandle) => Promise<Result>,
+): Promise<Result> {
+  const connect = target.connect?.bind(target)
+  if (connect === undefined) throw foreignKeysStay('this handle has no connect()')
+  await using connection = await connect()
+  const { db } = connection
+  const before = await foreignKeys(db)
+  await db.run(sql`pragma foreign_keys = off`)
+  if ((await foreignKeys(db)) !== '0') throw foreignKeysStay('this database does not let them be turned off')
+  try {
+    return await work(db)
+  } finally {
+    await db.run(sql.raw(`pragma foreign_keys = ${before}`))
+  }
+}
+
+async function foreignKeys(db: Asks): Promise<string> {
+  const [row] = await rowsOf(db, sql`select cast(foreign_keys as text) as "state" from pragma_foreign_keys`)
+  return textOf(row, 'state') ?? ''
+}
+
+/** Refuses to leave more rows that refer to nothing than there were. */
+export async function keepingReferences<Result>(
+  schema: LockedSchema,
+  work: (schema: LockedSchema) => Promise<Result>,
+): Promise<Result> {
+  const query = sql`select "table" from pragma_foreign_key_check`
+  const before = (await schema.rows(query)).length
+  const result = await work(schema)
+  const broken = await schema.rows(query)
+  if (broken.length <= before) return result
+  const tables = new Set(broken.map((row) => textOf(row, 'table')))
+  throw new SchemaError(
+    'SCHEMA_MIGRATIONS',
+    `Cannot run the migrations: rows of ${[...tables].join(', ')} would refer to rows that are gone. Nothing was changed.`,
+  )
+}
+
+function foreignKeysStay(reason: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_MIGRATIONS',
+    `Cannot run migrations that rebuild tables: they want foreign keys turned off, and ${reason}. ` +
+      'Use drizzle-kit migrate for this database.',
   )
 }

@@ -1,11 +1,11 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, SQLiteTable, SQLiteView } from 'drizzle-orm/sqlite-core'
 import { SchemaError } from '../../errors.ts'
-import type { Casing } from '../casing.ts'
 import { type Definition, definitionsOf } from '../definition.ts'
-import { inOrderOfUse } from '../view-order.ts'
+import { inOrderOfUse, viewQuery } from '../expression.ts'
+import type { Casing } from '../names.ts'
+import { quote, sqlText } from './model.ts'
 import { tableDefinition } from './table.ts'
-import { viewDefinition } from './view.ts'
 
 /** What the models ask of an SQLite database; `casing` is that of Drizzle 0.45's configuration. */
 export function sqliteDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {
@@ -33,5 +33,25 @@ function refuseClashes(definitions: readonly Definition[]): void {
       }
       taken.set(key, label)
     }
+  }
+}
+
+type ViewModel = Pick<ReturnType<typeof getViewConfig>, 'name' | 'query' | 'selectedFields'>
+
+/** A view, or 'existing' for one that its model only describes. */
+function viewDefinition(
+  { name, query, selectedFields }: ViewModel,
+  casing: Casing | undefined,
+): Definition | 'existing' {
+  if (query === undefined) return 'existing'
+  const select = sqlText(viewQuery(query, selectedFields, casing), { owner: name, what: 'its query', casing })
+  return {
+    kind: 'view',
+    name,
+    schema: undefined,
+    label: name,
+    columns: [],
+    indexes: [],
+    statements: () => [{ stage: 'view', text: `CREATE VIEW ${quote(name)} AS ${select}` }],
   }
 }

@@ -1,10 +1,12 @@
-import { columnName } from '../casing.ts'
-import { type Definition, type SchemaStatement, unsupported } from '../definition.ts'
-import { columnDefinition, columnText } from './column.ts'
+import { is, SQL } from 'drizzle-orm'
+import type { Index, SQLiteColumn } from 'drizzle-orm/sqlite-core'
+import { SchemaError } from '../../errors.ts'
+import { type Definition, type IndexDefinition, type SchemaStatement, unsupported } from '../definition.ts'
+import { columnsIn } from '../expression.ts'
+import { columnName } from '../names.ts'
+import { columnDefinition, columnText } from './columns.ts'
 import { checkText, foreignKeysOf, foreignKeyText, primaryKeyText } from './constraints.ts'
-import { indexesOf } from './indexes.ts'
-import type { TableModel } from './table-model.ts'
-import { quote } from './text.ts'
+import { columnList, quote, sqlText, type TableModel } from './model.ts'
 
 export function tableDefinition(table: TableModel): Definition {
   const { name } = table
@@ -42,4 +44,74 @@ function refuseBadTable({ name, columns, primaryKeys, casing }: TableModel): voi
     ...primaryKeys.map((key) => key.columns.map((column) => columnName(column, casing))),
   ].map((key) => JSON.stringify(key))
   if (new Set(keys).size > 1) throw unsupported(name, 'it has more than one primary key')
+}
+
+/**
+ * The indexes of a table. Uniques are among them, as with drizzle-kit: the index of a UNIQUE constraint has a name of
+ * SQLite's making, and no such constraint can be added later.
+ */
+function indexesOf(table: TableModel): IndexDefinition[] {
+  const texts = new Map<string, NamedText>()
+  for (const named of [...columnUniques(table), ...ownIndexes(table), ...uniques(table)]) {
+    const { name, text } = named
+    // A column's unique and an index that says the same are one, as in drizzle-kit.
+    if ((texts.get(name)?.text ?? text) !== text) throw taken(table.name, name)
+    texts.set(name, named)
+  }
+  return [...texts.values()].map(({ text, ...index }) => ({ ...index, create: () => text }))
+}
+
+interface NamedText {
+  readonly name: string
+  readonly text: string
+  readonly columns: readonly string[]
+  readonly uniqueOn?: readonly string[]
+}
+
+function columnUniques(table: TableModel): NamedText[] {
+  return table.columns
+    .filter(({ isUnique }) => isUnique)
+    .map((column) => uniqueText(table, column.uniqueName ?? `${table.name}_${column.name}_unique`, [column]))
+}
+
+/** Drizzle names a unique by the keys of its columns, whatever the casing. */
+function uniques(table: TableModel): NamedText[] {
+  return table.uniqueConstraints.map(({ name, columns }) => {
+    const names = columns.map((column) => column.name)
+    return uniqueText(table, name ?? `${table.name}_${names.join('_')}_unique`, columns)
+  })
+}
+
+function uniqueText(table: TableModel, name: string, columns: readonly SQLiteColumn[]): NamedText {
+  const text = indexText(table, name, columnList(columns, table.casing), true)
+  const names = columns.map((column) => columnName(column, table.casing))
+  return { name, text, columns: names, uniqueOn: names }
+}
+
+function ownIndexes(table: TableModel): NamedText[] {
+  return table.indexes.map(({ config }) => ({
+    name: config.name,
+    text: ownIndexText(table, config),
+    columns: columnsIn([config.columns, config.where]).map((column) => columnName(column, table.casing)),
+  }))
+}
+
+function ownIndexText(table: TableModel, { name, columns, unique, where }: Index['config']): string {
+  const place = { owner: table.name, what: `its index "${name}"`, casing: table.casing }
+  const list = columns.map((column) =>
+    is(column, SQL) ? sqlText(column, { ...place, isUnqualified: true }) : columnList([column], table.casing),
+  )
+  const text = indexText(table, name, list.join(','), unique)
+  return where === undefined ? text : `${text} WHERE ${sqlText(where, place)}`
+}
+
+function indexText({ name: table }: TableModel, name: string, list: string, isUnique: boolean): string {
+  return `CREATE ${isUnique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ON ${quote(table)} (${list})`
+}
+
+function taken(table: string, name: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_NAME_TAKEN',
+    `Cannot prepare "${table}": two of its indexes are called "${name}"`,
+  )
 }

@@ -1,0 +1,231 @@
+import { is, SQL } from 'drizzle-orm'
+import { drawsFrom } from '../../models/mysql-sequence.ts'
+import { type ColumnDefinition, type SchemaStatement, unsupported } from '../definition.ts'
+import { columnName } from '../names.ts'
+import { checks, references } from './constraints.ts'
+import { type Column, type Flavor, isAutoIncrement, type TableModel } from './model.ts'
+import { sequenceCalled } from './objects.ts'
+import { additionText, ddlText, literal, operand, qualified, quote, waiting } from './text.ts'
+import { type ColumnType, columnType } from './types.ts'
+
+export function columnDefinition(table: TableModel, column: Column): ColumnDefinition {
+  const text = columnText(table, column)
+  return {
+    name: columnName(column, table.casing),
+    type: columnType(column).catalogue,
+    add: () => addColumn(table, column, text),
+  }
+}
+
+/** A column of a CREATE TABLE; its keys and checks stand behind all columns. */
+export function columnText(table: TableModel, column: Column): string {
+  const type = columnType(column)
+  const sequence = table.flavor === 'mariadb' ? drawsFrom(column) : undefined
+  const isCounting = isAutoIncrement(column) && sequence === undefined
+  // MariaDB takes no AUTO_INCREMENT behind a serial, which has one already.
+  const isSerial = /^serial$/i.test(type.text)
+  const typeText = isSerial && !isCounting ? 'bigint unsigned' : type.text
+
+  let text = `${quote(columnName(column, table.casing))} ${typeText}`
+  if (isCounting && !isSerial) text += ' AUTO_INCREMENT'
+  text += generatedText(table, column)
+  if (isNotNull(table, column)) text += ' NOT NULL'
+  // Where explicit_defaults_for_timestamp is off, one that says nothing is NOT NULL.
+  else if (/^timestamp\b/i.test(typeText) && column.generated === undefined) text += ' NULL'
+
+  const value =
+    sequence === undefined ? defaultText(table, column, type) : `nextval(${sequenceCalled(sequence)})`
+  if (value !== undefined) text += ` DEFAULT ${value}`
+  if (Reflect.get(column, 'hasOnUpdateNow') === true) {
+    text += ` ON UPDATE CURRENT_TIMESTAMP${/\(\d\)/.exec(typeText)?.[0] ?? ''}`
+  }
+  return text
+}
+
+/** MariaDB knows no NOT NULL of what is generated: whether it is null is for its expression to say. */
+function isNotNull({ flavor, primaryKeys }: TableModel, column: Column): boolean {
+  const isInKey = primaryKeys.some(({ columns }) => columns.some(({ name }) => name === column.name))
+  return (column.notNull || isInKey) && (column.generated === undefined || flavor === 'mysql')
+}
+
+function generatedText({ name, casing }: TableModel, column: Column): string {
+  const { generated } = column
+  if (generated === undefined) return ''
+  const as: unknown = typeof generated.as === 'function' ? generated.as() : generated.as
+  const what = `the expression of its column "${column.name}"`
+  const text = is(as, SQL) ? ddlText(as, { owner: name, what, casing, isUnqualified: true }) : String(as)
+  return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'stored' ? 'STORED' : 'VIRTUAL'}`
+}
+
+/**
+ * What adds a column to a table with rows, together with the checks and foreign keys that are its own, in one statement,
+ * which MySQL does or does not do as a whole; undefined when the rows cannot have it, or when a constraint over several
+ * columns would be missing afterwards. Its uniques are indexes, and added as such.
+ */
+function addColumn(
+  table: TableModel,
+  column: Column,
+  columnText: string,
+): readonly SchemaStatement[] | undefined {
+  const name = columnName(column, table.casing)
+  const isOwn = ({ columns }: { readonly columns: readonly string[] }) => columns.includes(name)
+  const referring = references(table).filter(isOwn)
+  const own = [...checks(table).filter(isOwn), ...referring]
+
+  const isInKey = table.primaryKeys.some(({ columns }) => columns.some((each) => each.name === column.name))
+  if (column.primary || isInKey || isAutoIncrement(column)) return undefined
+  if (own.some(({ columns }) => columns.length > 1)) return undefined
+  if (CONSTRAINTS.test(column.getSQLType())) return undefined
+
+  const given = valueGiven(table, column)
+  // MySQL would make up a value.
+  if (given === 'none' && column.notNull) return undefined
+  if (given === 'one' && (isUnique(table, column) || referring.length > 0)) return undefined
+
+  const parts = [`COLUMN ${columnText}`, ...own.map(({ text }) => `CONSTRAINT ${text}`)]
+  return [
+    {
+      stage: column.generated === undefined ? 'column' : 'generated column',
+      text: additionText(table.flavor, qualified(table.schema, table.name), parts),
+    },
+  ]
+}
+
+/** Whether no two rows may have the same in this column. */
+function isUnique({ uniqueConstraints, indexes }: TableModel, column: Column): boolean {
+  const uniques = [
+    ...uniqueConstraints.map(({ columns }) => columns),
+    ...indexes.flatMap(({ config }) => (config.unique ? [config.columns] : [])),
+  ]
+  return column.isUnique || uniques.some((columns) => columns.length === 1 && columns[0] === column)
+}
+
+/** What the rows that are there get: nothing, all of them the same, or each its own. */
+function valueGiven(table: TableModel, column: Column): 'none' | 'one' | 'each' {
+  if (column.generated !== undefined) return 'each'
+  if (table.flavor === 'mariadb' && drawsFrom(column) !== undefined) return 'each'
+  const text = defaultText(table, column, columnType(column))
+  if (text === undefined || isNull(text)) return 'none'
+  return is(column.default, SQL) && DIFFERING.test(text) ? 'each' : 'one'
+}
+
+/** Calls that give every row a value of its own. */
+const DIFFERING = /\b(?:uuid|uuid_short|rand|random_bytes|sys_guid|nextval)\s*\(|\bnext\s+value\b/i
+
+/** Whether a custom type brings a constraint along, as `text not null` does. */
+const CONSTRAINTS =
+  /\s(?:constraint|default|null|not|primary|unique|key|check|references|generated|as|auto_increment|on)\b/i
+
+/** What stands behind DEFAULT; undefined for a column without one. */
+function defaultText(
+  { name: table, casing }: TableModel,
+  column: Column,
+  type: ColumnType,
+): string | undefined {
+  const value: unknown = column.default
+  if (value === undefined) return undefined
+
+  const what = `the default of its column "${column.name}"`
+  const sent = is(value, SQL) ? value : valueSent(table, what, column, value)
+  if (is(sent, SQL)) {
+    return expression(ddlText(sent, { owner: table, what, casing, isUnqualified: true }).trim(), type)
+  }
+  const isExpression = sent !== null && TAKES_NO_LITERAL.test(type.text)
+  const text = isExpression ? operand(sent) : literal(sent)
+  if (text === undefined) throw unsupported(table, `${what} cannot be written down`)
+  return isExpression ? `(${text})` : text
+}
+
+/** Whether a default is no more than the lack of one. */
+function isNull(text: string): boolean {
+  return /^[(\s]*null[)\s]*$/i.test(text)
+}
+
+/** MySQL gives these an expression for their default, or none. */
+const TAKES_NO_LITERAL = /^(?:tiny|medium|long)?(?:text|blob)\b|^json\b/i
+
+const TAKES_NOW = /^(?:datetime|timestamp)\b/i
+const NOW =
+  /^(?:current_timestamp|now|localtime|localtimestamp)(?:\s*\(\s*\d*\s*\))?(?:\s+on\s+update\s.*)?$/i
+const LITERAL =
+  /^(?:[+-]?\s*(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|(?:_\w+\s*)?(?:[xbn]?'(?:[^'\\]|'')*')|0x[\da-f]+|null|true|false)$/i
+
+/** MySQL wants all but a literal, or the time for a column of times, in parentheses. */
+function expression(text: string, type: ColumnType): string {
+  const isBare = NOW.test(text)
+    ? TAKES_NOW.test(type.text)
+    : LITERAL.test(text) && (isNull(text) || !TAKES_NO_LITERAL.test(type.text))
+  return isBare || isParenthesised(text) ? text : `(${text})`
+}
+
+/** Whether the first parenthesis is closed by the last; a default may go on behind it with `on update`. */
+export function isParenthesised(text: string): boolean {
+  const bare = text.replace(/'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`(?:[^`]|``)*`/gs, "''")
+  let depth = 0
+  for (let at = 0; at < bare.length; at++) {
+    if (bare[at] === '(') depth += 1
+    if (bare[at] === ')') depth -= 1
+    if (depth === 0) return bare[at] === ')' && /^(?:\s+on\s+update\s.*)?$/is.test(bare.slice(at + 1))
+  }
+  return false
+}
+
+/** What an insert would send, cut to what the column keeps. */
+function valueSent(table: string, what: string, column: Column, value: unknown): unknown {
+  const type = column.getSQLType().toLowerCase()
+  if (value === null) return null
+  if (type === 'json') return jsonText(table, what, value)
+
+  let sent: unknown
+  try {
+    sent = typeof column.mapToDriverValue === 'function' ? column.mapToDriverValue(value) : value
+  } catch (error) {
+    throw unsupported(table, `${what} cannot be converted (${error})`)
+  }
+  const text = sent instanceof Date ? sent.toISOString().slice(0, -1).replace('T', ' ') : sent
+  if (!(value instanceof Date) || typeof text !== 'string') return text
+  if (type === 'date') return text.slice(0, 'YYYY-MM-DD'.length)
+  return TAKES_NOW.test(type) ? withDigits(text, Number(/\((\d)\)/.exec(type)?.[1] ?? 0)) : text
+}
+
+function jsonText(table: string, what: string, value: unknown): string {
+  try {
+    const text: unknown = JSON.stringify(value)
+    if (typeof text === 'string') return text
+  } catch {
+    // Says the same as what follows.
+  }
+  throw unsupported(table, `${what} is no JSON`)
+}
+
+/** A time with so many digits of its second. MySQL rounds what is beyond, MariaDB cuts it off. */
+function withDigits(text: string, digits: number): string {
+  const [seconds = '', fraction = ''] = text.split('.')
+  return digits === 0 ? seconds : `${seconds}.${fraction.slice(0, digits)}`
+}
+
+/**
+ * Whether every value of the one type is one of the other, and the two are of one family that differs in nothing but how
+ * much has room: what a column can be made without a look at its rows.
+ */
+export function isWider(found: string, expected: string): boolean {
+  const sizes = SIZES.find((family) => family.includes(found) && family.includes(expected))
+  if (sizes !== undefined) return sizes.indexOf(expected) > sizes.indexOf(found)
+
+  const [, name, length = '0'] = SIZED.exec(found) ?? []
+  const [, other, wanted = '0'] = SIZED.exec(expected) ?? []
+  return name !== undefined && name === other && Number(wanted) > Number(length)
+}
+
+const SIZES: readonly (readonly string[])[] = [
+  ['tinyblob', 'blob', 'mediumblob', 'longblob'],
+  ['tinytext', 'text', 'mediumtext', 'longtext'],
+]
+
+/** A length in characters or bytes, or how many digits a second has. */
+const SIZED = /^(varchar|varbinary|datetime|timestamp|time)(?:\((\d+)\))?$/
+
+/** Makes a column as wide as `type` says, which also says again what else is to stay of it. */
+export function widenText(flavor: Flavor, table: string, column: string, type: string): string {
+  return `ALTER TABLE ${table}${waiting(flavor)} MODIFY COLUMN ${column} ${type}`
+}

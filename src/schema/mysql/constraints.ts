@@ -1,0 +1,120 @@
+import { getTableName } from 'drizzle-orm'
+import { type ForeignKey, getTableConfig } from 'drizzle-orm/mysql-core'
+import { SchemaError } from '../../errors.ts'
+import { unsupported } from '../definition.ts'
+import { mentions } from '../expression.ts'
+import { type Casing, columnName, foreignKeyName } from '../names.ts'
+import type { Column, TableModel } from './model.ts'
+import { ddlText, list, qualified, quote } from './text.ts'
+
+export interface Constraint {
+  readonly name: string
+  /** The names of the columns it is over. */
+  readonly columns: readonly string[]
+  /** What stands behind CONSTRAINT in a table. */
+  readonly text: string
+}
+
+export interface Reference extends Constraint {
+  /** The table it leads to, as its model describes it. */
+  readonly target: { readonly schema: string | undefined; readonly name: string }
+}
+
+/** Its name is always PRIMARY; undefined for a table without one. */
+export function primaryKeyText({ name, columns, primaryKeys, casing }: TableModel): string | undefined {
+  const keys = [
+    ...columns.filter(({ primary }) => primary).map((column) => [column]),
+    ...primaryKeys.map((key) => key.columns),
+  ].map((key) => list(namesOf(key, casing)))
+  if (new Set(keys).size > 1) throw unsupported(name, 'it has more than one primary key')
+  return keys[0] === undefined ? undefined : `PRIMARY KEY (${keys[0]})`
+}
+
+export function checks({ name: table, columns, casing, checks }: TableModel): Constraint[] {
+  const all = checks.map(({ name, value }): Constraint => {
+    const place = { owner: table, what: `its check "${name}"`, casing, isUnqualified: true }
+    const condition = ddlText(value, place)
+    const bare = /\\/.test(condition) ? condition : condition.replace(/'(?:[^']|'')*'/g, "''")
+    const mentioned = namesOf(columns, casing).filter((column) => mentions(bare, column))
+    return { name, columns: mentioned, text: `${quote(name)} CHECK (${condition})` }
+  })
+  refuseTwins(table, 'checks', all)
+  return all
+}
+
+export function references(table: TableModel): Reference[] {
+  // Of two that differ only in their actions the last counts, as in drizzle-kit.
+  const keys = new Map(
+    table.foreignKeys.map((key) => {
+      const reference = referenceOf(table, key)
+      const { name, columns, target } = reference
+      const referenced = namesOf(key.reference().foreignColumns, table.casing)
+      return [JSON.stringify([name, columns, target, referenced]), reference] as const
+    }),
+  )
+  const unique = [...keys.values()]
+  refuseTwins(table.name, 'foreign keys', unique)
+  return unique
+}
+
+function referenceOf({ name: table, schema, casing }: TableModel, key: ForeignKey): Reference {
+  const { columns, foreignColumns, foreignTable } = key.reference()
+  const { name: targetName, schema: targetSchema } = getTableConfig(foreignTable)
+  const name = recased(recased(nameOf(key), columns, casing), foreignColumns, casing)
+  if (schema !== undefined && targetSchema === undefined) {
+    // Such a name would be looked for in the database of the table that refers to it.
+    const reason = `its foreign key "${name}" leads to "${targetName}", whose model names no database`
+    throw unsupported(table, reason)
+  }
+  const { onUpdate = 'no action', onDelete = 'no action' } = key
+  if (onUpdate === 'set default' || onDelete === 'set default') {
+    // MySQL refuses it, and MariaDB forgets it in silence.
+    throw unsupported(table, `its foreign key "${name}" is to set a default, which InnoDB does not`)
+  }
+  const names = namesOf(columns, casing)
+  const head = `${quote(name)} FOREIGN KEY (${list(names)})`
+  const target = `${qualified(targetSchema, targetName)} (${list(namesOf(foreignColumns, casing))})`
+  return {
+    name,
+    columns: names,
+    target: { schema: targetSchema, name: targetName },
+    text: `${head} REFERENCES ${target} ON DELETE ${onDelete} ON UPDATE ${onUpdate}`,
+  }
+}
+
+/** As drizzle-kit of the same major would call it; from 1.0 on a foreign key knows whether its name was chosen. */
+function nameOf(key: ForeignKey): string {
+  const isChosen: unknown = Reflect.get(key, 'isNameExplicit')
+  const name = key.getName()
+  return typeof isChosen === 'function' && isChosen.call(key) === false
+    ? foreignKeyName(ownerOf(key), name.replace(/_fk$/, '_fkey'))
+    : name
+}
+
+/** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */
+function recased(name: string, columns: readonly Column[], casing: Casing | undefined): string {
+  if (casing === undefined) return name
+  return columns.reduce((text, column) => text.replace(column.name, columnName(column, casing)), name)
+}
+
+export function namesOf(columns: readonly Column[], casing: Casing | undefined): string[] {
+  return columns.map((column) => columnName(column, casing))
+}
+
+/** Names are compared without regard to case. */
+export function refuseTwins(table: string, what: string, named: readonly { readonly name: string }[]): void {
+  const taken = new Set<string>()
+  for (const { name } of named) {
+    const key = name.toLowerCase()
+    if (taken.has(key)) {
+      const reason = `two of its ${what} are called "${name}"`
+      throw new SchemaError('SCHEMA_NAME_TAKEN', `Cannot prepare "${table}": ${reason}`)
+    }
+    taken.add(key)
+  }
+}
+
+/** The name of a table as it was declared, after which things are called also in an alias of it. */
+export function ownerOf({ table }: { readonly table: Parameters<typeof getTableName>[0] }): string {
+  return getTableName(table)
+}

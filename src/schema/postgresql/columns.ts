@@ -1,0 +1,232 @@
+import { is, SQL } from 'drizzle-orm'
+import { IndexedColumn, type PgColumn } from 'drizzle-orm/pg-core'
+import { type ColumnDefinition, type SchemaStatement, type StoredName, unsupported } from '../definition.ts'
+import { type Casing, columnName, isDrizzle1 } from '../names.ts'
+import { checks, foreignKeys, uniques } from './constraints.ts'
+import { sequenceOptions } from './objects.ts'
+import type { TableModel } from './table.ts'
+import { ddlText, literal, qualified, quote, storedColumnName, storedName } from './text.ts'
+import { type ColumnType, columnType } from './types.ts'
+
+export type Column = TableModel['config']['columns'][number]
+
+export function columnDefinition(model: TableModel, column: Column): ColumnDefinition {
+  return {
+    name: storedColumnName(column, model.casing),
+    type: columnType(column).catalogue,
+    add(place) {
+      const home = model.config.schema ?? place
+      return addColumn(model, column, columnText(model, column, home), home)
+    },
+  }
+}
+
+/** A column of a CREATE TABLE in the schema `place`. */
+export function columnText(model: TableModel, column: Column, place: string | undefined): string {
+  const { config, casing } = model
+  const type = columnType(column)
+  const value = defaultText(config.name, column, type, casing)
+
+  let text = `${quote(columnName(column, casing))} ${type.text}`
+  if (value !== undefined) text += ` DEFAULT ${value}`
+  text += generatedText(model, column) + identityText(model, column, place)
+  if (column.primary) text += ' PRIMARY KEY'
+  if (column.notNull) text += ' NOT NULL'
+  return text
+}
+
+function generatedText({ config, casing }: TableModel, { name, generated }: Column): string {
+  if (generated === undefined) return ''
+  const as: unknown = typeof generated.as === 'function' ? generated.as() : generated.as
+  const place = { owner: config.name, what: `its generated column "${name}"`, casing, isUnqualified: true }
+  const text = is(as, SQL) ? ddlText(as, place) : String(as)
+  return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'virtual' ? 'VIRTUAL' : 'STORED'}`
+}
+
+function identityText(model: TableModel, column: Column, place: string | undefined): string {
+  const { generatedIdentity: identity } = column
+  const stored = identityName(model, column)
+  if (identity === undefined || stored === undefined) return ''
+
+  const { type, sequenceOptions: options = {} } = identity
+  // drizzle-kit gives every descending one the range of a smallint.
+  const isDescending = Number(options.increment ?? 1) < 0
+  const least = isDescending && options.minValue === undefined ? { minValue: -32768 } : {}
+  const parts = [`SEQUENCE NAME ${qualified(place, stored.name)}`]
+  parts.push(...sequenceOptions(model.config.name, { ...options, ...least }))
+  return ` GENERATED ${type === 'always' ? 'ALWAYS' : 'BY DEFAULT'} AS IDENTITY (${parts.join(' ')})`
+}
+
+/** What the sequence of an identity is called. */
+export function identityName(
+  { config, casing }: TableModel,
+  column: Column,
+): (StoredName & { readonly isDerived: boolean }) | undefined {
+  const { generatedIdentity: identity } = column
+  if (identity === undefined) return undefined
+  const { sequenceName: chosen } = identity
+  const name = chosen ?? `${config.name}_${columnName(column, casing)}_seq`
+  return { ...storedName(name), isDerived: chosen === undefined }
+}
+
+/**
+ * What adds a column to a table with rows, together with the constraints that are its own; undefined when the rows
+ * cannot have it, or when a constraint over several columns would be missing afterwards.
+ */
+function addColumn(
+  model: TableModel,
+  column: Column,
+  columnText: string,
+  home: string | undefined,
+): readonly SchemaStatement[] | undefined {
+  const { config, casing } = model
+  const name = storedColumnName(column, casing)
+  const isOwn = ({ columns }: { readonly columns: readonly string[] }) => columns.includes(name)
+  const unique = uniques(model).filter(isOwn)
+  const checked = checks(model).filter(isOwn)
+  const references = foreignKeys(model).filter(isOwn)
+
+  // A primary key is what a table is made with.
+  if (
+    column.primary ||
+    config.primaryKeys.some(({ columns }) => columns.some((each) => each.name === column.name))
+  )
+    return undefined
+  if ([...unique, ...checked, ...references].some(({ columns }) => columns.length > 1)) return undefined
+  if (hasConstraints(columnType(column).text)) return undefined
+
+  const given = valueGiven(model, column)
+  if (given === 'none' && column.notNull) return undefined
+  const isUnique = unique.length > 0 || hasUniqueIndex(model, column)
+  if (given === 'one' && (isUnique || references.length > 0)) return undefined
+  if (given === 'none' && unique.some(({ isStrict }) => isStrict)) return undefined
+
+  const target = qualified(home, config.name)
+  const inline = [...unique.map(({ inline }) => inline), ...checked.map(({ text }) => text)]
+  const parts = [columnText, ...inline.map((text) => `CONSTRAINT ${text}`)]
+  return [
+    {
+      stage: column.generated === undefined ? 'column' : 'generated column',
+      text: `ALTER TABLE ${target} ADD COLUMN ${parts.join(' ')}`,
+    },
+    ...references.map(
+      ({ text }): SchemaStatement => ({
+        stage: 'foreign key',
+        text: `ALTER TABLE ${target} ADD CONSTRAINT ${text}`,
+      }),
+    ),
+  ]
+}
+
+function hasUniqueIndex({ config }: TableModel, { name }: Column): boolean {
+  return config.indexes.some(({ config: { unique, where, columns } }) => {
+    const [first, second] = columns
+    return (
+      unique && where === undefined && second === undefined && is(first, IndexedColumn) && first.name === name
+    )
+  })
+}
+
+/** What the rows that are there get: nothing, all of them the same, or each its own. */
+function valueGiven({ config, casing }: TableModel, column: Column): 'none' | 'one' | 'each' {
+  if (column.generated !== undefined || column.generatedIdentity !== undefined) return 'each'
+  if (/^(?:small|big)?serial/i.test(column.getSQLType())) return 'each'
+
+  const text = defaultText(config.name, column, columnType(column), casing)
+  if (text === undefined || /^[(\s]*null\b/i.test(text)) return 'none'
+  return is(column.default, SQL) && DIFFERING.test(text) ? 'each' : 'one'
+}
+
+/** Calls that give every row a value of its own, in the heads of people or of PostgreSQL. */
+const DIFFERING = /\b(?:nextval|random|gen_random_uuid|uuid_generate_v\w+|uuidv[47])"?\s*\(/i
+
+/** Whether a custom type brings a constraint along, as `text not null` does. */
+function hasConstraints(type: string): boolean {
+  return CONSTRAINTS.test(type.replace(/"(?:[^"]|"")*"/g, '""'))
+}
+
+const CONSTRAINTS = /\s(?:constraint|default|null|not|primary|unique|check|references|generated)\b/i
+
+/** What stands behind DEFAULT; undefined when the database is to know none. */
+function defaultText(
+  table: string,
+  column: PgColumn,
+  type: ColumnType,
+  casing: Casing | undefined,
+): string | undefined {
+  const what = `the default of its column "${column.name}"`
+  const value: unknown = column.default
+  if (value === undefined) return undefined
+  if (is(value, SQL)) return ddlText(value, { owner: table, what, casing, isUnqualified: true })
+
+  const text = type.dimensions > 0 ? arrayText(column, type, value) : valueText(column, value)
+  if (text === undefined) throw unsupported(table, `${what} cannot be written down`)
+  return text
+}
+
+function valueText(column: PgColumn, value: unknown): string | undefined {
+  if (isJson(column)) {
+    const json = jsonText(value)
+    return json === undefined ? undefined : literal(json)
+  }
+  const mapped = toDriver(column, value)
+  // A number that its column sends as text is still written as the number that it is, as drizzle-kit does.
+  return literal(String(mapped) === String(value) ? value : mapped)
+}
+
+function isJson(column: PgColumn): boolean {
+  return /^jsonb?$/.test(column.getSQLType())
+}
+
+/** Text that is JSON already is taken for just that, as drizzle-kit takes it before 1.0. */
+function jsonText(value: unknown): string | undefined {
+  if (typeof value !== 'string' || isDrizzle1) return attempt(() => JSON.stringify(value))
+  return attempt(() => JSON.parse(value)) === undefined ? JSON.stringify(value) : value
+}
+
+/** What an insert would send; a default that its column cannot map is sent as it is. */
+function toDriver(column: PgColumn, value: unknown): unknown {
+  return value === null ? null : (attempt(() => column.mapToDriverValue(value)) ?? value)
+}
+
+/** Undefined where `work` throws: what a value's own code says to being written down is of no use to anybody. */
+function attempt<Result>(work: () => Result): Result | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
+}
+
+function arrayText(
+  column: PgColumn,
+  { element, dimensions }: ColumnType,
+  value: unknown,
+): string | undefined {
+  if (!Array.isArray(value)) return literal(value)
+  // Under Drizzle 1.0 the column is its own element, and maps the array as a whole.
+  const isMapped = element === column && !isJson(element)
+  const elements: unknown = isMapped ? toDriver(column, value) : value
+  const written = elementText(elements, dimensions, (item) => {
+    if (isJson(element)) return jsonText(item)
+    return isMapped ? item : toDriver(element, item)
+  })
+  return written === undefined ? undefined : literal(written)
+}
+
+/** An array in the form that PostgreSQL reads, down to the depth at which its elements are. */
+function elementText(value: unknown, depth: number, map: (item: unknown) => unknown): string | undefined {
+  if (value === null) return 'NULL'
+  if (depth > 0 && Array.isArray(value)) {
+    const items = value.map((item) => elementText(item, depth - 1, map))
+    return items.includes(undefined) ? undefined : `{${items.join(',')}}`
+  }
+
+  const mapped = map(value)
+  if (mapped instanceof Uint8Array) return `"\\\\x${Buffer.from(mapped).toString('hex')}"`
+  if (mapped instanceof Date) return `"${mapped.toISOString()}"`
+  if (typeof mapped === 'string') return `"${mapped.replace(/["\\]/g, '\\$&')}"`
+  return typeof mapped === 'number' || typeof mapped === 'bigint' || typeof mapped === 'boolean'
+    ? String(mapped)
+    : undefined
+}

@@ -1,0 +1,271 @@
+import { is, Table } from 'drizzle-orm'
+import { causes, textOf } from '../causes.ts'
+import { checkOptions } from '../check-options.ts'
+import { DrizzleCeleryError, SchemaError } from '../errors.ts'
+import { refuseUnless } from '../option-text.ts'
+import { retry } from '../retry.ts'
+import {
+  type Changes,
+  type DatabaseSchema,
+  type Difference,
+  type Findings,
+  inWords,
+  type PreparedModels,
+} from './diff.ts'
+import { type MigrationsOptions, migrate } from './migrate.ts'
+import { checkCasing } from './names.ts'
+import { PREPARE_CHECKS, type PrepareOptions, type PrepareTarget } from './options.ts'
+
+type Outcome = Omit<PreparedModels, 'milliseconds'>
+
+/**
+ * Brings a database up to its models: creates the tables, sequences and the like that are missing, and changes nothing
+ * that is there. When all is there it costs one catalogue query, takes no lock and needs no right to create.
+ *
+ * `models` is what you export for drizzle-kit. Any number of processes may prepare the same database at once, also
+ * together with Celery's own `create_all`, which takes no lock. As in Celery (`SessionManager.prepare_models`) a lost
+ * race is tried again up to 10 times, 10 ms doubling to 1 s with full jitter; unlike there, an error that trying
+ * again cannot cure is thrown at once, as a `SchemaError` with the statements and the grant that would help.
+ * @throws SchemaError, OptionError, and what the connection throws
+ */
+export async function prepareModels(
+  target: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  options: PrepareOptions = {},
+): Promise<PreparedModels> {
+  const started = performance.now()
+  checkPrepareOptions(target, models, options)
+  const outcome = options.prepare === 'none' ? NOTHING : await prepare(target, models, options)
+  return { ...outcome, milliseconds: performance.now() - started }
+}
+
+const NOTHING: Outcome = {
+  created: [],
+  added: [],
+  widened: [],
+  present: [],
+  missing: [],
+  differences: [],
+  migrated: [],
+}
+
+async function prepare(
+  target: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  options: PrepareOptions,
+): Promise<Outcome> {
+  const schema = await schemaFor(target, models, options)
+  let last: string | undefined
+  try {
+    const outcome = await retry(() => attempt(schema, options), {
+      retries: 10,
+      base: 10,
+      max: 1000,
+      retryable(error) {
+        // What has been judged is no race, whatever caused it.
+        if (error instanceof SchemaError || !schema.isRace(error)) return false
+        // What is already there and still not found after another look has its name from something else.
+        const isHeld = last !== undefined && alreadyThere(error) === last
+        last = alreadyThere(error)
+        return !isHeld
+      },
+      signal: options.signal,
+    })
+    warn(outcome, options)
+    return outcome
+  } catch (error) {
+    // Drizzle calls whatever a connection throws a failed query.
+    const own = causes(error).find((cause) => cause instanceof DrizzleCeleryError)
+    throw schema.explain(error) ?? own ?? error
+  }
+}
+
+/** Each loads the part of Drizzle that its tables are made of. Loaders of TypeScript make an `import()` slow, each time. */
+let postgresql: Promise<typeof import('./postgresql/database.ts')> | undefined
+let sqlite: Promise<typeof import('./sqlite/database.ts')> | undefined
+let mysql: Promise<typeof import('./mysql/database.ts')> | undefined
+
+async function schemaFor(
+  target: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  options: PrepareOptions,
+): Promise<DatabaseSchema> {
+  try {
+    return await schemaOf(target, models, options)
+  } catch (error) {
+    // What cannot be created from its model can be migrated all the same; it is only not compared.
+    if (options.prepare === 'migrate' && error instanceof SchemaError)
+      return await schemaOf(target, {}, options)
+    throw error
+  }
+}
+
+async function schemaOf(
+  target: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  { casing, widen = false }: PrepareOptions,
+): Promise<DatabaseSchema> {
+  switch (target.dialect) {
+    case 'postgresql': {
+      postgresql ??= import('./postgresql/database.ts')
+      const { PostgresqlSchema } = await postgresql
+      return new PostgresqlSchema(target, models, casing)
+    }
+    case 'sqlite': {
+      sqlite ??= import('./sqlite/database.ts')
+      const { SqliteSchema } = await sqlite
+      return new SqliteSchema(target, models, casing)
+    }
+    case 'mysql': {
+      mysql ??= import('./mysql/database.ts')
+      const { MysqlSchema } = await mysql
+      return new MysqlSchema(target, models, { casing, widen })
+    }
+  }
+}
+
+function alreadyThere(error: unknown): string | undefined {
+  return causes(error)
+    .map((cause) => textOf(cause, 'message'))
+    .findLast((message) => message !== undefined && /already exists$/.test(message))
+}
+
+async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise<Outcome> {
+  if (options.prepare === 'migrate' && options.migrations !== undefined) {
+    return await migrated(schema, options.migrations, options)
+  }
+  if (schema.definitions.length === 0) return NOTHING
+
+  const findings = await schema.look()
+  const changes = changesFor(findings, options)
+  const outcome = outcomeOf(schema, findings, changes)
+  refuse(outcome, options)
+  if (changes.missing.length + changes.additions.length === 0) return outcome
+
+  // Refuses what has no place before anybody is made to wait.
+  schema.statements(changes)
+  return await schema.locked(async (locked) => {
+    const again = await locked.look()
+    const wanted = changesFor(again, options)
+    const outcome = outcomeOf(schema, again, wanted)
+    refuse(outcome, options)
+    await locked.run(schema.statements(wanted))
+    return outcome
+  })
+}
+
+/** What a mode makes of what was found. */
+function changesFor({ missing, gaps }: Findings, { prepare = 'create' }: PrepareOptions): Changes {
+  return {
+    missing: prepare === 'check' ? [] : missing,
+    additions: prepare === 'upgrade' ? gaps.filter(({ addition }) => addition !== undefined) : [],
+  }
+}
+
+function outcomeOf(
+  { definitions, kept = NO_CHANGES }: DatabaseSchema,
+  { missing, gaps }: Findings,
+  changes: Changes,
+): Outcome {
+  const created = new Set([...kept.missing, ...changes.missing])
+  const found = definitions.filter((definition) => !missing.includes(definition) && !created.has(definition))
+  const additions = [...kept.additions, ...changes.additions].map(({ difference }) => difference)
+  return {
+    created: [...created].map(({ label }) => label),
+    added: additions.filter(({ kind }) => kind !== 'other type').map(nameOf),
+    widened: additions.filter(({ kind }) => kind === 'other type').map(nameOf),
+    present: found.map(({ label }) => label),
+    missing: missing.filter((definition) => !changes.missing.includes(definition)).map(({ label }) => label),
+    differences: gaps.filter((gap) => !changes.additions.includes(gap)).map(({ difference }) => difference),
+    migrated: [],
+  }
+}
+
+function nameOf(difference: Difference): string {
+  switch (difference.kind) {
+    case 'missing index':
+      return difference.index
+    case 'edited migration':
+      return difference.migration
+    default:
+      return `${difference.table}.${difference.column}`
+  }
+}
+
+async function migrated(
+  schema: DatabaseSchema,
+  migrations: MigrationsOptions,
+  options: PrepareOptions,
+): Promise<Outcome> {
+  const isCompared = schema.definitions.length > 0
+  const before = isCompared ? await schema.look().catch(unlessJudged) : NOTHING_FOUND
+  const { migrated, differences } = await migrate(schema, migrations)
+  const after = isCompared && migrated.length > 0 ? await schema.look() : before
+  const found = outcomeOf(schema, after, NO_CHANGES)
+  const created = before.missing.filter((definition) => !after.missing.includes(definition))
+  const outcome = {
+    ...found,
+    created: created.map(({ label }) => label),
+    present: found.present.filter((label) => !created.some((definition) => definition.label === label)),
+    differences: [...differences, ...found.differences],
+    migrated,
+  }
+  refuse(outcome, options)
+  return outcome
+}
+
+const NOTHING_FOUND: Findings = { missing: [], gaps: [] }
+const NO_CHANGES: Changes = { missing: [], additions: [] }
+
+/** What is in the way now may be gone when the migrations have run. */
+function unlessJudged(error: unknown): Findings {
+  if (error instanceof SchemaError) return NOTHING_FOUND
+  throw error
+}
+
+/** Refuses differences that stay, before anything is done; only migrations tell afterwards what they leave. */
+function refuse(outcome: Outcome, { onDifference }: PrepareOptions): void {
+  const complaint = complaintOf(outcome)
+  if (onDifference !== 'error' || complaint === undefined) return
+  const done = outcome.migrated.length === 0 ? 'Nothing was changed' : 'The migrations ran'
+  throw new SchemaError(
+    'SCHEMA_DIFFERENCE',
+    `${complaint} ${done}. prepare: 'upgrade' adds missing columns and indexes; the rest wants migrations.`,
+  )
+}
+
+/** Once a call, however often it had to look. */
+function warn(outcome: Outcome, { onDifference }: PrepareOptions): void {
+  const complaint = complaintOf(outcome)
+  if (onDifference !== 'warn' || complaint === undefined) return
+  process.emitWarning(complaint, { code: 'DRIZZLE_CELERY_SCHEMA_DIFFERENCE' })
+}
+
+function complaintOf({ missing, differences }: Outcome): string | undefined {
+  const complaints = [...missing.map((label) => `there is no ${label}`), ...differences.map(inWords)]
+  return complaints.length === 0
+    ? undefined
+    : `The database differs from its models: ${complaints.join('; ')}.`
+}
+
+/** @throws OptionError that tells all that is wrong with the options */
+export function checkPrepareOptions(
+  { dialect }: PrepareTarget,
+  models: Readonly<Record<string, unknown>>,
+  options: PrepareOptions,
+): void {
+  refuseUnless(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
+  const areModels = typeof models === 'object' && models !== null && !isTable(models)
+  refuseUnless(areModels, 'models', 'an object that has the tables as its properties')
+  checkOptions('prepareModels', options, PREPARE_CHECKS)
+  const { prepare = 'create', casing, migrations, widen = false } = options
+  checkCasing(casing)
+  refuseUnless(!widen || (dialect === 'mysql' && prepare === 'upgrade'), 'widen', "for MySQL, with 'upgrade'")
+  const isThere = prepare !== 'migrate' || migrations !== undefined
+  refuseUnless(isThere, 'migrations', "given for 'migrate': { folder: './drizzle' }")
+}
+
+/** Drizzle's `is` knows no object without a prototype, such as `import * as models`. */
+function isTable(value: object): boolean {
+  return Object.getPrototypeOf(value) !== null && is(value, Table)
+}

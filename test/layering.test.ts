@@ -1,12 +1,12 @@
-/** Imports point down the list of rooms only, `import type` included. */
+/** Imports point down the list of layers only, and never in a circle, `import type` included. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 
-/** The rooms of src, the lowest first. A file may import what stands before it here; `x/*` is one room. */
-const rooms = [
+/** The layers of src, the lowest first. A file may import what stands before it here; `x/*` is one layer. */
+const layers = [
   'errors',
   'pickle/*',
   'causes',
@@ -63,47 +63,50 @@ const rooms = [
   'index',
 ]
 
-/** Rooms in which each file, with the folder of its name and the files named `<its name>-…`, knows nothing of its sisters. */
-const rowsOfStrangers = ['adapters/*', 'models/*']
+/** Layers whose members import nothing of each other; `mysql-sequence.ts` belongs to `mysql.ts`, a folder to the file of its name. */
+const independent = ['adapters/*', 'models/*']
 
 const src = fileURLToPath(new URL('../src/', import.meta.url))
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
   .sort()
+const importsByFile = new Map(files.map((file) => [file, importsOf(file)]))
 
 describe.each(files)('src/%s', (file) => {
-  const imports = importsOf(file)
-  const own = imports
-    .filter((specifier) => specifier.startsWith('.'))
-    .map((path) => normalize(join(dirname(file), path)))
+  const imports = importsByFile.get(file) ?? []
+  const own = filesIn(imports, file)
   const foreign = imports.filter((specifier) => !specifier.startsWith('.'))
 
-  it('has a room of its own', () => {
-    expect(rooms).toContain(roomOf(file))
+  it('belongs to a layer', () => {
+    expect(layers).toContain(layerOf(file))
   })
 
   it('imports downwards only', () => {
-    const upwards = own.filter((path) => rooms.indexOf(roomOf(path)) > rooms.indexOf(roomOf(file)))
+    const upwards = own.filter((path) => layers.indexOf(layerOf(path)) > layers.indexOf(layerOf(file)))
 
     expect(upwards).toEqual([])
   })
 
-  it('imports no sister where sisters are strangers', () => {
+  it('imports no other member of a layer whose members are independent', () => {
     const sisters = own.filter(
       (path) =>
-        roomOf(path) === roomOf(file) &&
+        layerOf(path) === layerOf(file) &&
         memberOf(path) !== memberOf(file) &&
         !memberOf(path).startsWith(`${memberOf(file)}-`),
     )
 
-    expect(rowsOfStrangers.includes(roomOf(file)) ? sisters : []).toEqual([])
+    expect(independent.includes(layerOf(file)) ? sisters : []).toEqual([])
   })
 
-  it('knows the adapters only if it is the dialect-resolver', () => {
-    const adapters = own.filter((path) => roomOf(path) === 'adapters/*')
-    const mayKnow = ['dialect-resolver', 'index', 'adapters/*'].includes(roomOf(file))
+  it('imports adapters only as the dialect-resolver, index or an adapter', () => {
+    const adapters = own.filter((path) => layerOf(path) === 'adapters/*')
+    const mayKnow = ['dialect-resolver', 'index', 'adapters/*'].includes(layerOf(file))
 
     expect(mayKnow ? [] : adapters).toEqual([])
+  })
+
+  it('imports the index of no folder', () => {
+    expect(own.filter((path) => path.endsWith('/index.ts'))).toEqual([])
   })
 
   it('reaches this package by relative paths', () => {
@@ -121,15 +124,63 @@ describe.each(files)('src/%s', (file) => {
   }
 })
 
-function roomOf(file: string): string {
+/** Those that are left. Take a line away when it is mended; none is to be added. */
+const KNOWN_CYCLES = [
+  ['adapters/mysql2/client.ts', 'adapters/mysql2/returning-ids.ts'],
+  ['backend/backend-options.ts', 'backend/celery-config.ts', 'backend/option-values.ts'],
+]
+
+describe('src', () => {
+  it('has no files that import each other in a circle', () => {
+    const graph = new Map([...importsByFile].map(([file, imports]) => [file, filesIn(imports, file)]))
+
+    expect(cyclesIn(graph)).toEqual(KNOWN_CYCLES)
+  })
+})
+
+/** The groups in which each file leads to each other one, by way of whichever files (Tarjan's algorithm). */
+function cyclesIn(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>()
+  const stack: string[] = []
+  const cycles: string[][] = []
+  for (const file of graph.keys()) visit(file)
+  return cycles.sort()
+
+  /** The earliest file on the stack that `file` leads to. */
+  function visit(file: string): number {
+    const own = order.size
+    order.set(file, own)
+    stack.push(file)
+    let earliest = own
+    for (const next of graph.get(file) ?? []) {
+      const known = order.get(next)
+      if (known === undefined) earliest = Math.min(earliest, visit(next))
+      else if (stack.includes(next)) earliest = Math.min(earliest, known)
+    }
+    if (earliest === own) {
+      const group = stack.splice(stack.indexOf(file))
+      if (group.length > 1) cycles.push(group.sort())
+    }
+    return earliest
+  }
+}
+
+function layerOf(file: string): string {
   const [folder, rest] = file.split('/')
   const path = file.replace(/\.ts$/, '')
-  return rest === undefined || rooms.includes(path) ? path : `${folder}/*`
+  return rest === undefined || layers.includes(path) ? path : `${folder}/*`
 }
 
 /** `postgres-js` for `adapters/postgres-js.ts` and for all in `adapters/postgres-js/`. */
 function memberOf(file: string): string {
   return file.split('/')[1]?.replace(/\.ts$/, '') ?? ''
+}
+
+/** The files of src among what `file` imports. */
+function filesIn(imports: readonly string[], file: string): string[] {
+  return imports
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((path) => normalize(join(dirname(file), path)))
 }
 
 /** What a file imports: statements, `import type`, re-exports, `import()` and `typeof import()`. */

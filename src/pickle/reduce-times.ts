@@ -1,14 +1,15 @@
-import type { Constructor } from './reduce.ts'
 import { writeLatin1 } from './text.ts'
 import { PyDate, PyDateTime, PyTime, type TimeZoneInfo } from './times.ts'
 import { entriesOf, getItem, isDict, PyObject } from './values.ts'
 import { PyTimeDelta, PyTimeZone } from './zones.ts'
 
+type TimeConstructor = (args: readonly unknown[], kwargs: unknown) => unknown
+
 /** The classes of `datetime` and `zoneinfo`. Fields out of range are a RangeError. */
-export const TIME_CONSTRUCTORS: readonly (readonly [string, ReadonlyMap<string, Constructor>])[] = [
+export const TIME_CONSTRUCTORS: readonly (readonly [string, ReadonlyMap<string, TimeConstructor>])[] = [
   [
     'datetime',
-    new Map<string, Constructor>([
+    new Map<string, TimeConstructor>([
       ['date', toDate],
       ['time', toTime],
       ['datetime', toDateTime],
@@ -16,7 +17,7 @@ export const TIME_CONSTRUCTORS: readonly (readonly [string, ReadonlyMap<string, 
       ['timezone', toTimeZone],
     ]),
   ],
-  ['zoneinfo', new Map<string, Constructor>([['ZoneInfo', toZoneInfo]])],
+  ['zoneinfo', new Map<string, TimeConstructor>([['ZoneInfo', toZoneInfo]])],
 ]
 
 function toDate(args: readonly unknown[], kwargs: unknown): PyDate | undefined {

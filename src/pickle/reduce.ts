@@ -18,7 +18,7 @@ import {
 import { PyTimeZone } from './zones.ts'
 
 /** Makes a value of the arguments of a known class; `undefined` if they do not fit it. */
-export type Constructor = (args: PyTuple, kwargs: unknown, keys: Keys) => unknown
+type Constructor = (args: PyTuple, kwargs: unknown, keys: Keys) => unknown
 
 /**
  * What a call, or the making of an instance, would give in Python: a value for the classes in the table below, a
@@ -129,7 +129,7 @@ function isPositional(args: PyTuple, kwargs: unknown, most: number): boolean {
 }
 
 /** By module, then by name. */
-const CONSTRUCTORS: ReadonlyMap<string, ReadonlyMap<string, Constructor>> = new Map([
+const CONSTRUCTORS = new Map<string, ReadonlyMap<string, Constructor>>([
   [
     'builtins',
     new Map([

@@ -3,12 +3,10 @@ import { IndexedColumn, type PgColumn } from 'drizzle-orm/pg-core'
 import { type ColumnDefinition, type SchemaStatement, type StoredName, unsupported } from '../definition.ts'
 import { type Casing, columnName, isDrizzle1 } from '../names.ts'
 import { checks, foreignKeys, uniques } from './constraints.ts'
+import type { Column, TableModel } from './model.ts'
 import { sequenceOptions } from './objects.ts'
-import type { TableModel } from './table.ts'
 import { ddlText, literal, qualified, quote, storedColumnName, storedName } from './text.ts'
 import { type ColumnType, columnType } from './types.ts'
-
-export type Column = TableModel['config']['columns'][number]
 
 export function columnDefinition(model: TableModel, column: Column): ColumnDefinition {
   return {

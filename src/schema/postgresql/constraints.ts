@@ -3,8 +3,7 @@ import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core'
 import type { StoredName } from '../definition.ts'
 import { mentions } from '../expression.ts'
 import { type Casing, columnName, foreignKeyName, isDrizzle1 } from '../names.ts'
-import type { Column } from './columns.ts'
-import type { TableModel } from './table.ts'
+import type { Column, TableModel } from './model.ts'
 import {
   ddlText,
   list,

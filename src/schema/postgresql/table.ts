@@ -13,13 +13,9 @@ import { columnsIn } from '../expression.ts'
 import { type Casing, type ColumnKey, columnName } from '../names.ts'
 import { columnDefinition, columnText, identityName } from './columns.ts'
 import { checks, foreignKeys, keysMade, primaryKeys, uniques } from './constraints.ts'
+import type { TableModel } from './model.ts'
 import { policyText, storageParameters } from './objects.ts'
 import { ddlText, label, qualified, quote, storedColumnName, storedName, storedSchema } from './text.ts'
-
-export interface TableModel {
-  readonly config: ReturnType<typeof getTableConfig>
-  readonly casing: Casing | undefined
-}
 
 /** A table with all that is its own, also the policies that were `linked` to it. */
 export function tableDefinition(

@@ -10,6 +10,7 @@ import {
   mysqlTable,
   varchar,
 } from 'drizzle-orm/mysql-core'
+import { onceByNames } from './by-names.ts'
 import { drawing, type MysqlSequence, mysqlSequence } from './mysql-sequence.ts'
 
 export { drawing, MysqlSequence, mysqlSequence } from './mysql-sequence.ts'
@@ -40,7 +41,7 @@ const id155 = customType<{ data: string }>({
   dataType: () => 'varchar(155) character set utf8mb4 collate utf8mb4_bin',
 })
 
-const cache = new Map<string, ResultModels>()
+const modelsNamed = onceByNames(makeResultModels)
 
 /**
  * Celery's two result tables, as `celery.backends.database.models` (5.2 to 5.6) makes them, with more room: `longblob` and
@@ -49,15 +50,7 @@ const cache = new Map<string, ResultModels>()
  * and cached by identity.
  */
 export function resultModels(options: ResultModelsOptions = {}): ResultModels {
-  const { tableNames, schemas } = options
-  const key = JSON.stringify([tableNames?.task, tableNames?.group, schemas?.task ?? 0, schemas?.group ?? 0])
-
-  let models = cache.get(key)
-  if (models === undefined) {
-    models = makeResultModels(options)
-    cache.set(key, models)
-  }
-  return models
+  return modelsNamed(options)
 }
 
 function makeResultModels({ tableNames, schemas }: ResultModelsOptions) {

@@ -12,6 +12,7 @@ import {
   timestamp,
   varchar,
 } from 'drizzle-orm/pg-core'
+import { onceByNames } from './by-names.ts'
 
 // drizzle-kit loads this file bare: it imports drizzle-orm and nothing else, and awaits nothing.
 
@@ -33,22 +34,14 @@ export type ResultModels = ReturnType<typeof makeResultModels>
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
 
-const cache = new Map<string, ResultModels>()
+const modelsNamed = onceByNames(makeResultModels)
 
 /**
  * Celery's two result tables and the sequences their ids come from, as `celery.backends.database.models` (5.2 to
  * 5.6) makes them. The same names give the same objects, so tables can be compared and cached by identity.
  */
 export function resultModels(options: ResultModelsOptions = {}): ResultModels {
-  const { tableNames, schemas } = options
-  const key = JSON.stringify([tableNames?.task, tableNames?.group, schemas?.task ?? 0, schemas?.group ?? 0])
-
-  let models = cache.get(key)
-  if (models === undefined) {
-    models = makeResultModels(options)
-    cache.set(key, models)
-  }
-  return models
+  return modelsNamed(options)
 }
 
 function makeResultModels({ tableNames, schemas }: ResultModelsOptions) {

@@ -1,4 +1,5 @@
 import { customType, index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { onceByNames } from './by-names.ts'
 
 // drizzle-kit loads this file bare: it imports drizzle-orm and nothing else, and awaits nothing.
 
@@ -33,7 +34,7 @@ const datetime = customType<{ data: Date; driverData: string }>({
 const varchar155 = customType<{ data: string }>({ dataType: () => 'VARCHAR(155)' })
 const varchar50 = customType<{ data: string }>({ dataType: () => 'VARCHAR(50)' })
 
-const cache = new Map<string, ResultModels>()
+const modelsNamed = onceByNames(makeResultModels)
 
 /**
  * Celery's two result tables, as `celery.backends.database.models` (5.2 to 5.6) makes them. The same names give the
@@ -43,15 +44,7 @@ const cache = new Map<string, ResultModels>()
  * `db.select({ dateDone: sql<string>`${task.dateDone}` })`.
  */
 export function resultModels(options: ResultModelsOptions = {}): ResultModels {
-  const { tableNames } = options
-  const key = JSON.stringify([tableNames?.task, tableNames?.group])
-
-  let models = cache.get(key)
-  if (models === undefined) {
-    models = makeResultModels(options)
-    cache.set(key, models)
-  }
-  return models
+  return modelsNamed({ tableNames: options.tableNames ?? {} })
 }
 
 function makeResultModels({ tableNames }: ResultModelsOptions) {

@@ -2,7 +2,7 @@ import { getTableName, is, Table, View } from 'drizzle-orm'
 import { SchemaError } from '../errors.ts'
 import type { Casing } from './names.ts'
 
-/** The stages in which parts of a schema are made: a part may rest on those of the stages before its own. */
+/** The order in which statements run: each may depend on what earlier stages created. */
 const STAGES = [
   'role',
   'schema',
@@ -17,24 +17,24 @@ const STAGES = [
   'policy',
 ] as const
 
-/** One statement, and when it may run. Nothing in it alters or removes what is there. */
+/** One statement and its stage. It never alters or removes what exists. */
 export interface SchemaStatement {
   readonly stage: (typeof STAGES)[number]
   readonly text: string
 }
 
-/** A name as the database stores it, and as its model has it: of a long one a database may store less. */
+/** A name as the database stores it, and as its model has it: a database may truncate a long one. */
 export interface StoredName {
   readonly name: string
   readonly modelName: string
 }
 
-/** One thing the models ask for, and how it is made. */
+/** One object of the models, and the statements that create it. */
 export interface Definition {
   readonly kind: 'role' | 'schema' | 'enum' | 'sequence' | 'table' | 'view' | 'materialized view' | 'policy'
   /** As the database stores it. */
   readonly name: string
-  /** As its model has it, where the database may store less of that. */
+  /** The name in its model, if the database may truncate it. */
   readonly modelName?: string
   /** The schema its model names; undefined leaves the choice to the database. */
   readonly schema: string | undefined
@@ -42,17 +42,19 @@ export interface Definition {
   readonly table?: string
   /** What reports and errors call it. */
   readonly label: string
-  /** What makes it, in `place` when its model names no schema; without `place` the names stay unqualified. */
+  /**
+   * The statements that create it, in `defaultSchema` if its model names none; without both, names stay unqualified.
+   */
   statements(place: string | undefined): readonly SchemaStatement[]
   /** A table's columns; empty for everything else. */
   readonly columns: readonly ColumnDefinition[]
   /** The indexes of a table or a materialized view. */
   readonly indexes: readonly IndexDefinition[]
-  /** On PostgreSQL, what else it calls by a name that no table of its schema can have then: indexes and sequences. */
+  /** PostgreSQL: its indexes and sequences, whose names no table of the same schema can have. */
   readonly relations?: readonly StoredName[]
   /** The parts of a table whose names its model chose, and what they are. */
   readonly parts?: readonly (StoredName & { readonly what: string })[]
-  /** Why it cannot be made; one that is there may serve all the same. */
+  /** Why it cannot be created. An existing one is accepted all the same. */
   readonly obstacle?: SchemaError
 }
 
@@ -61,36 +63,52 @@ export interface ColumnDefinition {
   /** The type as the catalogue of the database would write it, that of SQLite in upper case; undefined if we cannot tell. */
   readonly type: string | undefined
   /**
-   * What adds it to a table that has rows, with every constraint that is its own; undefined when the database would
-   * refuse that, or when a constraint that it shares with other columns would be missing afterwards.
+   * The statements that add it to a table with rows, with its own constraints. Undefined if the database would refuse
+   * them, or if a constraint that it shares with other columns would be missing afterwards.
    */
   add(place: string | undefined): readonly SchemaStatement[] | undefined
 }
 
 export interface IndexDefinition {
   readonly name: string
-  /** The names of the columns it cannot be without, also those in its expressions as far as they are Drizzle's columns. */
+  /** The names of the columns it depends on, including Drizzle's columns in its expressions. */
   readonly columns: readonly string[]
-  /** The columns it keeps unique, when that is all it does: on SQLite an index of another name may do the same. */
+  /** The columns of a plain unique index: an existing one of another name is accepted instead. */
   readonly uniqueOn?: readonly string[]
   create(place: string | undefined): string
 }
 
+/** The definition of an object other than a table, created by one statement. */
+export function objectDefinition(
+  object: Omit<Definition, 'columns' | 'indexes' | 'statements'>,
+  stage: SchemaStatement['stage'],
+  text: (place: string | undefined) => string,
+): Definition {
+  return { ...object, columns: [], indexes: [], statements: (place) => [{ stage, text: text(place) }] }
+}
+
+/** Definitions with those of `ordered` permuted among themselves; all others keep their positions. */
+export function reordered(definitions: readonly Definition[], ordered: Iterable<Definition>): Definition[] {
+  const those = new Set(ordered)
+  const inTurn = those.values()
+  return definitions.map((each) => (those.has(each) ? (inTurn.next().value ?? each) : each))
+}
+
 /**
- * The statements that make `definitions` in an empty database, each when what it rests on is there.
- * @throws SchemaError for what cannot be made
+ * The statements that create `definitions` in an empty database, in the order of their dependencies.
+ * @throws SchemaError for a definition that cannot be created
  */
 export function statementsOf(definitions: readonly Definition[]): string[] {
   refuseObstacles(definitions)
   return inStages(definitions.flatMap((definition) => definition.statements(undefined)))
 }
 
-/** Throws the first reason why one of `definitions` cannot be made. */
+/** @throws SchemaError, the first reason why one of `definitions` cannot be created */
 export function refuseObstacles(definitions: readonly Definition[]): void {
   for (const { obstacle } of definitions) if (obstacle !== undefined) throw obstacle
 }
 
-/** The texts of statements in an order in which they can run. */
+/** The texts of statements, ordered by stage. */
 export function inStages(statements: readonly SchemaStatement[]): string[] {
   return STAGES.flatMap((wanted) =>
     statements.filter(({ stage }) => stage === wanted).map(({ text }) => text),
@@ -98,14 +116,14 @@ export function inStages(statements: readonly SchemaStatement[]): string[] {
 }
 
 /**
- * Reads one export: its definition, 'existing' for what others look after, undefined for what the dialect has no word
- * for.
+ * Maps an export to its definition: 'existing' if it is managed elsewhere, undefined if it is no object of this
+ * dialect.
  */
 export type Define = (value: unknown, name: string) => Definition | 'existing' | undefined
 
 /**
- * The definitions in what a user exports for drizzle-kit. Relations and everything that is no part of a schema are
- * passed over, as drizzle-kit does; a part of a schema that cannot be expressed is refused by its name.
+ * The definitions in what a user exports for drizzle-kit. Relations and everything else that is no database object are
+ * ignored, as drizzle-kit does; a table or view of another dialect is an error.
  */
 export function definitionsOf(models: Record<string, unknown>, define: Define): Definition[] {
   const seen = new Map<unknown, Definition>()
@@ -126,8 +144,8 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
 }
 
 /**
- * Reads models once for as long as they are the same: a program prepares many databases with the same ones, and to read
- * two hundred tables takes longer than to ask a database for them.
+ * Caches what `read` makes of models until they change: a program prepares many databases with the same models, and
+ * reading two hundred tables takes longer than the catalogue query.
  */
 export function remembering<Read>(
   read: (models: Models, casing: Casing | undefined) => Read,
@@ -179,7 +197,7 @@ function clashOf(first: Definition, second: Definition, name: string): string {
   return `Cannot prepare "${first.label}" and "${label}": both have something that is called "${name}"`
 }
 
-/** Says that a name is taken, be it that the database truncates another one to the same. */
+/** The error for two objects of one name, also if only truncation makes the names equal. */
 export function nameTaken(clash: string, first: string, second: string): SchemaError {
   const advice =
     first === second
@@ -188,7 +206,7 @@ export function nameTaken(clash: string, first: string, second: string): SchemaE
   return new SchemaError('SCHEMA_NAME_TAKEN', clash + advice)
 }
 
-/** What shares its names with whom: PostgreSQL has a type for the rows of every table and view. */
+/** The namespaces in which each kind takes its name. On PostgreSQL each table and view also has a row type. */
 const FAMILIES: Record<Definition['kind'], readonly string[]> = {
   role: ['role'],
   schema: ['schema'],
@@ -200,7 +218,7 @@ const FAMILIES: Record<Definition['kind'], readonly string[]> = {
   policy: ['policy'],
 }
 
-/** Says that a model is beyond what is created at run time. */
+/** The error for a model that prepareModels cannot create. */
 export function unsupported(name: string, reason: string): SchemaError {
   return new SchemaError(
     'SCHEMA_UNSUPPORTED',
@@ -209,7 +227,7 @@ export function unsupported(name: string, reason: string): SchemaError {
   )
 }
 
-/** Says whose name it is that `work` refuses. */
+/** Adds the owner to the error for a name that `work` rejects. */
 export function withOwner<Result>(owner: string, work: () => Result): Result {
   try {
     return work()
@@ -219,7 +237,7 @@ export function withOwner<Result>(owner: string, work: () => Result): Result {
   }
 }
 
-/** Quotes an identifier, refusing one that no statement can carry. */
+/** Quotes an identifier. @throws SchemaError for one that no statement can hold */
 export function quoteIdentifier(name: string, mark = '"'): string {
   if (name === '' || name.includes('\0')) {
     const what = name === '' ? 'an empty name' : `the name ${JSON.stringify(name)}: it holds a NUL character`

@@ -1,15 +1,15 @@
 import type { SQL } from 'drizzle-orm'
 import { SchemaError, type SchemaErrorCode } from '../errors.ts'
-import type { Definition, IndexDefinition, SchemaStatement } from './definition.ts'
+import { type Definition, type IndexDefinition, inStages, type SchemaStatement } from './definition.ts'
 
-/** Where a table that is there falls short of its model. */
+/** A difference between an existing table and its model. */
 export interface Gap {
   readonly difference: Difference
-  /** What adds what is missing; undefined where adding is not enough. */
+  /** The statements that add what is missing; undefined if adding is not enough. */
   readonly addition: readonly SchemaStatement[] | undefined
 }
 
-/** What a look at the catalogue told. */
+/** The result of an introspection. */
 export interface Findings {
   readonly missing: readonly Definition[]
   readonly gaps: readonly Gap[]
@@ -21,9 +21,20 @@ export interface Changes {
   readonly additions: readonly Gap[]
 }
 
+/** The statements of changes, each when it may run; `placeOf` tells where what names no schema belongs. */
+export function changeStatements(
+  { missing, additions }: Changes,
+  placeOf: (definition: Definition) => string | undefined = () => undefined,
+): string[] {
+  return inStages([
+    ...missing.flatMap((definition) => definition.statements(placeOf(definition))),
+    ...additions.flatMap(({ addition }) => addition ?? []),
+  ])
+}
+
 /** What can be asked of a database. */
 export interface SchemaReader {
-  /** What is missing, by one catalogue query. */
+  /** Compares the models with the catalogue, by one query. */
   look(): Promise<Findings>
   rows(query: SQL): Promise<object[]>
 }
@@ -35,35 +46,35 @@ export interface LockedSchema extends SchemaReader {
 }
 
 export interface LockedOptions {
-  /** What the lock is for, when it is not for the models. */
+  /** The name of the lock. @default the labels of all definitions */
   readonly lock?: string
-  /** Waits for as long as others need it. @default no longer than 5 s */
+  /** Waits without a limit. @default false: no longer than 5 s */
   readonly patient?: boolean
-  /** SQLite: lets tables be rebuilt whose rows others refer to. @default false */
+  /** SQLite: foreign keys are off, so that referenced tables can be rebuilt. @default false */
   readonly withoutForeignKeys?: boolean
 }
 
-/** What the models find, and may make, in one database. One implementation a dialect, for one call. */
+/** The models against one database: one implementation per dialect, one instance per call. */
 export interface DatabaseSchema extends SchemaReader {
   readonly definitions: readonly Definition[]
   /** Set where each statement commits by itself, as all DDL does on MySQL. */
   readonly commitsEach?: true
-  /** What this call has done and no failure takes back. */
+  /** Changes of this call that a failure did not roll back. */
   readonly kept?: Changes
 
-  /** Works where nobody else prepares: in a transaction, all or nothing, unless each statement commits by itself. */
+  /** Runs `work` under the lock: in one transaction, unless each statement commits by itself. */
   locked<Result>(work: (schema: LockedSchema) => Promise<Result>, options?: LockedOptions): Promise<Result>
 
-  /** What makes the changes, everything where it belongs as found by the last look, and when it may run. */
+  /** The statements of changes in order, in the schemas that the last introspection found. */
   statements(changes: Changes): string[]
 
-  /** Whether a query failed since its table is not there. */
+  /** Whether a query failed because its table does not exist. */
   isMissingTable(error: unknown): boolean
 
-  /** Whether somebody else was at the same thing at the same time, so that looking again helps. */
+  /** Whether a concurrent change is the cause, so that another attempt may succeed. */
   isRace(error: unknown): boolean
 
-  /** Says what kept the database from being brought up to the models; undefined when we cannot say it better. */
+  /** A clearer error for a failed preparation; undefined if there is nothing to add. */
   explain(error: unknown): SchemaError | undefined
 }
 
@@ -77,7 +88,34 @@ export interface FoundTable {
   hasIndex(index: IndexDefinition): boolean
 }
 
-/** Where a table falls short of its model. */
+/**
+ * What is missing and what differs.
+ * @param find what the catalogue has for a definition, with its table if that is to be compared; it throws for what has the
+ * name of a definition and cannot serve as it
+ */
+export function compare(
+  definitions: readonly Definition[],
+  find: (definition: Definition, at: number) => { readonly table: FoundTable | undefined } | undefined,
+): Findings {
+  const missing: Definition[] = []
+  const gaps: Gap[] = []
+  for (const [at, definition] of definitions.entries()) {
+    const found = find(definition, at)
+    if (found === undefined) missing.push(definition)
+    else if (found.table !== undefined) gaps.push(...gapsOf(definition, found.table))
+  }
+  return { missing, gaps }
+}
+
+/** The error for an object of another kind under the name of a definition. */
+export function otherHasName({ kind, label }: Definition, other: string): SchemaError {
+  return new SchemaError(
+    'SCHEMA_NAME_TAKEN',
+    `Cannot create the ${kind} ${label}: ${other} there has that name`,
+  )
+}
+
+/** The differences between a table and its model. */
 export function gapsOf({ label: table, columns, indexes }: Definition, found: FoundTable): Gap[] {
   const gaps: Gap[] = []
   const unaddable = new Set<string>()
@@ -102,13 +140,13 @@ export function gapsOf({ label: table, columns, indexes }: Definition, found: Fo
   return gaps
 }
 
-/** Where a database is not as its models have it, or a migration not as it was when it ran. */
+/** A difference between the database and its models, or a migration that was edited after it ran. */
 export type Difference =
   | {
       readonly kind: 'missing column'
       readonly table: string
       readonly column: string
-      /** The type the model wants; undefined when it is no type that the database is born with. */
+      /** The type in the model; undefined if it is not built in. */
       readonly expected: string | undefined
     }
   | {
@@ -130,11 +168,11 @@ export interface PreparedModels {
   readonly added: string[]
   /** MySQL: the columns this call made wider, as `table.column`. */
   readonly widened: string[]
-  /** What was there, or was created by somebody else meanwhile. */
+  /** What existed, or was created by another process meanwhile. */
   readonly present: string[]
-  /** What is not there and was not to be created: only `'check'` and `'migrate'` leave any. */
+  /** What does not exist and was not created: only with `'check'` and `'migrate'`. */
   readonly missing: string[]
-  /** Where tables that were there still differ from their models. */
+  /** How existing tables still differ from their models. */
   readonly differences: Difference[]
   /** The migrations that this call ran, in order. */
   readonly migrated: string[]
@@ -161,12 +199,12 @@ interface Trouble {
   /** The DDL of what is missing. */
   readonly statements: readonly string[]
   readonly grant?: string | undefined
-  /** What was done before, where nothing takes it back. */
+  /** What was done before and stays. */
   readonly done?: readonly string[]
   readonly cause: unknown
 }
 
-/** The one error of a failed preparation: what, why, and the SQL that somebody with the right to could run. */
+/** The error of a failed preparation: what, why, and the SQL that someone with the privileges can run. */
 export function schemaError(code: SchemaErrorCode, reason: string, trouble: Trouble): SchemaError {
   const { labels, statements, grant, done = [], cause } = trouble
   const changed = done.length === 0 ? 'Nothing was changed' : `Done before and kept: ${done.join(', ')}`
@@ -181,7 +219,7 @@ export function schemaError(code: SchemaErrorCode, reason: string, trouble: Trou
   })
 }
 
-/** Everything that is missing, and every table that lacks something. */
+/** Everything missing, and every table that differs. */
 export function labelsOf({ missing, gaps }: Findings): string[] {
   const tables = gaps.flatMap(({ difference }) => ('table' in difference ? difference.table : []))
   return [...missing.map(({ label }) => label), ...new Set(tables)]

@@ -13,7 +13,7 @@ import {
 import { type Definition, unsupported } from './definition.ts'
 import { type Casing, columnName } from './names.ts'
 
-/** Whose an expression is, what errors call it, and how it may speak of columns. */
+/** Where an expression stands: its owner and what it is, for errors, and how it names columns. */
 export interface ExpressionPlace {
   readonly owner: string
   readonly what: string
@@ -29,16 +29,13 @@ interface Spelling {
   literal(value: unknown): string | undefined
 }
 
-/**
- * An expression of a model as a DDL statement can hold it: its values are written down where drizzle-kit leaves a
- * placeholder that nobody fills.
- */
+/** An expression of a model as DDL, with literals where drizzle-kit leaves placeholders. */
 export function expressionText(expression: SQL, place: ExpressionPlace, spelling: Spelling): string {
   const { owner, what, casing, isUnqualified = false } = place
   const literal = (value: unknown) => {
     const text = spelling.literal(value)
     if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
-    // Or the minus of `x -${-1}` would begin a comment.
+    // Or `x -${-1}` would start a comment.
     return text.startsWith('-') ? `(${text})` : text
   }
   const config = {
@@ -49,8 +46,17 @@ export function expressionText(expression: SQL, place: ExpressionPlace, spelling
     casing: { getColumnCasing: (column: Column) => columnName(column, casing) },
     invokeSource: isUnqualified ? ('indexes' as const) : undefined,
   }
-  // Without its own flag for inlining, which a view's query has: Drizzle's literals know no bigint and no bytes.
+  // Without the flag for inlining that a view's query has: Drizzle writes no literals of bigints and bytes.
   return new SQL(expression.queryChunks).toQuery(config as QueryConfig).sql
+}
+
+/** The text of a generated column's expression; `write` is called if it is not text already. */
+export function generatedExpression(
+  { as }: { readonly as: unknown },
+  write: (expression: SQL) => string,
+): string {
+  const expression: unknown = typeof as === 'function' ? as() : as
+  return is(expression, SQL) ? write(expression) : String(expression)
 }
 
 type QueryConfig = Parameters<SQL['toQuery']>[0]
@@ -64,7 +70,7 @@ export function columnsIn(chunk: unknown): Column[] {
   return is(chunk, Param) ? columnsIn(chunk.value) : []
 }
 
-/** Whether SQL text may speak of a name: in quotes or not, in either case. */
+/** Whether SQL text contains a name, quoted or not, in either case. */
 export function mentions(text: string, name: string): boolean {
   const pattern = name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
   const word = String.raw`[\w$\u0080-\uffff]`
@@ -74,8 +80,8 @@ export function mentions(text: string, name: string): boolean {
 }
 
 /**
- * A view's query with the names that the columns bear in the database. Drizzle's query builder has written the keys of
- * the columns it selects, for it knows nothing of a casing.
+ * A view's query with the names of the columns in the database: Drizzle's query builder ignores the casing and writes
+ * keys.
  */
 export function viewQuery(query: SQL, selectedFields: object, casing: Casing | undefined): SQL {
   const names = new Map<string, string>()
@@ -127,7 +133,7 @@ function textOf(chunk: SQLChunk | undefined): string {
   return is(chunk, StringChunk) ? [chunk.value].flat().join('') : ''
 }
 
-/** Views after those that they speak of; all else stays as it is. */
+/** Each view after the views that it selects from; everything else keeps its position. */
 export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
   const ordered = new Set<Definition>()
   const visited = new Set<Definition>()

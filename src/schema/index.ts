@@ -1,6 +1,6 @@
 import type { Dialect } from '../dialect.ts'
 import { refuseUnless } from '../option-text.ts'
-import { type Definition, statementsOf } from './definition.ts'
+import { statementsOf } from './definition.ts'
 import { mysqlDefinitions } from './mysql/definitions.ts'
 import { type Casing, checkCasing } from './names.ts'
 import { postgresqlDefinitions } from './postgresql/definitions.ts'
@@ -32,20 +32,11 @@ export function ddl(
 ): string[] {
   checkCasing(options.casing)
   refuseUnless([undefined, 'mysql', 'mariadb'].includes(options.flavor), 'flavor', 'mysql or mariadb')
-  return statementsOf(definitionsOf(models, dialect, options))
+  return statementsOf(DEFINITIONS[dialect](models, options.casing, options.flavor))
 }
 
-function definitionsOf(
-  models: Readonly<Record<string, unknown>>,
-  dialect: Dialect,
-  { casing, flavor }: DdlOptions,
-): Definition[] {
-  switch (dialect) {
-    case 'postgresql':
-      return postgresqlDefinitions(models, casing)
-    case 'sqlite':
-      return sqliteDefinitions(models, casing)
-    case 'mysql':
-      return mysqlDefinitions(models, casing, flavor)
-  }
+const DEFINITIONS = {
+  postgresql: postgresqlDefinitions,
+  sqlite: sqliteDefinitions,
+  mysql: mysqlDefinitions,
 }

@@ -54,7 +54,7 @@ export async function migrate(schema: DatabaseSchema, options: MigrationsOptions
           await journal.note(migration, locked)
         }
       } else {
-        // Noted first: a migration may turn the search_path elsewhere.
+        // Noted first: a migration may change the search_path.
         for (const migration of unnoted) await journal.note(migration, locked)
         for (const migration of pending) await run(migration, locked)
       }
@@ -95,7 +95,7 @@ async function run(migration: Migration, locked: LockedSchema): Promise<void> {
   }
 }
 
-/** Tells how far it came: what is done stays done, and the next call would begin the migration anew. */
+/** Its error says how far it came: the statements that ran stay, and the next call would start the migration again. */
 async function runByItself(migration: Migration, locked: LockedSchema, journal: Journal): Promise<void> {
   const { name, statements } = migration
   for (const [at, statement] of statements.entries()) {
@@ -139,7 +139,7 @@ function reasonOf(error: unknown): string {
   )
 }
 
-/** drizzle-kit turns SQLite's foreign keys off around a table that it rebuilds, which a transaction does not heed. */
+/** drizzle-kit turns SQLite's foreign keys off to rebuild a table, which has no effect inside a transaction. */
 const FOREIGN_KEYS = /^pragma\s+foreign_keys\s*=\s*\w+;?$/i
 
 function rebuildsTables({ statements }: Migration): boolean {
@@ -166,7 +166,7 @@ function edited(migrations: readonly Migration[], noted: ReadonlyMap<string, str
     .map(({ name }) => ({ kind: 'edited migration', migration: name }))
 }
 
-/** The table of what ran. */
+/** The table that records which migrations ran. */
 class Journal {
   readonly #schema: DatabaseSchema
   readonly #name: string
@@ -178,7 +178,7 @@ class Journal {
     this.#table = sql`${sql.identifier(name)}`
   }
 
-  /** The hashes of the migrations that ran, by their names; undefined when nothing was noted in this database yet. */
+  /** The hashes of the migrations that ran, by their names; undefined if the table does not exist. */
   async read(reader: SchemaReader): Promise<Map<string, string> | undefined> {
     try {
       const rows = await reader.rows(sql`select name, hash from ${this.#table}`)
@@ -206,13 +206,13 @@ class Journal {
     }
   }
 
-  /** What `note` does, for somebody to do by hand. */
+  /** The SQL of `note`, to be run by hand. */
   noteText({ name, hash }: Migration): string {
     const [table, values] = [this.#name.replaceAll('`', '``'), `'${name.replaceAll("'", "''")}', '${hash}'`]
     return `INSERT INTO \`${table}\` (name, hash) VALUES (${values})`
   }
 
-  /** What the connection itself throws is passed on: the server may answer the next time. */
+  /** Errors of the connection pass through unchanged: another attempt may succeed. */
   #failed(what: string, error: unknown): unknown {
     const isOurs = causes(error).some((cause) => cause instanceof DrizzleCeleryError)
     if (isOurs || this.#schema.isRace(error)) return error
@@ -288,7 +288,7 @@ async function readMigration(name: string, file: string, folder: string): Promis
   }
 }
 
-/** What `drizzle-kit generate --custom` leaves for somebody to fill in. */
+/** `drizzle-kit generate --custom` writes files with nothing but comments. */
 const COMMENTS = /--[^\n]*|\/\*[\s\S]*?\*\/|[\s;]+/g
 
 /** The text of a file; undefined when there is none. */

@@ -5,7 +5,7 @@ import { refused, refuseUnless } from '../option-text.ts'
 /** What Drizzle 0.45 makes of the key of a column without a name; under 1.0 tables do it, by `snakeCase.table()`. */
 export type Casing = 'snake_case' | 'camelCase'
 
-/** @throws OptionError for what is no casing; for any under Drizzle 1.0, whose handles would not heed it */
+/** @throws OptionError for what is no casing; for any under Drizzle 1.0, whose handles ignore it */
 export function checkCasing(casing: Casing | undefined): void {
   if (casing === undefined) return
   refuseUnless(Object.hasOwn(CONVERSIONS, casing), 'casing', 'snake_case or camelCase')
@@ -15,6 +15,16 @@ export function checkCasing(casing: Casing | undefined): void {
 /** The name of a column in the database. */
 export function columnName({ name, keyAsName }: ColumnKey, casing: Casing | undefined): string {
   return keyAsName && casing !== undefined ? CONVERSIONS[casing](name) : name
+}
+
+export function columnNames(columns: readonly ColumnKey[], casing: Casing | undefined): string[] {
+  return columns.map((column) => columnName(column, casing))
+}
+
+/** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */
+export function recased(name: string, columns: readonly ColumnKey[], casing: Casing | undefined): string {
+  if (casing === undefined) return name
+  return columns.reduce((text, column) => text.replace(column.name, columnName(column, casing)), name)
 }
 
 export type ColumnKey = Pick<Column, 'name' | 'keyAsName'>
@@ -64,5 +74,5 @@ function hash(text: string): string {
   return digits
 }
 
-/** Whether Drizzle is 1.0, where for one tables have a casing and columns count their dimensions. */
+/** Whether Drizzle is 1.0: there, among others, tables have a casing and columns a number of dimensions. */
 export const isDrizzle1 = 'defineRelations' in drizzle

@@ -62,9 +62,9 @@ async function prepare(
       base: 10,
       max: 1000,
       retryable(error) {
-        // What has been judged is no race, whatever caused it.
+        // A SchemaError is final, whatever caused it.
         if (error instanceof SchemaError || !schema.isRace(error)) return false
-        // What is already there and still not found after another look has its name from something else.
+        // A name that exists twice in a row and still is not found belongs to something else.
         const isHeld = last !== undefined && alreadyThere(error) === last
         last = alreadyThere(error)
         return !isHeld
@@ -74,16 +74,24 @@ async function prepare(
     warn(outcome, options)
     return outcome
   } catch (error) {
-    // Drizzle calls whatever a connection throws a failed query.
+    // Drizzle wraps what a connection throws as a failed query.
     const own = causes(error).find((cause) => cause instanceof DrizzleCeleryError)
     throw schema.explain(error) ?? own ?? error
   }
 }
 
-/** Each loads the part of Drizzle that its tables are made of. Loaders of TypeScript make an `import()` slow, each time. */
-let postgresql: Promise<typeof import('./postgresql/database.ts')> | undefined
-let sqlite: Promise<typeof import('./sqlite/database.ts')> | undefined
-let mysql: Promise<typeof import('./mysql/database.ts')> | undefined
+/** The dialects. Each loads the part of Drizzle that its tables are made of. */
+const DIALECTS = {
+  postgresql: once(() => import('./postgresql/database.ts')),
+  sqlite: once(() => import('./sqlite/database.ts')),
+  mysql: once(() => import('./mysql/database.ts')),
+}
+
+/** Loaders of TypeScript make an `import()` slow, each time. */
+function once<Module>(load: () => Promise<Module>): () => Promise<Module> {
+  let loaded: Promise<Module> | undefined
+  return () => (loaded ??= load())
+}
 
 async function schemaFor(
   target: PrepareTarget,
@@ -93,7 +101,7 @@ async function schemaFor(
   try {
     return await schemaOf(target, models, options)
   } catch (error) {
-    // What cannot be created from its model can be migrated all the same; it is only not compared.
+    // A model that cannot be created can still be migrated; it is only not compared.
     if (options.prepare === 'migrate' && error instanceof SchemaError)
       return await schemaOf(target, {}, options)
     throw error
@@ -106,21 +114,12 @@ async function schemaOf(
   { casing, widen = false }: PrepareOptions,
 ): Promise<DatabaseSchema> {
   switch (target.dialect) {
-    case 'postgresql': {
-      postgresql ??= import('./postgresql/database.ts')
-      const { PostgresqlSchema } = await postgresql
-      return new PostgresqlSchema(target, models, casing)
-    }
-    case 'sqlite': {
-      sqlite ??= import('./sqlite/database.ts')
-      const { SqliteSchema } = await sqlite
-      return new SqliteSchema(target, models, casing)
-    }
-    case 'mysql': {
-      mysql ??= import('./mysql/database.ts')
-      const { MysqlSchema } = await mysql
-      return new MysqlSchema(target, models, { casing, widen })
-    }
+    case 'postgresql':
+      return new (await DIALECTS.postgresql()).PostgresqlSchema(target, models, casing)
+    case 'sqlite':
+      return new (await DIALECTS.sqlite()).SqliteSchema(target, models, casing)
+    case 'mysql':
+      return new (await DIALECTS.mysql()).MysqlSchema(target, models, { casing, widen })
   }
 }
 
@@ -142,7 +141,7 @@ async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise
   refuse(outcome, options)
   if (changes.missing.length + changes.additions.length === 0) return outcome
 
-  // Refuses what has no place before anybody is made to wait.
+  // Throws for missing schemas before it waits for the lock.
   schema.statements(changes)
   return await schema.locked(async (locked) => {
     const again = await locked.look()
@@ -154,7 +153,7 @@ async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise
   })
 }
 
-/** What a mode makes of what was found. */
+/** The changes that the mode makes of the findings. */
 function changesFor({ missing, gaps }: Findings, { prepare = 'create' }: PrepareOptions): Changes {
   return {
     missing: prepare === 'check' ? [] : missing,
@@ -217,13 +216,13 @@ async function migrated(
 const NOTHING_FOUND: Findings = { missing: [], gaps: [] }
 const NO_CHANGES: Changes = { missing: [], additions: [] }
 
-/** What is in the way now may be gone when the migrations have run. */
+/** The migrations may remove what is in the way now. */
 function unlessJudged(error: unknown): Findings {
   if (error instanceof SchemaError) return NOTHING_FOUND
   throw error
 }
 
-/** Refuses differences that stay, before anything is done; only migrations tell afterwards what they leave. */
+/** @throws SchemaError for differences that remain: before anything is done, with migrations afterwards */
 function refuse(outcome: Outcome, { onDifference }: PrepareOptions): void {
   const complaint = complaintOf(outcome)
   if (onDifference !== 'error' || complaint === undefined) return
@@ -234,7 +233,7 @@ function refuse(outcome: Outcome, { onDifference }: PrepareOptions): void {
   )
 }
 
-/** Once a call, however often it had to look. */
+/** Once per call, however many attempts it took. */
 function warn(outcome: Outcome, { onDifference }: PrepareOptions): void {
   const complaint = complaintOf(outcome)
   if (onDifference !== 'warn' || complaint === undefined) return
@@ -265,7 +264,7 @@ export function checkPrepareOptions(
   refuseUnless(isThere, 'migrations', "given for 'migrate': { folder: './drizzle' }")
 }
 
-/** Drizzle's `is` knows no object without a prototype, such as `import * as models`. */
+/** Drizzle's `is` throws for an object without a prototype, such as `import * as models`. */
 function isTable(value: object): boolean {
   return Object.getPrototypeOf(value) !== null && is(value, Table)
 }

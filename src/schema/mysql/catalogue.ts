@@ -6,12 +6,12 @@ import type { Flavor } from './model.ts'
 import { UNFINISHED } from './table.ts'
 import { catalogueType } from './types.ts'
 
-/** What is looked for in the catalogue. */
+/** The objects to look up in the catalogue. */
 export type Wanted = Pick<Definition, 'kind' | 'name' | 'schema'>
 
 /**
- * The server, and everything of a wanted name in a wanted database, all of it text. A row for each column and for each
- * column of an index: what would gather them into one is cut short by MySQL at 1 kB.
+ * The server, and all objects of the expected names, as text. One row per column and per column of an index, since
+ * MySQL truncates GROUP_CONCAT at 1 kB.
  */
 export function catalogueQuery(wanted: readonly Wanted[]): SQL {
   const relations = wanted.filter(({ kind }) => kind !== 'schema')
@@ -47,27 +47,27 @@ from information_schema.schemata where schema_name = ${name}`,
 union all ${sql.join([...parts, ...databases], sql` union all `)} order by place`
 }
 
-/** A server, and what it has of the wanted. */
+/** A server, and the expected objects that it has. */
 export interface Found {
   readonly flavor: Flavor
   /** The database of the connection, and who is connected, as `user@host`. */
   readonly database: string | undefined
   readonly user: string
-  /** What is in the place of a definition: `BASE TABLE`, `VIEW`, `SEQUENCE`, `schema`. */
+  /** The kind of the object that has a definition's name: `BASE TABLE`, `VIEW`, `SEQUENCE`, `schema`. */
   kindOf(wanted: Wanted): string | undefined
   tableOf(wanted: Wanted): MysqlTable | undefined
 }
 
 export interface MysqlTable extends FoundTable {
   readonly isUnfinished: boolean
-  /** What is to be said of a column again when its type is changed; undefined where that is too much for us. */
+  /** The attributes that a change of a column's type must repeat; undefined if they are not understood. */
   attributesOf(column: string): string | undefined
 }
 
 export function readCatalogue(rows: readonly object[]): Found {
   const server = rows.find((row) => textOf(row, 'part') === 'server')
   const flavor = /mariadb/i.test(textOf(server, 'type') ?? '') ? 'mariadb' : 'mysql'
-  // Where the server does not tell them apart it may also have another spelling than the models.
+  // If the server ignores case, it may store a name in another case than its model.
   const fold = (name: string) => (textOf(server, 'a') === '0' ? name : name.toLowerCase())
   const keyOf = (schema: string | undefined, name: string) =>
     JSON.stringify([schema === undefined ? null : fold(schema), fold(name)])
@@ -115,7 +115,7 @@ export function readCatalogue(rows: readonly object[]): Found {
 
 const TABLES = new Set(['BASE TABLE', 'SYSTEM VERSIONED'])
 
-/** What serves in the place of what is asked for: a view can be read like a table. */
+/** The kinds accepted for each kind of definition: a view can be read like a table. */
 export const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
   schema: ['schema'],
   sequence: ['SEQUENCE'],
@@ -129,7 +129,7 @@ interface TableRows {
   isUnfinished: boolean
 }
 
-/** Names of columns and indexes are compared without regard to case. */
+/** Names of columns and indexes are case-insensitive. */
 function lower(name: string | undefined): string {
   return (name ?? '').toLowerCase()
 }
@@ -142,10 +142,10 @@ function foundTable({ columns, indexes, isUnfinished }: TableRows, flavor: Flavo
     typeOf: (column) => textOf(columns.get(lower(column)), 'type'),
     isSameType(found, expected) {
       const type = catalogueType(found)
-      // To MariaDB the one is but a word for the other.
+      // On MariaDB json is an alias of longtext.
       return type === undefined || type === expected || (expected === 'json' && isJson(type, flavor))
     },
-    // Celery's unique bears another name and serves as well.
+    // Celery's unique index has another name and is accepted.
     hasIndex: ({ name, uniqueOn }: IndexDefinition) =>
       indexes.has(lower(name)) ||
       (uniqueOn !== undefined && uniques.has(JSON.stringify(uniqueOn.map(lower)))),
@@ -162,7 +162,7 @@ function isJson(type: string, flavor: Flavor): boolean {
   return flavor === 'mariadb' && type === 'longtext'
 }
 
-/** The columns that an index keeps unique; of a prefix it is something else that is. */
+/** The columns of a unique index; undefined for a prefix index, which does not keep them unique. */
 function uniqueKey(rows: readonly object[]): string | undefined {
   const isUnique = rows.every((row) => textOf(row, 'a') === 'unique' && textOf(row, 'b') === undefined)
   return isUnique ? JSON.stringify(rows.map((row) => lower(textOf(row, 'type')))) : undefined

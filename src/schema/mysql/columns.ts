@@ -1,7 +1,9 @@
 import { is, SQL } from 'drizzle-orm'
 import { drawsFrom } from '../../models/mysql-sequence.ts'
 import { type ColumnDefinition, type SchemaStatement, unsupported } from '../definition.ts'
+import { generatedExpression } from '../expression.ts'
 import { columnName } from '../names.ts'
+import { behindParentheses, isNull } from '../text.ts'
 import { checks, references } from './constraints.ts'
 import { type Column, type Flavor, isAutoIncrement, type TableModel } from './model.ts'
 import { sequenceCalled } from './objects.ts'
@@ -22,7 +24,7 @@ export function columnText(table: TableModel, column: Column): string {
   const type = columnType(column)
   const sequence = table.flavor === 'mariadb' ? drawsFrom(column) : undefined
   const isCounting = isAutoIncrement(column) && sequence === undefined
-  // MariaDB takes no AUTO_INCREMENT behind a serial, which has one already.
+  // MariaDB rejects AUTO_INCREMENT behind serial, which includes it.
   const isSerial = /^serial$/i.test(type.text)
   const typeText = isSerial && !isCounting ? 'bigint unsigned' : type.text
 
@@ -30,7 +32,7 @@ export function columnText(table: TableModel, column: Column): string {
   if (isCounting && !isSerial) text += ' AUTO_INCREMENT'
   text += generatedText(table, column)
   if (isNotNull(table, column)) text += ' NOT NULL'
-  // Where explicit_defaults_for_timestamp is off, one that says nothing is NOT NULL.
+  // With explicit_defaults_for_timestamp off, a timestamp is NOT NULL by default.
   else if (/^timestamp\b/i.test(typeText) && column.generated === undefined) text += ' NULL'
 
   const value =
@@ -42,7 +44,7 @@ export function columnText(table: TableModel, column: Column): string {
   return text
 }
 
-/** MariaDB knows no NOT NULL of what is generated: whether it is null is for its expression to say. */
+/** MariaDB has no NOT NULL for generated columns. */
 function isNotNull({ flavor, primaryKeys }: TableModel, column: Column): boolean {
   const isInKey = primaryKeys.some(({ columns }) => columns.some(({ name }) => name === column.name))
   return (column.notNull || isInKey) && (column.generated === undefined || flavor === 'mysql')
@@ -51,16 +53,17 @@ function isNotNull({ flavor, primaryKeys }: TableModel, column: Column): boolean
 function generatedText({ name, casing }: TableModel, column: Column): string {
   const { generated } = column
   if (generated === undefined) return ''
-  const as: unknown = typeof generated.as === 'function' ? generated.as() : generated.as
   const what = `the expression of its column "${column.name}"`
-  const text = is(as, SQL) ? ddlText(as, { owner: name, what, casing, isUnqualified: true }) : String(as)
+  const text = generatedExpression(generated, (expression) =>
+    ddlText(expression, { owner: name, what, casing, isUnqualified: true }),
+  )
   return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'stored' ? 'STORED' : 'VIRTUAL'}`
 }
 
 /**
- * What adds a column to a table with rows, together with the checks and foreign keys that are its own, in one statement,
- * which MySQL does or does not do as a whole; undefined when the rows cannot have it, or when a constraint over several
- * columns would be missing afterwards. Its uniques are indexes, and added as such.
+ * The statement that adds a column, with its own checks and foreign keys, to a table with rows: one statement, since
+ * MySQL runs it as a whole or not at all. Undefined if existing rows would violate it, or if a constraint over several
+ * columns would be missing afterwards. Its uniques are added as indexes.
  */
 function addColumn(
   table: TableModel,
@@ -78,7 +81,7 @@ function addColumn(
   if (CONSTRAINTS.test(column.getSQLType())) return undefined
 
   const given = valueGiven(table, column)
-  // MySQL would make up a value.
+  // MySQL would fill in an implicit value.
   if (given === 'none' && column.notNull) return undefined
   if (given === 'one' && (isUnique(table, column) || referring.length > 0)) return undefined
 
@@ -91,7 +94,7 @@ function addColumn(
   ]
 }
 
-/** Whether no two rows may have the same in this column. */
+/** Whether the values of this column must be unique. */
 function isUnique({ uniqueConstraints, indexes }: TableModel, column: Column): boolean {
   const uniques = [
     ...uniqueConstraints.map(({ columns }) => columns),
@@ -100,7 +103,7 @@ function isUnique({ uniqueConstraints, indexes }: TableModel, column: Column): b
   return column.isUnique || uniques.some((columns) => columns.length === 1 && columns[0] === column)
 }
 
-/** What the rows that are there get: nothing, all of them the same, or each its own. */
+/** What existing rows get: no value, one value for all, or a value each. */
 function valueGiven(table: TableModel, column: Column): 'none' | 'one' | 'each' {
   if (column.generated !== undefined) return 'each'
   if (table.flavor === 'mariadb' && drawsFrom(column) !== undefined) return 'each'
@@ -109,14 +112,14 @@ function valueGiven(table: TableModel, column: Column): 'none' | 'one' | 'each' 
   return is(column.default, SQL) && DIFFERING.test(text) ? 'each' : 'one'
 }
 
-/** Calls that give every row a value of its own. */
+/** Volatile functions: evaluated per row. */
 const DIFFERING = /\b(?:uuid|uuid_short|rand|random_bytes|sys_guid|nextval)\s*\(|\bnext\s+value\b/i
 
-/** Whether a custom type brings a constraint along, as `text not null` does. */
+/** Whether a custom type contains a constraint, as `text not null` does. */
 const CONSTRAINTS =
   /\s(?:constraint|default|null|not|primary|unique|key|check|references|generated|as|auto_increment|on)\b/i
 
-/** What stands behind DEFAULT; undefined for a column without one. */
+/** The text behind DEFAULT; undefined for a column without one. */
 function defaultText(
   { name: table, casing }: TableModel,
   column: Column,
@@ -136,12 +139,7 @@ function defaultText(
   return isExpression ? `(${text})` : text
 }
 
-/** Whether a default is no more than the lack of one. */
-function isNull(text: string): boolean {
-  return /^[(\s]*null[)\s]*$/i.test(text)
-}
-
-/** MySQL gives these an expression for their default, or none. */
+/** MySQL takes only an expression as the default of these types. */
 const TAKES_NO_LITERAL = /^(?:tiny|medium|long)?(?:text|blob)\b|^json\b/i
 
 const TAKES_NOW = /^(?:datetime|timestamp)\b/i
@@ -150,7 +148,7 @@ const NOW =
 const LITERAL =
   /^(?:[+-]?\s*(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|(?:_\w+\s*)?(?:[xbn]?'(?:[^'\\]|'')*')|0x[\da-f]+|null|true|false)$/i
 
-/** MySQL wants all but a literal, or the time for a column of times, in parentheses. */
+/** MySQL requires parentheses, except around a literal, or the current time for a column of times. */
 function expression(text: string, type: ColumnType): string {
   const isBare = NOW.test(text)
     ? TAKES_NOW.test(type.text)
@@ -161,16 +159,11 @@ function expression(text: string, type: ColumnType): string {
 /** Whether the first parenthesis is closed by the last; a default may go on behind it with `on update`. */
 export function isParenthesised(text: string): boolean {
   const bare = text.replace(/'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`(?:[^`]|``)*`/gs, "''")
-  let depth = 0
-  for (let at = 0; at < bare.length; at++) {
-    if (bare[at] === '(') depth += 1
-    if (bare[at] === ')') depth -= 1
-    if (depth === 0) return bare[at] === ')' && /^(?:\s+on\s+update\s.*)?$/is.test(bare.slice(at + 1))
-  }
-  return false
+  const rest = behindParentheses(bare)
+  return rest !== undefined && /^(?:\s+on\s+update\s.*)?$/is.test(rest)
 }
 
-/** What an insert would send, cut to what the column keeps. */
+/** The value as an insert sends it, cut to the precision of the column. */
 function valueSent(table: string, what: string, column: Column, value: unknown): unknown {
   const type = column.getSQLType().toLowerCase()
   if (value === null) return null
@@ -204,10 +197,7 @@ function withDigits(text: string, digits: number): string {
   return digits === 0 ? seconds : `${seconds}.${fraction.slice(0, digits)}`
 }
 
-/**
- * Whether every value of the one type is one of the other, and the two are of one family that differs in nothing but how
- * much has room: what a column can be made without a look at its rows.
- */
+/** Whether the types differ in size only and `expected` is the larger one, so that every existing value fits. */
 export function isWider(found: string, expected: string): boolean {
   const sizes = SIZES.find((family) => family.includes(found) && family.includes(expected))
   if (sizes !== undefined) return sizes.indexOf(expected) > sizes.indexOf(found)
@@ -225,7 +215,7 @@ const SIZES: readonly (readonly string[])[] = [
 /** A length in characters or bytes, or how many digits a second has. */
 const SIZED = /^(varchar|varbinary|datetime|timestamp|time)(?:\((\d+)\))?$/
 
-/** Makes a column as wide as `type` says, which also says again what else is to stay of it. */
+/** Changes the type of a column; `type` must repeat the attributes that stay. */
 export function widenText(flavor: Flavor, table: string, column: string, type: string): string {
   return `ALTER TABLE ${table}${waiting(flavor)} MODIFY COLUMN ${column} ${type}`
 }

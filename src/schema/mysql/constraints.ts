@@ -3,15 +3,15 @@ import { type ForeignKey, getTableConfig } from 'drizzle-orm/mysql-core'
 import { SchemaError } from '../../errors.ts'
 import { unsupported } from '../definition.ts'
 import { mentions } from '../expression.ts'
-import { type Casing, columnName, foreignKeyName } from '../names.ts'
-import type { Column, TableModel } from './model.ts'
+import { columnNames, foreignKeyName, recased } from '../names.ts'
+import type { TableModel } from './model.ts'
 import { ddlText, list, qualified, quote } from './text.ts'
 
 export interface Constraint {
   readonly name: string
-  /** The names of the columns it is over. */
+  /** The names of its columns. */
   readonly columns: readonly string[]
-  /** What stands behind CONSTRAINT in a table. */
+  /** The text behind CONSTRAINT in a table. */
   readonly text: string
 }
 
@@ -25,7 +25,7 @@ export function primaryKeyText({ name, columns, primaryKeys, casing }: TableMode
   const keys = [
     ...columns.filter(({ primary }) => primary).map((column) => [column]),
     ...primaryKeys.map((key) => key.columns),
-  ].map((key) => list(namesOf(key, casing)))
+  ].map((key) => list(columnNames(key, casing)))
   if (new Set(keys).size > 1) throw unsupported(name, 'it has more than one primary key')
   return keys[0] === undefined ? undefined : `PRIMARY KEY (${keys[0]})`
 }
@@ -35,7 +35,7 @@ export function checks({ name: table, columns, casing, checks }: TableModel): Co
     const place = { owner: table, what: `its check "${name}"`, casing, isUnqualified: true }
     const condition = ddlText(value, place)
     const bare = /\\/.test(condition) ? condition : condition.replace(/'(?:[^']|'')*'/g, "''")
-    const mentioned = namesOf(columns, casing).filter((column) => mentions(bare, column))
+    const mentioned = columnNames(columns, casing).filter((column) => mentions(bare, column))
     return { name, columns: mentioned, text: `${quote(name)} CHECK (${condition})` }
   })
   refuseTwins(table, 'checks', all)
@@ -48,7 +48,7 @@ export function references(table: TableModel): Reference[] {
     table.foreignKeys.map((key) => {
       const reference = referenceOf(table, key)
       const { name, columns, target } = reference
-      const referenced = namesOf(key.reference().foreignColumns, table.casing)
+      const referenced = columnNames(key.reference().foreignColumns, table.casing)
       return [JSON.stringify([name, columns, target, referenced]), reference] as const
     }),
   )
@@ -62,18 +62,18 @@ function referenceOf({ name: table, schema, casing }: TableModel, key: ForeignKe
   const { name: targetName, schema: targetSchema } = getTableConfig(foreignTable)
   const name = recased(recased(nameOf(key), columns, casing), foreignColumns, casing)
   if (schema !== undefined && targetSchema === undefined) {
-    // Such a name would be looked for in the database of the table that refers to it.
+    // An unqualified name would be resolved in the database of the referring table.
     const reason = `its foreign key "${name}" leads to "${targetName}", whose model names no database`
     throw unsupported(table, reason)
   }
   const { onUpdate = 'no action', onDelete = 'no action' } = key
   if (onUpdate === 'set default' || onDelete === 'set default') {
-    // MySQL refuses it, and MariaDB forgets it in silence.
+    // MySQL rejects it, and MariaDB ignores it silently.
     throw unsupported(table, `its foreign key "${name}" is to set a default, which InnoDB does not`)
   }
-  const names = namesOf(columns, casing)
+  const names = columnNames(columns, casing)
   const head = `${quote(name)} FOREIGN KEY (${list(names)})`
-  const target = `${qualified(targetSchema, targetName)} (${list(namesOf(foreignColumns, casing))})`
+  const target = `${qualified(targetSchema, targetName)} (${list(columnNames(foreignColumns, casing))})`
   return {
     name,
     columns: names,
@@ -82,7 +82,7 @@ function referenceOf({ name: table, schema, casing }: TableModel, key: ForeignKe
   }
 }
 
-/** As drizzle-kit of the same major would call it; from 1.0 on a foreign key knows whether its name was chosen. */
+/** The name that drizzle-kit of the same major derives; from 1.0 on a foreign key knows whether its name was chosen. */
 function nameOf(key: ForeignKey): string {
   const isChosen: unknown = Reflect.get(key, 'isNameExplicit')
   const name = key.getName()
@@ -91,17 +91,7 @@ function nameOf(key: ForeignKey): string {
     : name
 }
 
-/** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */
-function recased(name: string, columns: readonly Column[], casing: Casing | undefined): string {
-  if (casing === undefined) return name
-  return columns.reduce((text, column) => text.replace(column.name, columnName(column, casing)), name)
-}
-
-export function namesOf(columns: readonly Column[], casing: Casing | undefined): string[] {
-  return columns.map((column) => columnName(column, casing))
-}
-
-/** Names are compared without regard to case. */
+/** Names are case-insensitive. */
 export function refuseTwins(table: string, what: string, named: readonly { readonly name: string }[]): void {
   const taken = new Set<string>()
   for (const { name } of named) {
@@ -114,7 +104,7 @@ export function refuseTwins(table: string, what: string, named: readonly { reado
   }
 }
 
-/** The name of a table as it was declared, after which things are called also in an alias of it. */
+/** The name of a table as declared: names are derived from it also for an alias. */
 export function ownerOf({ table }: { readonly table: Parameters<typeof getTableName>[0] }): string {
   return getTableName(table)
 }

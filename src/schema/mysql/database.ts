@@ -10,6 +10,7 @@ import {
   type LockedOptions,
   type LockedSchema,
   labelsOf,
+  otherHasName,
   schemaError,
 } from '../diff.ts'
 import type { Casing } from '../names.ts'
@@ -34,14 +35,14 @@ export class MysqlSchema implements DatabaseSchema {
   readonly #target: MysqlTarget
   readonly #models: ModelsRead
   readonly #widen: boolean
-  /** Those of MySQL, until a look has told which server it is. */
+  /** MySQL's, until an introspection has shown which server it is. */
   #definitions: readonly Definition[]
-  /** The last look: what an error is explained with. */
+  /** The last introspection, for error messages. */
   #findings: Findings = { missing: [], gaps: [] }
   #found: Found | undefined
-  /** Tables that wait for their foreign keys. */
+  /** Tables whose foreign keys are still to be added. */
   #unfinished: ReadonlySet<Definition> = new Set()
-  /** What the texts of the last statements are of. */
+  /** The definition or gap to which each of the last statements belongs. */
   #sources: ReadonlyMap<string, Definition | Gap> = new Map()
   readonly #made = new Set<Definition | Gap>()
 
@@ -76,11 +77,11 @@ export class MysqlSchema implements DatabaseSchema {
     const timeout = patient ? FOR_EVER : 5
     return await onOneConnection(this.#target, (db) =>
       withLock(db, { names, timeout }, async (state) => {
-        // Many who wait are many looks one after the other: what was missing may be there by now.
+        // Whoever held the lock may have created what was missing.
         if (state === 'timeout' && (await this.#look(db)).missing.length > 0) {
           throw this.#error('SCHEMA_LOCK_TIMEOUT', KEPT)
         }
-        // Who loses a race looks again; a migration that ran twice cannot be made good.
+        // A lost race is retried; a migration that ran twice cannot be undone.
         if (state !== 'held' && lock !== undefined) throw lockMissing()
         return await work({
           look: () => this.#look(db),
@@ -105,7 +106,7 @@ export class MysqlSchema implements DatabaseSchema {
     return inStages(statements)
   }
 
-  /** What was done by attempts that failed later on: no statement takes back what another did. */
+  /** What failed attempts did before they failed: DDL cannot be rolled back. */
   get kept(): Changes {
     const made = [...this.#made]
     return {
@@ -148,7 +149,8 @@ export class MysqlSchema implements DatabaseSchema {
     for (const definition of this.#definitions) {
       const kind = found.kindOf(definition)
       if (kind === undefined) missing.push(definition)
-      else if (!SERVES[definition.kind]?.includes(kind)) throw nameTaken(definition, kind)
+      else if (!SERVES[definition.kind]?.includes(kind))
+        throw otherHasName(definition, `a ${kind.toLowerCase()}`)
       else {
         const table = found.tableOf(definition)
         if (table === undefined) continue
@@ -171,7 +173,7 @@ export class MysqlSchema implements DatabaseSchema {
       : statements
   }
 
-  /** With the statement that makes a column as wide as its model has it, where that is asked for. */
+  /** Adds the statement that widens a column, if `widen` is set. */
   #widening({ schema, name }: Definition, table: MysqlTable, gap: Gap): Gap {
     const { difference } = gap
     if (!this.#widen || difference.kind !== 'other type') return gap
@@ -200,7 +202,7 @@ export class MysqlSchema implements DatabaseSchema {
   }
 }
 
-/** Models as definitions of either server, and what is asked of both. */
+/** The definitions for either server, and the catalogue query for both. */
 interface ModelsRead {
   readonly query: SQL
   of(flavor: Flavor): readonly Definition[]
@@ -220,7 +222,7 @@ const read = remembering((models, casing): ModelsRead => {
   }
 })
 
-/** MariaDB has no word for it. Seconds. */
+/** In seconds; MariaDB has no value for "without limit". */
 const FOR_EVER = 10 * 365 * 24 * 3600
 
 const KEPT = 'another session kept the lock of prepareModels for more than 5 s'
@@ -230,12 +232,5 @@ function lockMissing(): SchemaError {
     'SCHEMA_MIGRATIONS',
     'Cannot run the migrations: this server has no GET_LOCK, without which two processes might run the same one. ' +
       'Use drizzle-kit migrate, in one place.',
-  )
-}
-
-function nameTaken({ kind, label }: Definition, other: string): SchemaError {
-  return new SchemaError(
-    'SCHEMA_NAME_TAKEN',
-    `Cannot create the ${kind} ${label}: a ${other.toLowerCase()} there has that name`,
   )
 }

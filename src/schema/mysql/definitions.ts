@@ -2,7 +2,7 @@ import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } from 'drizzle-orm/mysql-core'
 import { SchemaError } from '../../errors.ts'
 import { drawsFrom, MysqlSequence } from '../../models/mysql-sequence.ts'
-import { type Definition, definitionsOf, withOwner } from '../definition.ts'
+import { type Definition, definitionsOf, reordered, withOwner } from '../definition.ts'
 import { inOrderOfUse } from '../expression.ts'
 import type { Casing } from '../names.ts'
 import { references } from './constraints.ts'
@@ -38,22 +38,16 @@ export function mysqlDefinitions(
   const inTurn = definitions
     .filter(({ kind }) => kind === 'table')
     .sort((one, other) => (places.get(keyOf(one)) ?? 0) - (places.get(keyOf(other)) ?? 0))
-    .values()
-  // Only tables change places with tables.
-  return inOrderOfUse(
-    definitions.map((definition) =>
-      definition.kind === 'table' ? (inTurn.next().value ?? definition) : definition,
-    ),
-  )
+  return inOrderOfUse(reordered(definitions, inTurn))
 }
 
-/** The models with the sequences that columns of theirs draw from, which they need not export. */
+/** The models with the sequences that their columns use, which need not be exported. */
 function withSequences(models: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const others = Object.entries(models).filter(([, model]) => !(model instanceof MysqlSequence))
   return { ...Object.fromEntries(others), ...Object.fromEntries(sequencesOf(models)) }
 }
 
-/** All sequences, those of one name but once. */
+/** All sequences, one per name. */
 export function sequencesOf(models: Readonly<Record<string, unknown>>): Map<string, MysqlSequence> {
   const all = Object.values(models).flatMap((model) => {
     if (model instanceof MysqlSequence) return model
@@ -74,7 +68,7 @@ function keyOf({ schema, name }: Named): string {
   return JSON.stringify([schema, name])
 }
 
-/** Tables behind those that they refer to, as far as they do not go round in a circle. */
+/** Each table after the tables that it references, except in cycles. */
 function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
   const byKey = new Map(tables.map((table) => [keyOf(table), table]))
   const ordered = new Set<TableModel>()
@@ -93,7 +87,7 @@ function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
   }
 }
 
-/** A name of a foreign key is taken for all tables of a database, whatever its case. */
+/** Names of foreign keys are unique in a database, ignoring case. */
 function refuseClashes(tables: readonly TableModel[]): void {
   const taken = new Map<string, TableModel>()
   for (const table of tables) {

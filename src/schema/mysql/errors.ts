@@ -13,7 +13,7 @@ interface Refusal {
   readonly message: string
 }
 
-/** What the server said, somewhere beneath what a driver and Drizzle made of it. */
+/** The server's error among the causes. */
 function refusalOf(error: unknown): Refusal | undefined {
   for (const cause of causes(error)) {
     const number: unknown = Reflect.get(Object(cause), 'errno')
@@ -24,7 +24,7 @@ function refusalOf(error: unknown): Refusal | undefined {
   return undefined
 }
 
-/** Whether somebody else was at the same thing at the same time, so that looking again helps. */
+/** Whether a concurrent change is the cause, so that another attempt may succeed. */
 export function isRace(error: unknown): boolean {
   const refusal = refusalOf(error)
   if (refusal === undefined) return false
@@ -43,7 +43,7 @@ interface Explanation {
   readonly reason: string
 }
 
-/** What kept a statement from being done; undefined when we cannot say it better. */
+/** Why a statement failed; undefined if there is nothing to add. */
 export function explanationOf(error: unknown): Explanation | undefined {
   const refusal = refusalOf(error)
   if (refusal === undefined) return undefined
@@ -55,7 +55,7 @@ export function explanationOf(error: unknown): Explanation | undefined {
   const known = KNOWN.find(({ numbers }) => numbers.includes(number))
   if (known !== undefined) return { code: known.code, reason: `${known.reason}: ${tail}` }
   const isTrouble = TROUBLE.test(state) || TROUBLES.has(number) || number >= FROM_TIKV
-  // A connection that was refused or lost says so itself.
+  // Errors of the connection speak for themselves.
   if (isTrouble || causes(error).some(isOwnError)) return undefined
   return { code: 'SCHEMA_REFUSED', reason: tail }
 }
@@ -85,8 +85,8 @@ const KNOWN: readonly (Explanation & { readonly numbers: readonly number[] })[] 
 ]
 
 /**
- * Whatever else the server says to a definition finds fault with it, and trying again would not help. Not so these, which
- * tell of a connection, a login, a transaction, memory or somebody's order to stop (classes of SQLSTATE).
+ * SQLSTATE classes of failures that are not the definition's: connection, login, transaction, memory, cancellation. All
+ * other errors reject the definition, and a retry would not help.
  */
 const TROUBLE = /^(?:08|28|40|53|57|58|70|XA)|^HY001$/
 
@@ -101,5 +101,5 @@ const TROUBLES: ReadonlySet<number> = new Set([
   1206, 1223, 1436, 1637, 1689, 1815, 1835, 3024, 3032, 3168, 3169, 3572, 4031,
 ])
 
-/** What TiDB says of its storage. */
+/** TiDB's storage errors start here. */
 const FROM_TIKV = 9001

@@ -2,7 +2,7 @@ import type { Changes } from '../diff.ts'
 import type { Found } from './catalogue.ts'
 import { quote } from './text.ts'
 
-/** What would let a user create the missing, or when nothing is, make the additions. */
+/** The GRANT that allows a user to create what is missing or, if nothing is, to make the additions. */
 export function grantOf({ missing, additions }: Changes, { database, user }: Found): string | undefined {
   const rights = new Map<string | undefined, Set<string>>()
   const want = (place: string | undefined, ...wanted: string[]) => {

@@ -10,26 +10,26 @@ interface LockOptions {
   readonly timeout: number
 }
 
-/** Whether the lock is ours, others kept it, or the server has no such locks. */
+/** Held, kept by others until the timeout, or not supported by the server. */
 type LockState = 'held' | 'timeout' | 'none'
 
 /**
- * Works while nobody else has the lock, on the connection that has it. Where there are no such locks (some proxies and
- * clusters) work goes on without: it has to stand losing a race anyway, against those who take none.
+ * Runs `work` under the lock, on the connection that holds it. Without such locks (some proxies and clusters) it runs
+ * all the same: it must tolerate races anyway, with Celery, which takes no lock.
  */
 export async function withLock<Result>(
   db: Asks,
   { names, timeout }: LockOptions,
   work: (state: LockState) => Promise<Result>,
 ): Promise<Result> {
-  // Locks are the server's, and their names have up to 64 characters: this one is of a database.
+  // Locks are global to the server, with names of up to 64 characters: the database is part of this one.
   const hash = createHash('sha256').update(JSON.stringify(names)).digest('hex')
   const name = sql`concat('drizzle-celery ', sha1(concat(coalesce(lower(database()), ''), ' ', ${hash})))`
   const state = await take(db, sql`select cast(get_lock(${name}, ${timeout}) as char) as answer`)
   try {
     return await work(state)
   } finally {
-    // With a connection that is lost the lock went, too.
+    // A lost connection has released the lock.
     if (state === 'held') await Promise.resolve(db.execute(sql`select release_lock(${name})`)).catch(() => {})
   }
 }
@@ -41,18 +41,18 @@ async function take(db: Asks, query: ReturnType<typeof sql>): Promise<LockState>
     if (answer === '1') return 'held'
     return answer === '0' ? 'timeout' : 'none'
   } catch (error) {
-    // What the server refuses it does not have; without an answer there is no connection.
+    // A server that rejects the call has no such locks. Any other error is the connection's.
     if (numberOf(error) === undefined) throw error
     return 'none'
   }
 }
 
-/** What asks and does, whichever the driver. */
+/** Runs queries, whatever the driver. */
 export interface Asks {
   execute(query: SQL): PromiseLike<unknown>
 }
 
-/** What we use of a Drizzle handle for MySQL. */
+/** The part of a Drizzle handle for MySQL that is used here. */
 interface MysqlHandle extends Asks {
   transaction<Result>(run: (tx: Asks) => Promise<Result>): Promise<Result>
 }
@@ -64,8 +64,8 @@ export interface MysqlTarget {
 }
 
 /**
- * Works on one connection, to which a lock belongs, and whose statements autocommit. Of a foreign handle a transaction
- * has one. The first DDL statement would commit it; done at once, it is the same for all statements.
+ * Runs `work` on one connection in autocommit mode, which holds the lock. A foreign handle pins one by a transaction,
+ * which is committed at once, as its first DDL statement would do.
  */
 export async function onOneConnection<Result>(
   target: MysqlTarget,
@@ -82,7 +82,7 @@ export async function onOneConnection<Result>(
   return await work(connection.db)
 }
 
-/** mysql2 answers with the rows and what is known of their columns. */
+/** mysql2 returns the rows and their columns. */
 export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
   const answer: unknown = await db.execute(query)
   const [first]: unknown[] = Array.isArray(answer) ? answer : []

@@ -1,37 +1,30 @@
 import type { getViewConfig, MySqlSchema } from 'drizzle-orm/mysql-core'
 import type { MysqlSequence } from '../../models/mysql-sequence.ts'
-import type { Definition } from '../definition.ts'
+import { type Definition, objectDefinition } from '../definition.ts'
 import { viewQuery } from '../expression.ts'
 import type { Casing } from '../names.ts'
-import { ddlText, label, qualified, quote } from './text.ts'
+import { dotted } from '../text.ts'
+import { ddlText, qualified, quote } from './text.ts'
 
-/** A database that the models export themselves; one that they only put tables in is its owner's to create. */
+/** A database that the models export; others are not created. */
 export function schemaDefinition({ schemaName: name }: MySqlSchema): Definition {
   const text = `CREATE DATABASE ${quote(name)}`
-  return {
-    kind: 'schema',
-    name,
-    schema: undefined,
-    label: `schema ${name}`,
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'schema', text }],
-  }
+  return objectDefinition(
+    { kind: 'schema', name, schema: undefined, label: `schema ${name}` },
+    'schema',
+    () => text,
+  )
 }
 
 /** A sequence, which only MariaDB has. */
 export function sequenceDefinition(sequence: MysqlSequence): Definition {
   const { sequenceName: name, schema } = sequence
   const text = `CREATE SEQUENCE ${sequenceCalled(sequence)}`
-  return {
-    kind: 'sequence',
-    name,
-    schema,
-    label: label(schema, name),
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'sequence', text }],
-  }
+  return objectDefinition(
+    { kind: 'sequence', name, schema, label: dotted(schema, name) },
+    'sequence',
+    () => text,
+  )
 }
 
 export function sequenceCalled({ sequenceName, schema }: MysqlSequence): string {
@@ -52,13 +45,5 @@ export function viewDefinition(
   const place = { owner: name, what: 'its query', casing }
   text += ` VIEW ${qualified(schema, name)} AS (${ddlText(viewQuery(query, selectedFields, casing), place)})`
   if (withCheckOption !== undefined) text += ` WITH ${withCheckOption.toUpperCase()} CHECK OPTION`
-  return {
-    kind: 'view',
-    name,
-    schema,
-    label: label(schema, name),
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'view', text }],
-  }
+  return objectDefinition({ kind: 'view', name, schema, label: dotted(schema, name) }, 'view', () => text)
 }

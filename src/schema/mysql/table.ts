@@ -2,29 +2,22 @@ import { is, SQL } from 'drizzle-orm'
 import type { Index } from 'drizzle-orm/mysql-core'
 import { type Definition, type IndexDefinition, type SchemaStatement, unsupported } from '../definition.ts'
 import { columnsIn } from '../expression.ts'
-import { columnName } from '../names.ts'
+import { columnName, columnNames } from '../names.ts'
+import { dotted } from '../text.ts'
 import { columnDefinition, columnText, isParenthesised } from './columns.ts'
-import {
-  checks,
-  namesOf,
-  ownerOf,
-  primaryKeyText,
-  type Reference,
-  references,
-  refuseTwins,
-} from './constraints.ts'
+import { checks, ownerOf, primaryKeyText, type Reference, references, refuseTwins } from './constraints.ts'
 import type { Column, TableModel } from './model.ts'
-import { additionText, ddlText, label, list, literal, qualified, quote } from './text.ts'
+import { additionText, ddlText, list, literal, qualified, quote } from './text.ts'
 
 /**
- * The comment of a table whose foreign keys are still to come. Nothing but the statement that adds them takes it away, so
- * that a table is finished that was made by a process which was killed before it came to them.
+ * The comment of a table whose foreign keys are still to be added. Only the statement that adds them removes it, so
+ * that the next call finishes a table whose process was killed in between.
  */
 export const UNFINISHED = 'drizzle-celery: foreign keys follow'
 
 /**
- * A table with all that is its own. Each statement commits by itself: what can stand in the CREATE TABLE stands there, and
- * only foreign keys to a table that is made after this one, of which `isLater` tells, are added when that is there.
+ * A table with its constraints and indexes. Each statement commits by itself, so everything is part of the CREATE
+ * TABLE, except foreign keys to tables that are created later (`isLater`).
  */
 export function tableDefinition(
   table: TableModel,
@@ -60,7 +53,7 @@ export function tableDefinition(
     kind: 'table',
     name,
     schema,
-    label: label(schema, name),
+    label: dotted(schema, name),
     columns: table.columns.map((column) => columnDefinition(table, column)),
     indexes,
     statements: () => statements,
@@ -68,7 +61,7 @@ export function tableDefinition(
 }
 
 interface TableIndex extends IndexDefinition {
-  /** How a CREATE TABLE writes it. */
+  /** Its text in a CREATE TABLE. */
   readonly text: string
 }
 
@@ -85,7 +78,7 @@ function indexesOf(table: TableModel): TableIndex[] {
 }
 
 interface Written extends Omit<TableIndex, 'create'> {
-  /** What is said of how it is added to a table with rows. */
+  /** Options of the ALTER TABLE that adds it. */
   readonly tail?: string
 }
 
@@ -106,7 +99,7 @@ function uniques(table: TableModel): Written[] {
 }
 
 function unique({ casing }: TableModel, name: string, columns: readonly Column[]): Written {
-  const names = namesOf(columns, casing)
+  const names = columnNames(columns, casing)
   return {
     name,
     columns: names,
@@ -124,7 +117,7 @@ function ownIndexes(table: TableModel): Written[] {
     const method = using === undefined ? '' : ` USING ${using.toUpperCase()}`
     return {
       name,
-      columns: [...new Set(namesOf(columnsIn(columns) as Column[], table.casing))],
+      columns: [...new Set(columnNames(columnsIn(columns), table.casing))],
       text: `${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)}${method} (${parts.join(', ')})`,
       tail: option('ALGORITHM', algorithm) + option('LOCK', lock),
     }

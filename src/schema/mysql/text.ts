@@ -2,11 +2,12 @@ import type { SQL } from 'drizzle-orm'
 import { SchemaError } from '../../errors.ts'
 import { quoteIdentifier } from '../definition.ts'
 import { type ExpressionPlace, expressionText } from '../expression.ts'
+import { literalIn, namesBy, quotedText } from '../text.ts'
 import type { Flavor } from './model.ts'
 
 const MAX_NAME_CHARACTERS = 64
 
-/** Quotes an identifier, refusing what no MySQL or MariaDB takes for one. */
+/** Quotes an identifier. @throws SchemaError for one that neither MySQL nor MariaDB accepts */
 export function quote(name: string): string {
   if (name.length > MAX_NAME_CHARACTERS) {
     const reason = `it has ${name.length} characters and the database keeps ${MAX_NAME_CHARACTERS}`
@@ -21,27 +22,16 @@ function badName(name: string, reason: string): SchemaError {
   return new SchemaError('SCHEMA_INVALID_NAME', `Cannot use the name "${name}": ${reason}`)
 }
 
-export function qualified(schema: string | undefined, name: string): string {
-  return schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
-}
+export const { qualified, list } = namesBy(quote)
 
-/** The names of columns, quoted and in a row. */
-export function list(names: readonly string[]): string {
-  return names.map(quote).join(', ')
-}
-
-export function label(schema: string | undefined, name: string): string {
-  return schema === undefined ? name : `${schema}.${name}`
-}
-
-/** What adds to a table that is there. */
+/** The ALTER TABLE that adds parts to an existing table. */
 export function additionText(flavor: Flavor, table: string, parts: readonly string[]): string {
   return `ALTER TABLE ${table}${waiting(flavor)} ADD ${parts.join(', ADD ')}`
 }
 
 /**
- * Whoever waits for a table stands in the way of all who come after, for up to a day: MariaDB can be told to wait no longer
- * than 5 s, MySQL only by a variable of the session.
+ * A statement that waits for a table's metadata lock blocks all later ones, for up to a day. MariaDB takes a limit of 5
+ * s in the statement, MySQL only as a session variable.
  */
 export function waiting(flavor: Flavor): string {
   return flavor === 'mariadb' ? ' WAIT 5' : ''
@@ -52,41 +42,25 @@ export function ddlText(expression: SQL, place: ExpressionPlace): string {
   return expressionText(expression, place, { quote, literal: operand })
 }
 
-/** A value as a literal; undefined when there is none for it. */
-export function literal(value: unknown): string | undefined {
-  if (value === null) return 'null'
-  if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`
-  switch (typeof value) {
-    case 'number':
-      return Number.isFinite(value) ? String(value) : undefined
-    case 'bigint':
-    case 'boolean':
-      return String(value)
-    case 'string':
-      return ESCAPES.test(value) ? `_utf8mb4 ${hex(value)}` : quoted(value)
-    default:
-      return undefined
-  }
-}
+export const literal = literalIn({
+  bytes: (hex) => `x'${hex}'`,
+  text: (text) => (ESCAPES.test(text) ? `_utf8mb4 ${hexOf(text)}` : quotedText(text)),
+})
 
 /** The same within an expression: there MariaDB forgets to escape what it keeps of `_utf8mb4 x'…'`. */
 export function operand(value: unknown): string | undefined {
   const isEscaped = typeof value === 'string' && ESCAPES.test(value)
-  return isEscaped ? `convert(${hex(value)} using utf8mb4)` : literal(value)
+  return isEscaped ? `convert(${hexOf(value)} using utf8mb4)` : literal(value)
 }
 
 /** A value of an ENUM, which takes no word for its character set. */
 export function enumValue(value: string): string {
-  return ESCAPES.test(value) ? hex(value) : quoted(value)
-}
-
-function quoted(value: string): string {
-  return `'${value.replaceAll("'", "''")}'`
+  return ESCAPES.test(value) ? hexOf(value) : quotedText(value)
 }
 
 /** Whether a backslash escapes what follows it depends on the `sql_mode`, and a NUL ends statements here and there. */
 const ESCAPES = /[\\\0]/
 
-function hex(value: string): string {
+function hexOf(value: string): string {
   return `x'${Buffer.from(value).toString('hex')}'`
 }

@@ -4,15 +4,15 @@ import type { Definition } from '../definition.ts'
 import type { FoundTable } from '../diff.ts'
 
 /**
- * Everything of a wanted name in a wanted schema or on the `search_path`, the nearest first, all of it text; of the
- * catalogues only those are read that the models have something in.
+ * All objects of the expected names, in their schemas or on the `search_path`, nearest first, as text. Only the
+ * catalogues that the models need are read.
  *
- * A name without a schema means what an unqualified statement means by it, and SQLAlchemy's existence check: the
- * first on the whole `search_path`. Temporary tables come and go with a pooled connection, so they do not count.
- * pg_class can always be read, while `to_regclass` fails without USAGE on the schema.
+ * A name without a schema means what an unqualified statement means by it, and SQLAlchemy's existence check: the first
+ * on the whole `search_path`. Temporary tables come and go with a pooled connection, so they do not count. pg_class can
+ * always be read, while `to_regclass` fails without USAGE on the schema.
  *
- * Both sides of every comparison have one type, so that no operator of another schema is the better match and runs
- * its owner's code (CVE-2018-1058).
+ * Both sides of every comparison have one type, so that no operator of another schema is the better match and runs its
+ * owner's code (CVE-2018-1058).
  */
 export function catalogueQuery(definitions: readonly Definition[]): SQL {
   const schemas = arrayLiteral(definitions.flatMap(({ schema }) => schema ?? []))
@@ -85,14 +85,14 @@ function arrayLiteral(names: readonly string[]): string {
   return `{${names.map((name) => `"${name.replace(/["\\]/g, '\\$&')}"`).join(',')}}`
 }
 
-/** What can be read like a table, by its `relkind`. */
+/** The `relkind`s that can be read like a table. */
 const READABLE = ['r', 'p', 'v', 'm', 'f']
 
 interface Family {
   /** Names are unique in a family: of the schema, the table or the server that they belong to. */
   readonly name: string
   readonly isInSchema: boolean
-  /** The kinds of the catalogue that serve. */
+  /** The kinds in the catalogue that are accepted. */
   readonly serving: readonly string[]
 }
 
@@ -111,12 +111,12 @@ export function keyOf({ kind, schema, table, name }: Definition): string {
   return JSON.stringify([FAMILIES[kind].name, schema, table, name])
 }
 
-/** The key of a definition in `schema` that the row is an answer to. */
+/** The key of the definition in `schema` that the row belongs to. */
 export function keyOfRow(row: object, schema: string | undefined): string {
   return JSON.stringify([textOf(row, 'family'), schema, textOf(row, 'table'), textOf(row, 'name')])
 }
 
-/** The table of a row; undefined when something else stands in its place, which is not compared. */
+/** The table of a row; undefined for a view and the like, which is not compared. */
 export function foundTable(row: object): FoundTable | undefined {
   if (!['r', 'p', 'm'].includes(textOf(row, 'kind') ?? '')) return undefined
   const types = new Map(pairsIn(textOf(row, 'columns')))

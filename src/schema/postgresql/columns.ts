@@ -1,6 +1,7 @@
 import { is, SQL } from 'drizzle-orm'
 import { IndexedColumn, type PgColumn } from 'drizzle-orm/pg-core'
 import { type ColumnDefinition, type SchemaStatement, type StoredName, unsupported } from '../definition.ts'
+import { generatedExpression } from '../expression.ts'
 import { type Casing, columnName, isDrizzle1 } from '../names.ts'
 import { checks, foreignKeys, uniques } from './constraints.ts'
 import type { Column, TableModel } from './model.ts'
@@ -35,9 +36,8 @@ export function columnText(model: TableModel, column: Column, place: string | un
 
 function generatedText({ config, casing }: TableModel, { name, generated }: Column): string {
   if (generated === undefined) return ''
-  const as: unknown = typeof generated.as === 'function' ? generated.as() : generated.as
   const place = { owner: config.name, what: `its generated column "${name}"`, casing, isUnqualified: true }
-  const text = is(as, SQL) ? ddlText(as, place) : String(as)
+  const text = generatedExpression(generated, (expression) => ddlText(expression, place))
   return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'virtual' ? 'VIRTUAL' : 'STORED'}`
 }
 
@@ -68,8 +68,8 @@ export function identityName(
 }
 
 /**
- * What adds a column to a table with rows, together with the constraints that are its own; undefined when the rows
- * cannot have it, or when a constraint over several columns would be missing afterwards.
+ * The statements that add a column, with its own constraints, to a table with rows. Undefined if existing rows would
+ * violate it, or if a constraint over several columns would be missing afterwards.
  */
 function addColumn(
   model: TableModel,
@@ -84,7 +84,7 @@ function addColumn(
   const checked = checks(model).filter(isOwn)
   const references = foreignKeys(model).filter(isOwn)
 
-  // A primary key is what a table is made with.
+  // A primary key cannot be added with a column.
   if (
     column.primary ||
     config.primaryKeys.some(({ columns }) => columns.some((each) => each.name === column.name))
@@ -125,7 +125,7 @@ function hasUniqueIndex({ config }: TableModel, { name }: Column): boolean {
   })
 }
 
-/** What the rows that are there get: nothing, all of them the same, or each its own. */
+/** What existing rows get: no value, one value for all, or a value each. */
 function valueGiven({ config, casing }: TableModel, column: Column): 'none' | 'one' | 'each' {
   if (column.generated !== undefined || column.generatedIdentity !== undefined) return 'each'
   if (/^(?:small|big)?serial/i.test(column.getSQLType())) return 'each'
@@ -135,17 +135,17 @@ function valueGiven({ config, casing }: TableModel, column: Column): 'none' | 'o
   return is(column.default, SQL) && DIFFERING.test(text) ? 'each' : 'one'
 }
 
-/** Calls that give every row a value of its own, in the heads of people or of PostgreSQL. */
+/** Volatile functions: evaluated per row. */
 const DIFFERING = /\b(?:nextval|random|gen_random_uuid|uuid_generate_v\w+|uuidv[47])"?\s*\(/i
 
-/** Whether a custom type brings a constraint along, as `text not null` does. */
+/** Whether a custom type contains a constraint, as `text not null` does. */
 function hasConstraints(type: string): boolean {
   return CONSTRAINTS.test(type.replace(/"(?:[^"]|"")*"/g, '""'))
 }
 
 const CONSTRAINTS = /\s(?:constraint|default|null|not|primary|unique|check|references|generated)\b/i
 
-/** What stands behind DEFAULT; undefined when the database is to know none. */
+/** The text behind DEFAULT; undefined for a column without one. */
 function defaultText(
   table: string,
   column: PgColumn,
@@ -176,18 +176,18 @@ function isJson(column: PgColumn): boolean {
   return /^jsonb?$/.test(column.getSQLType())
 }
 
-/** Text that is JSON already is taken for just that, as drizzle-kit takes it before 1.0. */
+/** Text that is valid JSON is used as it is, as drizzle-kit does before 1.0. */
 function jsonText(value: unknown): string | undefined {
   if (typeof value !== 'string' || isDrizzle1) return attempt(() => JSON.stringify(value))
   return attempt(() => JSON.parse(value)) === undefined ? JSON.stringify(value) : value
 }
 
-/** What an insert would send; a default that its column cannot map is sent as it is. */
+/** The value as an insert sends it; unchanged if its column cannot map it. */
 function toDriver(column: PgColumn, value: unknown): unknown {
   return value === null ? null : (attempt(() => column.mapToDriverValue(value)) ?? value)
 }
 
-/** Undefined where `work` throws: what a value's own code says to being written down is of no use to anybody. */
+/** Undefined if `work` throws: errors of a value's own toJSON and the like say nothing useful. */
 function attempt<Result>(work: () => Result): Result | undefined {
   try {
     return work()

@@ -2,7 +2,7 @@ import { getTableName } from 'drizzle-orm'
 import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core'
 import type { StoredName } from '../definition.ts'
 import { mentions } from '../expression.ts'
-import { type Casing, columnName, foreignKeyName, isDrizzle1 } from '../names.ts'
+import { type Casing, foreignKeyName, isDrizzle1, recased } from '../names.ts'
 import type { Column, TableModel } from './model.ts'
 import {
   ddlText,
@@ -16,18 +16,18 @@ import {
 } from './text.ts'
 
 interface Constraint extends StoredName {
-  /** Whether nobody chose its name. */
+  /** Whether its name is derived, not chosen. */
   readonly isDerived?: boolean
-  /** The names of the columns it is over. */
+  /** The names of its columns. */
   readonly columns: readonly string[]
-  /** What stands behind CONSTRAINT in a table. */
+  /** The text behind CONSTRAINT in a table. */
   readonly text: string
-  /** Whether two rows without a value are refused, too. */
+  /** NULLS NOT DISTINCT. */
   readonly isStrict?: boolean
 }
 
 interface UniqueConstraint extends Constraint {
-  /** What stands behind CONSTRAINT at its only column. */
+  /** The text behind CONSTRAINT at its only column. */
   readonly inline: string
 }
 
@@ -66,7 +66,7 @@ export function uniques({ config, casing }: TableModel): UniqueConstraint[] {
   })
 }
 
-/** The primary keys and uniques that become indexes: of two that say the same PostgreSQL makes the first. */
+/** The primary keys and uniques that become indexes: of two equal ones PostgreSQL creates the first. */
 export function keysMade(model: TableModel): Constraint[] {
   const made = new Map<string, Constraint>()
   for (const constraint of [...primaryKeys(model), ...uniques(model)]) {
@@ -87,7 +87,7 @@ export function checks({ config, casing }: TableModel): Constraint[] {
   })
 }
 
-/** Columns may have the names of values; where quotes can be escaped it is not for us to find their ends. */
+/** A literal may contain the name of a column. Where quotes may be escaped, literals stay. */
 function withoutLiterals(text: string): string {
   return /[\\$]/.test(text) ? text : text.replace(/'(?:[^']|'')*'/g, "''")
 }
@@ -101,7 +101,7 @@ export function foreignKeys({ config, casing }: TableModel): Constraint[] {
     const parts = [ownerOf(key), ...columns.map(({ name }) => name)]
     const derived = derivedNames.foreignKey(...parts, target.name, ...foreignColumns.map(({ name }) => name))
     const stored = storedName(recased(recased(chosen ?? derived, columns, casing), foreignColumns, casing))
-    // Without a schema it is the table that the search_path leads to: a table may be there already, and elsewhere.
+    // Without a schema it is the first table on the search_path, which may be in another schema.
     let references = `REFERENCES ${qualified(target.schema, target.name)} (${list(namesOf(foreignColumns, casing))})`
     const names = namesOf(columns, casing)
     const identity = JSON.stringify([stored.name, names, references])
@@ -114,13 +114,13 @@ export function foreignKeys({ config, casing }: TableModel): Constraint[] {
   return [...made.values()]
 }
 
-/** Drizzle 1.0 says whether a name was chosen; to 0.45 one that is as it would be anyway is none. */
+/** Drizzle 1.0 knows whether a name was chosen; under 0.45 a name equal to the derived one counts as derived. */
 function isChosen(constraint: object, name: string, derived: string): boolean {
   const isExplicit: unknown = Reflect.get(constraint, 'isNameExplicit')
   return typeof isExplicit === 'boolean' ? isExplicit : name !== derived
 }
 
-/** The table as it was declared, after which things are called also in an alias of it. */
+/** The name of the table as declared: names are derived from it also for an alias. */
 function ownerOf({ table }: { readonly table: PgTable }): string {
   return getTableName(table)
 }
@@ -132,15 +132,9 @@ function namesOf(
   return columns.map((column) => storedColumnName(column, casing))
 }
 
-/** As drizzle-kit does it, also in a name that was chosen: each key's first mention becomes its column's name. */
-function recased(name: string, columns: readonly Column[], casing: Casing | undefined): string {
-  if (casing === undefined) return name
-  return columns.reduce((text, column) => text.replace(column.name, columnName(column, casing)), name)
-}
-
 /**
- * What a thing of a table is called that nobody gave a name: as drizzle-kit does, which from 1.0 on leaves the keys of one
- * column to PostgreSQL.
+ * The names of keys without a chosen name, as drizzle-kit derives them; from 1.0 on it leaves keys of one column to
+ * PostgreSQL.
  */
 const derivedNames: DerivedNames = isDrizzle1
   ? {

@@ -3,16 +3,17 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
 import { schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
-import { type Definition, inStages, refuseObstacles, remembering } from '../definition.ts'
+import { type Definition, refuseObstacles, remembering } from '../definition.ts'
 import {
   type Changes,
+  changeStatements,
+  compare,
   type DatabaseSchema,
   type Findings,
-  type Gap,
-  gapsOf,
   type LockedOptions,
   type LockedSchema,
   labelsOf,
+  otherHasName,
   schemaError,
 } from '../diff.ts'
 import type { Casing } from '../names.ts'
@@ -21,7 +22,7 @@ import { postgresqlDefinitions } from './definitions.ts'
 import { isRace, troubleOf } from './errors.ts'
 import { quote } from './text.ts'
 
-/** What we use of a Drizzle handle for PostgreSQL, whichever its driver. */
+/** The part of a Drizzle handle for PostgreSQL that is used here, whatever its driver. */
 export interface PostgresqlHandle {
   execute(query: SQL): PromiseLike<unknown>
   transaction<Result>(
@@ -36,7 +37,7 @@ export interface PostgresqlTarget {
   readonly connect?: unknown
 }
 
-/** Where something is missing, and in what state the schema is that it belongs in. */
+/** The schema in which something is missing, and whether it can be used. */
 interface Place {
   readonly schema: string
   readonly state: 'usable' | 'shut' | 'absent'
@@ -49,7 +50,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   readonly #db: PostgresqlHandle
   readonly #isOurs: boolean
   readonly #query: SQL
-  /** The last look, and where things belong: what an error is explained with. */
+  /** The last introspection and the target schemas, for error messages. */
   #found: Findings = { missing: [], gaps: [] }
   #places: ReadonlyMap<string | undefined, Place> = new Map()
   #role = ''
@@ -82,9 +83,9 @@ export class PostgresqlSchema implements DatabaseSchema {
     { lock, patient = false }: LockedOptions = {},
   ): Promise<Result> {
     const key = lockKey(lock === undefined ? this.definitions.map(({ label }) => label) : [lock])
-    // A function in FROM has run when the one in the select list is called: the lock knows its timeout.
+    // A function in FROM runs before the select list, so the timeout is set when the lock is taken.
     const timeout = patient ? '' : ` from pg_catalog.set_config('lock_timeout', '5000', true)`
-    // Under repeatable read, which may be the database's default, the second look would see the past.
+    // Under repeatable read, which may be the default, the introspection under the lock would use an old snapshot.
     const locked = this.#db.transaction(
       async (tx) => {
         await tx.execute(sql.raw(`select pg_catalog.pg_advisory_xact_lock(${key})${timeout}`))
@@ -96,12 +97,12 @@ export class PostgresqlSchema implements DatabaseSchema {
       },
       { isolationLevel: 'read committed' },
     )
-    // Our own connections know by themselves; what runs over a client of somebody else is seen here only.
+    // Our own connections notice DDL by themselves; other clients' DDL is only seen here.
     return await locked.finally(schemaMayHaveChanged)
   }
 
   async #run(tx: Executes, statements: readonly string[]): Promise<void> {
-    // Of several at once our connections wait for none before the next is sent; other drivers want them one by one.
+    // Our own connections pipeline several statements; other drivers need them one by one.
     if (this.#isOurs) await Promise.all(statements.map((statement) => tx.execute(sql.raw(statement))))
     else for (const statement of statements) await tx.execute(sql.raw(statement))
   }
@@ -135,7 +136,7 @@ export class PostgresqlSchema implements DatabaseSchema {
     if (missing.length + gaps.length === 0 || error instanceof SchemaError) return undefined
     const race = causes(error).find(isRace)
     if (race !== undefined) {
-      // Also the index of another table that has the name of ours: trying again does not help there.
+      // Also if the index of another table has this name, where no retry helps.
       const reason = `others have it or keep creating it: ${textOf(race, 'message')}`
       return this.#error('SCHEMA_CONFLICT', reason, error)
     }
@@ -150,28 +151,22 @@ export class PostgresqlSchema implements DatabaseSchema {
     for (const row of rowsOf(await db.execute(this.#query))) {
       const schema = textOf(row, 'schema')
       found.set(keyOfRow(row, schema), row)
-      // Nearest first: what comes later on the search_path is hidden by it.
+      // Rows are ordered by the search_path: the first one hides later ones.
       const isOnPath = textOf(row, 'place') !== undefined
       const nearest = keyOfRow(row, undefined)
       if (isOnPath && !found.has(nearest)) found.set(nearest, row)
     }
 
-    const missing: Definition[] = []
-    const gaps: Gap[] = []
-    for (const definition of this.definitions) {
+    this.#found = compare(this.definitions, (definition) => {
       const row = found.get(keyOf(definition))
-      if (row === undefined) missing.push(definition)
-      else {
-        refuseUnserving(definition, row)
-        const table = foundTable(row)
-        if (table !== undefined) gaps.push(...gapsOf(definition, table))
-      }
-    }
-    this.#found = { missing, gaps }
+      if (row === undefined) return undefined
+      refuseUnserving(definition, row)
+      return { table: foundTable(row) }
+    })
     return this.#found
   }
 
-  /** Finds out where the missing belongs. */
+  /** Finds the schemas in which missing objects are created. */
   async #locate(): Promise<void> {
     const wanted = [...new Set(this.definitions.map(({ schema }) => schema))]
     const places = new Map<string | undefined, Place>()
@@ -185,7 +180,7 @@ export class PostgresqlSchema implements DatabaseSchema {
     this.#places = places
   }
 
-  /** The places of the missing that nobody makes, neither they nor anybody before. */
+  /** The schemas of missing objects that do not exist and that the models do not create. */
   #absentPlaces(missing: readonly Definition[]): Place[] {
     const made = new Set(missing.flatMap(({ kind, name }) => (kind === 'schema' ? name : [])))
     return missing
@@ -194,12 +189,8 @@ export class PostgresqlSchema implements DatabaseSchema {
       .filter(({ schema, state }) => state === 'absent' && !made.has(schema))
   }
 
-  #statements({ missing, additions }: Changes): string[] {
-    const place = (definition: Definition) => this.#places.get(definition.schema)?.schema || undefined
-    return inStages([
-      ...missing.flatMap((definition) => definition.statements(place(definition))),
-      ...additions.flatMap(({ addition }) => addition ?? []),
-    ])
+  #statements(changes: Changes): string[] {
+    return changeStatements(changes, ({ schema }) => this.#places.get(schema)?.schema || undefined)
   }
 
   #error(code: SchemaErrorCode, reason: string, cause?: unknown): SchemaError {
@@ -218,10 +209,13 @@ export class PostgresqlSchema implements DatabaseSchema {
     })
   }
 
-  /** What would let this role make the missing; to make roles is a property of a role, which no GRANT gives. */
+  /**
+   * The GRANT that allows this role to create what is missing. Creating roles is an attribute of a role and cannot be
+   * granted.
+   */
   #grant(): string | undefined {
     const { missing } = this.#found
-    // Columns and indexes are for the owner of their table to add, and whose that is no GRANT changes.
+    // Only the owner of a table can add columns and indexes; no GRANT changes that.
     if (missing.length === 0) return undefined
     const role = quote(this.#role)
     const places = missing
@@ -246,7 +240,7 @@ const read = remembering((models, casing) => {
 
 const warned = new Set<string>()
 
-/** Once for each name; those that nobody chose are as long as they are for a reason that nobody can mend. */
+/** Once for each name that a model chose; derived names cannot be changed. */
 function warnOfTruncation(definitions: readonly Definition[]): void {
   const names = definitions.flatMap(({ kind, label, name, modelName = name, parts = [] }) => [
     ...(name === modelName ? [] : [`the ${kind} "${modelName}" is called "${name}"`]),
@@ -263,13 +257,11 @@ function warnOfTruncation(definitions: readonly Definition[]): void {
   )
 }
 
-/** Refuses what is there but is of no use: no statement of ours could mend it. */
-function refuseUnserving({ kind, label }: Definition, row: object): void {
+/** @throws SchemaError for an existing object that cannot be used */
+function refuseUnserving(definition: Definition, row: object): void {
+  const { kind, label } = definition
   if (!FAMILIES[kind].serving.includes(textOf(row, 'kind') ?? '')) {
-    throw new SchemaError(
-      'SCHEMA_NAME_TAKEN',
-      `Cannot create the ${kind} ${label}: something else there has that name`,
-    )
+    throw otherHasName(definition, 'something else')
   }
   if (textOf(row, 'usable') === 'true') return
   const schema = quote(textOf(row, 'schema') ?? '')
@@ -281,7 +273,7 @@ function refuseUnserving({ kind, label }: Definition, row: object): void {
   })
 }
 
-/** Advisory locks are one namespace a database: 63 bits of a hash keep ours out of everybody else's way. */
+/** Advisory locks share one namespace per database: 63 bits of a hash avoid collisions. */
 function lockKey(names: readonly string[]): bigint {
   const hash = createHash('sha256').update(JSON.stringify(['drizzle-celery', 'prepareModels', ...names]))
   return BigInt.asUintN(63, hash.digest().readBigUInt64BE())

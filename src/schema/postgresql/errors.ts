@@ -1,7 +1,7 @@
 import { causes, textOf } from '../../causes.ts'
 import type { SchemaErrorCode } from '../../errors.ts'
 
-/** Whether somebody else was creating the same, or was in the way for a moment: another look tells. */
+/** Whether another session created the same or was in conflict, so that another attempt may succeed. */
 export function isRace(error: unknown): boolean {
   const code = textOf(error, 'code') ?? ''
   if (code === 'XX000') return /concurrently (?:updated|deleted)/.test(textOf(error, 'message') ?? '')
@@ -11,14 +11,14 @@ export function isRace(error: unknown): boolean {
 /** "Already there" in all its forms, deadlock, serialisation failure. */
 const RACES = new Set(['42P07', '42P06', '42710', '42701', '42723', '40P01', '40001'])
 
-/** Two sessions that create the same at once meet in a unique index of the catalogue. */
+/** Two sessions that create the same object at once violate a unique index of the catalogue. */
 function isOnCatalogue(error: unknown): boolean {
   const constraint =
     textOf(error, 'constraint_name') ?? textOf(error, 'constraint') ?? textOf(error, 'message')
   return constraint !== undefined && /\bpg_[a-z_]+_index\b/.test(constraint)
 }
 
-/** Why the server refuses a definition; undefined when it is the connection or the server that is in trouble. */
+/** Why the server rejected a definition; undefined for failures of the connection or the server. */
 export function troubleOf(error: unknown): { code: SchemaErrorCode; reason: string } | undefined {
   for (const cause of causes(error)) {
     const state = textOf(cause, 'code') ?? ''
@@ -38,7 +38,7 @@ const EXPLAINED = new Map<string, { readonly code: SchemaErrorCode; readonly rea
 ])
 
 /**
- * The classes of SQLSTATE that find fault with a definition or what it is of, as opposed to a connection or server in
- * trouble: also what others depend on (2B), limits (54), states (55), and what an event trigger raises (P0, 38, 39).
+ * The SQLSTATE classes that reject a definition, as opposed to failures of the connection or the server; also
+ * dependencies (2B), limits (54), states (55) and event triggers (P0, 38, 39).
  */
 const REFUSED = /^(?:0A|0L|0P|22|23|2B|38|39|42|44|54|55|P0)[0-9A-Z]{3}$/

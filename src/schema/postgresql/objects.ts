@@ -14,7 +14,13 @@ import {
   PgTable,
   type PgView,
 } from 'drizzle-orm/pg-core'
-import { type Definition, unsupported } from '../definition.ts'
+import {
+  type Definition,
+  objectDefinition,
+  reordered,
+  type SchemaStatement,
+  unsupported,
+} from '../definition.ts'
 import { viewQuery } from '../expression.ts'
 import type { Casing } from '../names.ts'
 import { ddlText, label, literal, qualified, quote, storedName, storedSchema, truncated } from './text.ts'
@@ -29,24 +35,32 @@ export function enumDefinition({
     if (text === undefined) throw unsupported(name, 'it has a value with a NUL character')
     return text
   })
-  qualified(schema, name)
-  return {
-    kind: 'enum',
-    ...storedName(name),
-    schema: storedSchema(schema),
-    label: label(schema, name),
-    columns: [],
-    indexes: [],
-    statements: (place) => [
-      {
-        stage: 'type',
-        text: `CREATE TYPE ${qualified(schema ?? place, name)} AS ENUM (${values.join(', ')})`,
-      },
-    ],
-  }
+  return inSchema(
+    'enum',
+    schema,
+    name,
+    'type',
+    (target) => `CREATE TYPE ${target} AS ENUM (${values.join(', ')})`,
+  )
 }
 
-/** A role of the whole server, not of one database; undefined for one that somebody else looks after. */
+/** The definition of an object in a schema. A bad name throws now, before any statement of any definition runs. */
+function inSchema(
+  kind: Definition['kind'],
+  schema: string | undefined,
+  name: string,
+  stage: SchemaStatement['stage'],
+  create: (target: string) => string,
+): Definition {
+  qualified(schema, name)
+  return objectDefinition(
+    { kind, ...storedName(name), schema: storedSchema(schema), label: label(schema, name) },
+    stage,
+    (place) => create(qualified(schema ?? place, name)),
+  )
+}
+
+/** A role of the whole server; undefined for one that is managed elsewhere. */
 export function roleDefinition(role: PgRole): Definition | undefined {
   // Drizzle's types keep all but the name to itself.
   const has = (property: string, expected: boolean): boolean => Reflect.get(role, property) === expected
@@ -57,29 +71,21 @@ export function roleDefinition(role: PgRole): Definition | undefined {
   if (has('createDb', true)) text += ' CREATEDB'
   if (has('createRole', true)) text += ' CREATEROLE'
   if (has('inherit', false)) text += ' NOINHERIT'
-  return {
-    kind: 'role',
-    ...storedName(name),
-    schema: undefined,
-    label: `role ${label(undefined, name)}`,
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'role', text }],
-  }
+  return objectDefinition(
+    { kind: 'role', ...storedName(name), schema: undefined, label: `role ${label(undefined, name)}` },
+    'role',
+    () => text,
+  )
 }
 
-/** A schema that the models export themselves; one that they only put tables in is its owner's to create. */
+/** A schema that the models export; others are not created. */
 export function schemaDefinition({ schemaName: name }: PgSchema): Definition {
   const text = `CREATE SCHEMA ${quote(name)}`
-  return {
-    kind: 'schema',
-    ...storedName(name),
-    schema: undefined,
-    label: `schema ${label(undefined, name)}`,
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'schema', text }],
-  }
+  return objectDefinition(
+    { kind: 'schema', ...storedName(name), schema: undefined, label: `schema ${label(undefined, name)}` },
+    'schema',
+    () => text,
+  )
 }
 
 export function sequenceDefinition(
@@ -89,21 +95,16 @@ export function sequenceDefinition(
   if (name === undefined) throw unsupported(key, 'it is a sequence without a name')
 
   const options = sequenceOptions(name, seqOptions).map((option) => ` ${option}`)
-  qualified(schema, name)
-  return {
-    kind: 'sequence',
-    ...storedName(name),
-    schema: storedSchema(schema),
-    label: label(schema, name),
-    columns: [],
-    indexes: [],
-    statements: (place) => [
-      { stage: 'sequence', text: `CREATE SEQUENCE ${qualified(schema ?? place, name)}${options.join('')}` },
-    ],
-  }
+  return inSchema(
+    'sequence',
+    schema,
+    name,
+    'sequence',
+    (target) => `CREATE SEQUENCE ${target}${options.join('')}`,
+  )
 }
 
-/** What is not said is left to PostgreSQL, whose defaults drizzle-kit spells out. */
+/** Options that are not given are left to PostgreSQL; drizzle-kit writes its defaults. */
 export function sequenceOptions(owner: string, options: PgSequenceOptions = {}): string[] {
   const numbers = NUMBERS.flatMap(([option, words]) => {
     const value = options[option]
@@ -124,30 +125,31 @@ const NUMBERS = [
   ['cache', 'CACHE'],
 ] as const
 
-/** A policy that was linked to a table which is none of the models: one of Supabase's, for instance. */
+/** A policy linked to a table that is not among the models, such as one of Supabase's. */
 export function policyDefinition(policy: PgPolicy, table: PgTable, casing: Casing | undefined): Definition {
   const { name: on, schema } = getTableConfig(table)
   // Without a schema its table is wherever the search_path finds it.
   const text = policyText(policy, schema, on, casing)
-  return {
-    kind: 'policy',
-    ...storedName(policy.name),
-    schema: storedSchema(schema),
-    table: truncated(on),
-    label: `policy ${label(undefined, policy.name)} on ${label(schema, on)}`,
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'policy', text }],
-  }
+  return objectDefinition(
+    {
+      kind: 'policy',
+      ...storedName(policy.name),
+      schema: storedSchema(schema),
+      table: truncated(on),
+      label: `policy ${label(undefined, policy.name)} on ${label(schema, on)}`,
+    },
+    'policy',
+    () => text,
+  )
 }
 
-/** The table that a policy was linked to, which is no part of Drizzle's types. */
+/** The table a policy is linked to; not in Drizzle's types. */
 export function linkedTable(policy: PgPolicy): PgTable | undefined {
   const table: unknown = Reflect.get(policy, '_linkedTable')
   return is(table, PgTable) ? table : undefined
 }
 
-/** The policies among the models that were linked to a table, by whichever description of it. */
+/** The policies of the models that are linked to a table, by any model of it. */
 export function policiesLinkedTo(table: PgTable, models: Record<string, unknown>): PgPolicy[] {
   return Object.values(models).filter((model): model is PgPolicy => {
     const linked = is(model, PgPolicy) ? linkedTable(model) : undefined
@@ -177,14 +179,14 @@ function rolesOf(to: PgPolicyToOption): string[] {
   return [is(to, PgRole) ? to.name : to]
 }
 
-/** Names that PostgreSQL reads as words. */
+/** Role names that are keywords. */
 const ROLE_WORDS = new Set(['public', 'current_role', 'current_user', 'session_user'])
 
 function roleText(role: string): string {
   return ROLE_WORDS.has(role) ? role : quote(role)
 }
 
-/** A view, or undefined for one that somebody else looks after. */
+/** A view; undefined for one that is managed elsewhere. */
 export function viewDefinition(
   view: PgView | PgMaterializedView,
   casing: Casing | undefined,
@@ -201,18 +203,7 @@ export function viewDefinition(
   if (withNoData) tail += ' WITH NO DATA'
 
   const kind = isMaterialized ? 'materialized view' : 'view'
-  qualified(schema, name)
-  return {
-    kind,
-    ...storedName(name),
-    schema: storedSchema(schema),
-    label: label(schema, name),
-    columns: [],
-    indexes: [],
-    statements: (place) => [
-      { stage: 'view', text: `CREATE ${kind.toUpperCase()} ${qualified(schema ?? place, name)}${tail}` },
-    ],
-  }
+  return inSchema(kind, schema, name, 'view', (target) => `CREATE ${kind.toUpperCase()} ${target}${tail}`)
 }
 
 interface ViewConfig {
@@ -227,18 +218,13 @@ interface ViewConfig {
   readonly withNoData?: boolean | undefined
 }
 
-/** The definitions in their order, but each view behind those that its query reads. */
+/** Each view after the views that its query reads; everything else keeps its position. */
 export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
   const views = definitions.filter(isView)
   const ordered = new Set<Definition>()
   const underWay = new Set<Definition>()
   for (const view of views) place(view)
-
-  // Only views change places with views.
-  const inTurn = ordered.values()
-  return definitions.map((definition) =>
-    isView(definition) ? (inTurn.next().value ?? definition) : definition,
-  )
+  return reordered(definitions, ordered)
 
   function place(view: Definition): void {
     if (underWay.has(view)) return
@@ -247,7 +233,7 @@ export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
     ordered.add(view)
   }
 
-  /** What stands behind a comma may be a column: such a word never outweighs what is read for sure. */
+  /** A name behind a comma may be a column, so it never overrides a name behind FROM or JOIN. */
   function isBelow(other: Definition, view: Definition): boolean {
     return names(view, other, READ) || (names(view, other, LISTED) && !restsOn(other, view, new Set()))
   }
@@ -282,7 +268,7 @@ function word(name: string): string {
   return `"?${name.replaceAll('"', '""').replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}"?`
 }
 
-/** The `WITH (…)` of an index or a view; nothing when there is nothing in it. */
+/** The `WITH (…)` of an index or a view; empty without parameters. */
 export function storageParameters(owner: string, parameters: object): string {
   const written = Object.entries(parameters)
     .filter(([, value]) => value !== undefined)

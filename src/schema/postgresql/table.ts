@@ -17,7 +17,7 @@ import type { TableModel } from './model.ts'
 import { policyText, storageParameters } from './objects.ts'
 import { ddlText, label, qualified, quote, storedColumnName, storedName, storedSchema } from './text.ts'
 
-/** A table with all that is its own, also the policies that were `linked` to it. */
+/** A table with its constraints, indexes and policies, including those `linked` to it. */
 export function tableDefinition(
   table: PgTable,
   linked: readonly PgPolicy[],
@@ -77,14 +77,14 @@ export function tableDefinition(
       ]
     },
   }
-  // What cannot be expressed is refused now, before any statement of any definition runs.
+  // Errors of its statements are thrown now, before any statement of any definition runs.
   definition.statements(undefined)
   return definition
 }
 
 /**
- * Two things of a table that its model calls the same: it cannot be made so, but two keys of a model may stand for one column
- * of a table that is there.
+ * Two parts of a table with one name: it cannot be created, but two keys of a model may map to one column of an
+ * existing table.
  * @throws SchemaError when PostgreSQL truncates two names to the same
  */
 function twinsIn(table: string, what: string, names: readonly StoredName[]): SchemaError | undefined {
@@ -114,11 +114,11 @@ function secured(target: string): SchemaStatement {
 }
 
 interface TableIndex extends IndexDefinition, StoredName {
-  /** Whether nobody chose its name. */
+  /** Whether its name is derived, not chosen. */
   readonly isDerived: boolean
 }
 
-/** An index; `concurrently` is passed over, for everything is made in one transaction. */
+/** An index. `concurrently` is ignored, since everything is created in one transaction. */
 function indexDefinition(model: TableModel, { config }: Index): TableIndex {
   const { name: table, schema } = model.config
   const { unique, where, only, method = 'btree', with: parameters } = config

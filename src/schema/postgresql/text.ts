@@ -2,6 +2,7 @@ import type { SQL } from 'drizzle-orm'
 import { quoteIdentifier, type StoredName } from '../definition.ts'
 import { type ExpressionPlace, expressionText } from '../expression.ts'
 import { type Casing, type ColumnKey, columnName } from '../names.ts'
+import { dotted, literalIn, namesBy, textWithoutNul } from '../text.ts'
 
 /** PostgreSQL truncates longer identifiers, wherever a statement has them. */
 export const MAX_NAME_BYTES = 63
@@ -24,17 +25,11 @@ export function storedSchema(schema: string | undefined): string | undefined {
   return schema === undefined ? undefined : truncated(schema)
 }
 
-export function qualified(schema: string | undefined, name: string): string {
-  return schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
-}
-
-export function list(names: readonly string[]): string {
-  return names.map(quote).join(', ')
-}
+export const { qualified, list } = namesBy(quote)
 
 /** What reports and errors call it: as the database has it. */
 export function label(schema: string | undefined, name: string): string {
-  return schema === undefined ? truncated(name) : `${truncated(schema)}.${truncated(name)}`
+  return dotted(storedSchema(schema), truncated(name))
 }
 
 /** A name as PostgreSQL stores it: truncated between characters. */
@@ -50,23 +45,12 @@ function characterStart(bytes: Uint8Array, index: number): number {
   return start
 }
 
-/** A value, as a driver would be given it, as SQL text; undefined for what has no literal. */
-export function literal(value: unknown): string | undefined {
-  if (value === null) return 'null'
-  if (value instanceof Uint8Array) return `'\\x${Buffer.from(value).toString('hex')}'`
-  if (value instanceof Date) return `'${value.toISOString()}'`
-  switch (typeof value) {
-    case 'number':
-      return Number.isFinite(value) ? String(value) : `'${value}'`
-    case 'bigint':
-    case 'boolean':
-      return String(value)
-    case 'string':
-      return value.includes('\0') ? undefined : `'${value.replaceAll("'", "''")}'`
-    default:
-      return undefined
-  }
-}
+export const literal = literalIn({
+  bytes: (hex) => `'\\x${hex}'`,
+  text: textWithoutNul,
+  notFinite: (number) => `'${number}'`,
+  date: (date) => `'${date.toISOString()}'`,
+})
 
 /** An expression of a model as DDL. */
 export function ddlText(expression: SQL, place: ExpressionPlace): string {

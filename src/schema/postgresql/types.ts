@@ -55,7 +55,7 @@ function asArray(type: string | undefined): string | undefined {
   return type === undefined || type.endsWith('[]') ? type : `${type}[]`
 }
 
-/** A type as `format_type` writes it; undefined for text that says more than we understand. */
+/** A type as `format_type` writes it; undefined for text that is not understood. */
 function catalogueType(text: string): string | undefined {
   const [, type = text] = COLLATED.exec(text) ?? []
   const [, element = '', bounds = ''] = ARRAY.exec(type) ?? []
@@ -75,7 +75,7 @@ const COLLATED = /^(.*\S)\s+collate\s+(?:[\w$.]|"(?:[^"]|"")*")+\s*$/is
 /** A type, and the bounds of its arrays. */
 const ARRAY = /^\s*(.*?)((?:\s*\[\s*\d*\s*\])+|\s+array(?:\s*\[\s*\d+\s*\])?)?\s*$/is
 
-/** One that the grammar has words for. */
+/** A type with keywords of its own in the grammar. */
 function spokenType(text: string): string | undefined {
   const words = lower(text)
     .replace(/\s+/g, ' ')
@@ -92,12 +92,12 @@ const SPOKEN = /^([a-z ]+?)(?:\(([-\d,]*)\))?( with(?:out)? time zone)?$/
 const INTERVAL =
   /^interval((?: (?:year|month|day|hour|minute|second))?(?: to (?:month|hour|minute|second))?)$/
 
-/** One that stands in the catalogue, perhaps in a schema. */
+/** A type known by its name in the catalogue, perhaps in a schema. */
 function namedType(text: string): string | undefined {
   const [, path = '', spaced = ''] = NAMED.exec(text) ?? []
   const names = path.match(IDENTIFIERS)?.map(unquoted) ?? []
   const [name = '', schema] = names.toReversed()
-  // What begins with _ is an array, unless a user called it so.
+  // A name that starts with _ is an array type, unless a user chose it.
   if (names.length === 0 || names.length > 2 || name.startsWith('_')) return undefined
 
   const modifier = spaced.replaceAll(/\s/g, '')
@@ -107,7 +107,7 @@ function namedType(text: string): string | undefined {
 
   const type = catalogueName(isNative ? undefined : schema, name)
   if (modifier === '') return type
-  // How a modifier is written is for its type to say: that of PostGIS has capitals.
+  // Each type writes its modifier in its own way: PostGIS in capitals.
   return VECTORS.has(name) ? `${type}(${modifier})` : undefined
 }
 
@@ -132,7 +132,7 @@ const named =
   (modifier) =>
     modifier === '' ? name : `${name}(${modifier})`
 
-/** Of one character or bit, when nobody says of how many. */
+/** One character or bit by default. */
 const counted =
   (name: string): Write =>
   (modifier) =>
@@ -141,7 +141,7 @@ const counted =
 const timed =
   (name: string, usualZone: string): Write =>
   (modifier, zone) =>
-    // Nothing is more exact than a microsecond.
+    // The maximum precision is a microsecond.
     named(name)(modifier && String(Math.min(Number(modifier), 6)), '') + (zone || usualZone)
 
 const decimal: Write = (modifier) => {
@@ -172,7 +172,7 @@ const SPOKEN_TYPES = new Map<string, Write>([
   ...names(timed('time', WITHOUT), 'time'),
 ])
 
-/** Those of `pg_catalog` that `format_type` calls otherwise, and what only looks like a type. */
+/** Names in `pg_catalog` that `format_type` writes otherwise, and pseudo-types such as serial. */
 const NATIVE_TYPES = new Map<string, Write>([
   ...names(named('smallint'), 'int2', 'smallserial', 'serial2'),
   ...names(named('integer'), 'int4', 'serial', 'serial4'),
@@ -189,11 +189,11 @@ const NATIVE_TYPES = new Map<string, Write>([
   ...names(timed('timestamp', WITH), 'timestamptz'),
   ...names(timed('time', WITHOUT), 'time'),
   ...names(timed('time', WITH), 'timetz'),
-  // A modifier of one that is not spoken is a set of bits.
+  // Without its keywords the modifier is a bit mask.
   ...names((modifier) => (modifier === '' ? 'interval' : undefined), 'interval'),
 ])
 
-/** Of pgvector: each has a number of dimensions. */
+/** Types of pgvector, with a number of dimensions. */
 const VECTORS = new Set(['vector', 'halfvec', 'sparsevec'])
 
 function names(write: Write, ...aliases: string[]): [string, Write][] {

@@ -9,8 +9,9 @@ import {
   SQLiteTextJson,
 } from 'drizzle-orm/sqlite-core'
 import { type ColumnDefinition, type SchemaStatement, unsupported } from '../definition.ts'
-import { mentions } from '../expression.ts'
+import { generatedExpression, mentions } from '../expression.ts'
 import { columnName } from '../names.ts'
+import { behindParentheses, isNull } from '../text.ts'
 import { checkText, checkValue, foreignKeysOf, named, referencesText } from './constraints.ts'
 import { constantText, literal, quote, sqlText, type TableModel } from './model.ts'
 
@@ -43,17 +44,16 @@ function generatedText(
   column: SQLiteColumn,
   { as, mode = 'virtual' }: NonNullable<SQLiteColumn['generated']>,
 ): string {
-  const expression: unknown = typeof as === 'function' ? as() : as
   const what = `the expression of its column "${column.name}"`
-  const text = is(expression, SQL)
-    ? sqlText(expression, { owner: name, what, casing, isUnqualified: true })
-    : String(expression)
+  const text = generatedExpression({ as }, (expression) =>
+    sqlText(expression, { owner: name, what, casing, isUnqualified: true }),
+  )
   return `GENERATED ALWAYS AS (${text}) ${mode.toUpperCase()}`
 }
 
 /**
- * What adds a column to a table with rows, together with the foreign keys and checks that are its own;
- * undefined when SQLite refuses that, or when a constraint over several columns would be missing afterwards.
+ * The statement that adds a column, with its own foreign keys and checks, to a table with rows. Undefined if SQLite
+ * rejects it, or if a constraint over several columns would be missing afterwards.
  */
 function addColumn(
   table: TableModel,
@@ -69,13 +69,13 @@ function addColumn(
   const isEmpty = value === undefined || isNull(value)
   if (isEmpty && column.notNull && column.generated === undefined) return undefined
 
-  // One value in every row.
+  // Every row would get the same value.
   if (!isEmpty && isUnique(table, column)) return undefined
 
   const references = referencesOf(table, column)
   const checks = checksOf(table, column)
   if (references === undefined || checks === undefined) return undefined
-  // SQLite refuses it while it enforces foreign keys, for the rows may refer to nothing.
+  // SQLite rejects it while foreign keys are on, since the default may refer to no row.
   if (references.length > 0 && !isEmpty) return undefined
   const text = [`ALTER TABLE ${quote(table.name)} ADD COLUMN ${columnText}`, ...references, ...checks].join(
     ' ',
@@ -83,7 +83,7 @@ function addColumn(
   return [{ stage: column.generated === undefined ? 'column' : 'generated column', text }]
 }
 
-/** Whether no two rows may have the same in this column. */
+/** Whether the values of this column must be unique. */
 function isUnique(table: TableModel, column: SQLiteColumn): boolean {
   const uniques = [
     ...table.uniqueConstraints.map(({ columns }) => columns),
@@ -113,8 +113,8 @@ function checksOf(table: TableModel, column: SQLiteColumn): string[] | undefined
 }
 
 /**
- * What stands behind DEFAULT; undefined for a column without one. It is drizzle-kit's text wherever Drizzle reads that
- * as the value of the model, and else what Drizzle would have sent: for dates, bytes, null and custom types.
+ * The text behind DEFAULT; undefined for a column without one. It is drizzle-kit's text if Drizzle reads that back as
+ * the model's value, else what Drizzle would send: for dates, bytes, null and custom types.
  */
 function defaultText(table: string, column: SQLiteColumn): string | undefined {
   const value: unknown = column.default
@@ -139,11 +139,6 @@ function isConstant(text: string): boolean {
   return CONSTANT.test(text)
 }
 
-/** Whether a default is no more than the lack of one. */
-function isNull(text: string): boolean {
-  return /^[(\s]*null[)\s]*$/i.test(text)
-}
-
 const NUMBER = String.raw`[+-]?\s*(?:0x[\da-f]+|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)`
 const QUOTED = `x?'(?:[^']|'')*'`
 const CONSTANT = new RegExp(String.raw`^[(\s]*(?:${NUMBER}|${QUOTED}|null|true|false)[)\s]*$`, 'i')
@@ -158,13 +153,7 @@ function expression(text: string): string {
 /** Whether the first parenthesis is closed by the last. */
 function isParenthesised(text: string): boolean {
   const bare = text.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"/g, '""')
-  let depth = 0
-  for (let at = 0; at < bare.length; at++) {
-    if (bare[at] === '(') depth += 1
-    if (bare[at] === ')') depth -= 1
-    if (depth === 0) return bare[at] === ')' && at === bare.length - 1
-  }
-  return false
+  return behindParentheses(bare) === ''
 }
 
 function valueSent(column: SQLiteColumn, value: unknown): unknown {
@@ -175,13 +164,13 @@ function valueSent(column: SQLiteColumn, value: unknown): unknown {
     : column.mapToDriverValue(value)
 }
 
-/** Drizzle sends 1 for true and a text for a number; SQLite stores the same for both. */
+/** Drizzle sends 1 for true and text for a number, which SQLite stores as the same values. */
 const WRITTEN_AS_THEY_ARE = [SQLiteBoolean, SQLiteNumericNumber, SQLiteNumericBigInt]
 
 /**
- * A type as `pragma table_info` gives it, in upper case: SQLite gives back `INTEGER` for `integer` but `numeric` as it was
- * written, and to it case makes no difference, so the catalogue's is to be compared in upper case too. Undefined for text
- * that says more than we understand.
+ * A type as `pragma table_info` gives it, in upper case: SQLite gives back `INTEGER` for `integer` but `numeric` as it
+ * was written, and to it case makes no difference, so the catalogue's is to be compared in upper case too. Undefined
+ * for text that is not understood.
  */
 function declaredType(type: string): string | undefined {
   // Of a type that begins with a quote SQLite keeps what is in the quotes, and nothing else.
@@ -192,7 +181,7 @@ function declaredType(type: string): string | undefined {
   return /--|\/\*/.test(type) ? undefined : type.replace(CONSTRAINTS, '').trim().toUpperCase()
 }
 
-/** Whether a custom type brings a constraint along, as `text not null` does; a collation is none. */
+/** Whether a custom type contains a constraint, as `text not null` does; a collation is none. */
 function hasConstraints(type: string): boolean {
   const constraints = CONSTRAINTS.exec(type.replace(QUOTED_TYPE, ''))
   return constraints !== null && !/^\s*collate\s+\S+\s*$/i.test(constraints[0])

@@ -2,16 +2,17 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode, TransactionConflictError } from '../../errors.ts'
 import { isSeveral } from '../../statement.ts'
-import { type Definition, inStages, remembering } from '../definition.ts'
+import { type Definition, remembering } from '../definition.ts'
 import {
   type Changes,
+  changeStatements,
+  compare,
   type DatabaseSchema,
   type Findings,
-  type Gap,
-  gapsOf,
   type LockedOptions,
   type LockedSchema,
   labelsOf,
+  otherHasName,
   schemaError,
 } from '../diff.ts'
 import type { Casing } from '../names.ts'
@@ -22,7 +23,7 @@ export class SqliteSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
   readonly #target: SqliteTarget
   readonly #query: SQL
-  /** The last look: what an error is explained with. */
+  /** The last introspection, for error messages. */
   #found: Findings = { missing: [], gaps: [] }
 
   constructor(target: SqliteTarget, models: Readonly<Record<string, unknown>>, casing: Casing | undefined) {
@@ -50,11 +51,8 @@ export class SqliteSchema implements DatabaseSchema {
     )
   }
 
-  statements({ missing, additions }: Changes): string[] {
-    return inStages([
-      ...missing.flatMap((definition) => definition.statements(undefined)),
-      ...additions.flatMap(({ addition }) => addition ?? []),
-    ])
+  statements(changes: Changes): string[] {
+    return changeStatements(changes)
   }
 
   isMissingTable(error: unknown): boolean {
@@ -62,7 +60,7 @@ export class SqliteSchema implements DatabaseSchema {
   }
 
   #transaction<Result>(db: SqliteHandle, work: (schema: LockedSchema) => Promise<Result>): Promise<Result> {
-    // Immediate: a transaction that reads before it asks for the write lock may be refused it without a wait.
+    // Immediate: a transaction that reads first may be refused the write lock without waiting.
     return db.transaction(
       (tx) =>
         work({
@@ -81,7 +79,7 @@ export class SqliteSchema implements DatabaseSchema {
 
   isRace(error: unknown): boolean {
     const all = causes(error)
-    // Our own adapter has waited for the lock by itself, for as long as it may.
+    // Our own adapter has already waited for the lock.
     if (all.some((cause) => cause instanceof TransactionConflictError)) return false
     return all.some((cause) => isContention(cause) || isAlreadyThere(cause))
   }
@@ -106,19 +104,13 @@ export class SqliteSchema implements DatabaseSchema {
     const found = new Map<string, object>()
     for (const row of await rowsOf(db, this.#query)) found.set(textOf(row, 'at') ?? '', row)
 
-    const missing: Definition[] = []
-    const gaps: Gap[] = []
-    for (const [at, definition] of this.definitions.entries()) {
+    this.#found = compare(this.definitions, (definition, at) => {
       const row = found.get(String(at))
       const kind = textOf(row, 'kind')
-      if (row === undefined || kind === undefined) missing.push(definition)
-      else if (!SERVES[definition.kind]?.includes(kind)) throw nameTaken(definition, kind)
-      else {
-        const table = foundTable(row)
-        if (table !== undefined) gaps.push(...gapsOf(definition, table))
-      }
-    }
-    this.#found = { missing, gaps }
+      if (row === undefined || kind === undefined) return undefined
+      if (SERVES[definition.kind]?.includes(kind)) return { table: foundTable(row) }
+      throw otherHasName(definition, kind === 'index' ? 'an index' : `a ${kind}`)
+    })
     return this.#found
   }
 }
@@ -128,7 +120,7 @@ const read = remembering((models, casing) => {
   return { definitions, query: catalogueQuery(definitions) }
 })
 
-/** Drivers run the first of several statements and forget the rest. */
+/** Drivers run only the first of several statements. */
 function refuseSeveral(statement: string): void {
   if (!isSeveral(statement)) return
   throw new SchemaError(
@@ -137,7 +129,7 @@ function refuseSeveral(statement: string): void {
   )
 }
 
-/** What serves in the place of what is asked for: a view can be read like a table, but a table is no view. */
+/** The kinds accepted for each kind of definition: a view can be read like a table, but a table is no view. */
 const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
   table: ['table', 'view'],
   view: ['view'],
@@ -145,7 +137,7 @@ const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
 
 interface Known {
   readonly code: SchemaErrorCode
-  /** What the database's own words are put behind, if anything. */
+  /** Stands before the database's message. */
   readonly reason?: string
   matches(error: unknown): boolean
 }
@@ -191,37 +183,29 @@ function hasCode(error: unknown, code: string): boolean {
   return ['extendedCode', 'code'].some((property) => textOf(error, property)?.startsWith(code))
 }
 
-function nameTaken({ kind, label }: Definition, other: string): SchemaError {
-  const article = other === 'index' ? 'an' : 'a'
-  return new SchemaError(
-    'SCHEMA_NAME_TAKEN',
-    `Cannot create the ${kind} ${label}: ${article} ${other} there has that name`,
-  )
-}
-
-/** What we use of a Drizzle handle for SQLite, whichever its driver. */
+/** The part of a Drizzle handle for SQLite that is used here, whatever its driver. */
 export interface SqliteHandle {
   all(query: SQL): PromiseLike<unknown[]>
   run(query: SQL): PromiseLike<unknown>
   transaction<Result>(run: (tx: Asks) => Promise<Result>, config: { behavior: 'immediate' }): Promise<Result>
 }
 
-/** What asks and does, in a transaction or not. */
+/** Runs queries, in a transaction or not. */
 export type Asks = Pick<SqliteHandle, 'all' | 'run'>
 
-/** A database, and one connection of it for what only one connection can do: an `Engine` is such a target. */
+/** A database, and `connect` for work that needs one connection: an `Engine` is such a target. */
 export interface SqliteTarget {
   readonly db: SqliteHandle
   connect?(): Promise<AsyncDisposable & { readonly db: SqliteHandle }>
 }
 
-/** What a query answers with. */
+/** The rows of a query. */
 export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
   const rows = await db.all(query)
   return rows.filter((row) => typeof row === 'object' && row !== null)
 }
 
-/** Rebuilding a table begins by emptying it, which takes along the rows that refer to it, or is refused. */
+/** Rebuilding a table deletes its rows, which would cascade to referring rows, or fail. */
 export async function onConnectionWithoutForeignKeys<Result>(
   target: SqliteTarget,
   work: (db: SqliteHandle) => Promise<Result>,
@@ -245,7 +229,7 @@ async function foreignKeys(db: Asks): Promise<string> {
   return textOf(row, 'state') ?? ''
 }
 
-/** Refuses to leave more rows that refer to nothing than there were. */
+/** @throws SchemaError if `work` leaves more dangling references than there were */
 export async function keepingReferences<Result>(
   schema: LockedSchema,
   work: (schema: LockedSchema) => Promise<Result>,

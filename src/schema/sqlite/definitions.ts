@@ -1,7 +1,7 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, SQLiteTable, SQLiteView } from 'drizzle-orm/sqlite-core'
 import { SchemaError } from '../../errors.ts'
-import { type Definition, definitionsOf } from '../definition.ts'
+import { type Definition, definitionsOf, objectDefinition } from '../definition.ts'
 import { inOrderOfUse, viewQuery } from '../expression.ts'
 import type { Casing } from '../names.ts'
 import { quote, sqlText } from './model.ts'
@@ -45,13 +45,9 @@ function viewDefinition(
 ): Definition | 'existing' {
   if (query === undefined) return 'existing'
   const select = sqlText(viewQuery(query, selectedFields, casing), { owner: name, what: 'its query', casing })
-  return {
-    kind: 'view',
-    name,
-    schema: undefined,
-    label: name,
-    columns: [],
-    indexes: [],
-    statements: () => [{ stage: 'view', text: `CREATE VIEW ${quote(name)} AS ${select}` }],
-  }
+  return objectDefinition(
+    { kind: 'view', name, schema: undefined, label: name },
+    'view',
+    () => `CREATE VIEW ${quote(name)} AS ${select}`,
+  )
 }

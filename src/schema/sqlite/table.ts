@@ -3,7 +3,7 @@ import type { Index, SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { SchemaError } from '../../errors.ts'
 import { type Definition, type IndexDefinition, type SchemaStatement, unsupported } from '../definition.ts'
 import { columnsIn } from '../expression.ts'
-import { columnName } from '../names.ts'
+import { columnNames } from '../names.ts'
 import { columnDefinition, columnText } from './columns.ts'
 import { checkText, foreignKeysOf, foreignKeyText, primaryKeyText } from './constraints.ts'
 import { columnList, quote, sqlText, type TableModel } from './model.ts'
@@ -35,14 +35,14 @@ export function tableDefinition(table: TableModel): Definition {
   }
 }
 
-/** Refuses what SQLite has no table for. */
+/** @throws SchemaError for a table that SQLite cannot have */
 function refuseBadTable({ name, columns, primaryKeys, casing }: TableModel): void {
   if (columns.length === 0) throw unsupported(name, 'it has no columns')
 
   const keys = [
-    ...columns.filter(({ primary }) => primary).map((column) => [columnName(column, casing)]),
-    ...primaryKeys.map((key) => key.columns.map((column) => columnName(column, casing))),
-  ].map((key) => JSON.stringify(key))
+    ...columns.filter(({ primary }) => primary).map((column) => [column]),
+    ...primaryKeys.map((key) => key.columns),
+  ].map((key) => JSON.stringify(columnNames(key, casing)))
   if (new Set(keys).size > 1) throw unsupported(name, 'it has more than one primary key')
 }
 
@@ -54,7 +54,7 @@ function indexesOf(table: TableModel): IndexDefinition[] {
   const texts = new Map<string, NamedText>()
   for (const named of [...columnUniques(table), ...ownIndexes(table), ...uniques(table)]) {
     const { name, text } = named
-    // A column's unique and an index that says the same are one, as in drizzle-kit.
+    // A column's unique and an equal index are one, as in drizzle-kit.
     if ((texts.get(name)?.text ?? text) !== text) throw taken(table.name, name)
     texts.set(name, named)
   }
@@ -84,7 +84,7 @@ function uniques(table: TableModel): NamedText[] {
 
 function uniqueText(table: TableModel, name: string, columns: readonly SQLiteColumn[]): NamedText {
   const text = indexText(table, name, columnList(columns, table.casing), true)
-  const names = columns.map((column) => columnName(column, table.casing))
+  const names = columnNames(columns, table.casing)
   return { name, text, columns: names, uniqueOn: names }
 }
 
@@ -92,7 +92,7 @@ function ownIndexes(table: TableModel): NamedText[] {
   return table.indexes.map(({ config }) => ({
     name: config.name,
     text: ownIndexText(table, config),
-    columns: columnsIn([config.columns, config.where]).map((column) => columnName(column, table.casing)),
+    columns: columnNames(columnsIn([config.columns, config.where]), table.casing),
   }))
 }
 

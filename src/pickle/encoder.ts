@@ -1,5 +1,5 @@
 import { PickleError } from '../errors.ts'
-import { call, describe, equalKey, global, isFit, kindOf, makeByCall } from './inspect.ts'
+import { call, describe, equalKey, global, isWellFormed, kindOf, makeByCall } from './inspect.ts'
 import {
   ADDITEMS,
   APPEND,
@@ -37,7 +37,7 @@ import {
   writePut,
   writeString,
 } from './write-scalars.ts'
-import { Writer, Written } from './writer.ts'
+import { WriteMemo, Writer } from './writer.ts'
 import { PyTimeZone } from './zones.ts'
 
 /** Items between a mark and the opcode that takes them, as in CPython. */
@@ -50,7 +50,7 @@ export class Encoder {
   readonly #protocol: number
   readonly #maxDepth: number
   readonly #writer: Writer
-  readonly #written = new Written()
+  readonly #memo = new WriteMemo()
   /** The way to the value that is being written, for errors. */
   readonly #path: Step[] = []
   #depth = 0
@@ -115,13 +115,13 @@ export class Encoder {
   }
 
   #saveString(text: string): void {
-    const known = this.#written.string(text)
+    const known = this.#memo.string(text)
     if (known !== undefined) {
       this.#get(known)
       return
     }
     writeString(this.#writer, this.#protocol, text)
-    this.#put(this.#written.addString(text))
+    this.#put(this.#memo.addString(text))
   }
 
   #saveObject(value: object): void {
@@ -292,17 +292,17 @@ export class Encoder {
     if (this.#protocol < 2) this.#writer.byte(MARK)
     if (this.#protocol === 0) this.#writer.ascii('(l')
     else this.#writer.byte(EMPTY_LIST)
-    this.#put(this.#written.addNameless())
+    this.#put(this.#memo.addNameless())
     this.#saveItems([...set], true)
     this.#writer.byte(this.#protocol < 2 ? TUPLE : TUPLE1)
     if (this.#getWritten(set, () => this.#discard(2, false))) return
-    this.#put(this.#written.addNameless())
+    this.#put(this.#memo.addNameless())
     this.#writer.byte(REDUCE)
     this.#remember(set)
   }
 
   #saveInstance(value: object): void {
-    if (!isFit(value)) throw this.#unencodable('an object whose fields are not those of its class')
+    if (!isWellFormed(value)) throw this.#unencodable('an object whose fields are not those of its class')
     if (value instanceof PyTimeZone && value.origin !== null) {
       this.#save(value.origin)
       return
@@ -363,7 +363,7 @@ export class Encoder {
   }
 
   #saveGlobal(module: string, name: string): void {
-    const known = this.#written.global(module, name)
+    const known = this.#memo.global(module, name)
     if (known !== undefined) {
       this.#get(known)
       return
@@ -379,7 +379,7 @@ export class Encoder {
     } else if (!writeGlobal(this.#writer, this.#protocol, module, name)) {
       throw this.#unencodable(`a class whose name protocol ${this.#protocol} cannot spell`)
     }
-    this.#put(this.#written.addGlobal(module, name))
+    this.#put(this.#memo.addGlobal(module, name))
   }
 
   #describe(value: object): PyObject {
@@ -398,7 +398,7 @@ export class Encoder {
    * @param discard takes those parts away again
    */
   #getWritten(value: object, discard?: () => void): boolean {
-    const index = this.#written.object(value, this.#isKey)
+    const index = this.#memo.object(value, this.#isKey)
     if (index === undefined) return false
     discard?.()
     this.#get(index)
@@ -406,7 +406,7 @@ export class Encoder {
   }
 
   #remember(value: object): void {
-    this.#put(this.#written.addObject(value, this.#isKey))
+    this.#put(this.#memo.addObject(value, this.#isKey))
   }
 
   #put(index: number): void {

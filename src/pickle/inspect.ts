@@ -5,8 +5,8 @@ import { PyTimeDelta, PyTimeZone } from './zones.ts'
 type Kind = 'bytes' | 'tuple' | 'set' | 'list' | 'map' | 'plain' | 'instance' | 'unknown'
 
 /**
- * What an object is to the encoder. Asked of what it is made of rather than of its class alone: a Proxy of a Map and an
- * object that merely inherits from `Map.prototype` are none, and all that could be done with them is to fail.
+ * How the encoder treats an object, by its internal slots and not its class alone: a Proxy of a Map, or an object that
+ * merely inherits from `Map.prototype`, cannot be read as a Map.
  */
 export function kindOf(value: object): Kind {
   try {
@@ -59,10 +59,10 @@ function answers(method: Method, value: object): boolean {
 }
 
 /**
- * Whether an object of one of our classes is as its constructor would make it; true for all others.
- * `Object.create(PyDate.prototype)` is not, nor need one be that was changed.
+ * Whether an object of one of our classes is as its constructor makes it; true for all others. False for
+ * `Object.create(PyDate.prototype)` and for one whose fields were changed to something invalid.
  */
-export function isFit(value: object): boolean {
+export function isWellFormed(value: object): boolean {
   if (value instanceof PyDateTime) return isConstructible(PyDateTime, value) && isZoned(value)
   if (value instanceof PyTime) return isConstructible(PyTime, value) && isZoned(value)
   if (value instanceof PyDate) return isConstructible(PyDate, value)

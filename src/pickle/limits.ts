@@ -78,7 +78,7 @@ export function checkLimit(name: string, value: unknown): number {
   throw new OptionError('INVALID_OPTION', name, `The option "${name}" must be a whole number, 0 or more`)
 }
 
-/** Up to here to copy something is no more work than to read the opcode that asks for it. */
+/** Up to here copying costs no more than reading the opcode. */
 const FEW_ITEMS = 16
 const SHORT = 1_024
 /** In opcodes, as measured for the slowest of the copies, that of a dict. */
@@ -98,17 +98,17 @@ const CALL = 20
 const MOMENT = 30
 
 /**
- * What is more work than its opcodes tell. Calls: an argument that takes two bytes to refer to may be copied or looked through in
- * each of them. The first use of a container is paid for by the opcodes that filled it.
+ * Limits work that the number of opcodes does not show: a call may copy or scan a large argument that takes two bytes
+ * to refer to. The first use of a container is paid for by the opcodes that filled it.
  */
-export class Effort {
+export class WorkBudget {
   readonly #reader: Reader
   readonly #limit: number
   #spent = 0
   readonly #used = new Set<object>()
   /** How many keys those have that were filled in large pieces. */
   readonly #keys = new Map<object, number>()
-  /** What was filled last in small pieces, and how many keys it was given. */
+  /** The container filled last in small pieces, and its number of keys. */
   #filled: object | null = null
   #filledWith = 0
 
@@ -151,7 +151,7 @@ export class Effort {
     this.#spend(kwargs)
   }
 
-  /** What a call gave was filled by no opcodes, so that not even its first use is free. @throws PickleError `PICKLE_LIMIT` */
+  /** The result of a call was filled by no opcodes, so even its first use costs. @throws PickleError `PICKLE_LIMIT` */
   made(value: unknown): void {
     if (value instanceof PyDateTime) this.#add(MOMENT)
     if (typeof value === 'object' && value !== null && costOf(value) > 0) this.#used.add(value)
@@ -189,8 +189,8 @@ function countOf(container: object): number {
 }
 
 /**
- * What becomes a key of a dict or a member of a set. V8 looks for a bigint by its lowest 64 bits, without a secret: of
- * those that a pickle makes collide, each is compared with all before, so that their number is limited.
+ * Checks keys of dicts and members of sets. V8 hashes a bigint by its lowest 64 bits, without a seed: colliding ones
+ * are compared each with all others, so their number is limited.
  */
 export class Keys {
   readonly #reader: Reader
@@ -203,7 +203,7 @@ export class Keys {
   }
 
   /**
-   * Whether Python would take it, which is when it can be hashed.
+   * Whether Python accepts it, that is, whether it is hashable.
    * @throws PickleError `PICKLE_LIMIT`
    */
   accepts(key: unknown): boolean {
@@ -213,7 +213,7 @@ export class Keys {
   }
 
   #count(key: bigint): void {
-    // To make a longer one collide takes no skill at all, and to compare it longer.
+    // Longer ones collide more easily, and take longer to compare.
     this.#bigints += BigInt.asIntN(65, key) === key ? 1 : 2
     if (this.#bigints <= this.#limit) return
     const reason = `more keys that are bigints than maxBigKeys, ${this.#limit}`

@@ -1,5 +1,5 @@
 import type { PickleError } from '../errors.ts'
-import { Effort, Keys, type Limits } from './limits.ts'
+import { Keys, type Limits, WorkBudget } from './limits.ts'
 import { measure, replaceWithin, sizeOfText, tooLarge } from './measure.ts'
 import { modernize } from './names.ts'
 import type { Reader } from './reader.ts'
@@ -20,7 +20,7 @@ export class Machine {
   readonly #stack: Stack
   readonly #memo = new Memo()
   readonly #keys: Keys
-  readonly #effort: Effort
+  readonly #budget: WorkBudget
   #protocol = 0
   #objects = 0
   /** How many containers had another put into them: nothing is deeper than that, and one more. */
@@ -37,7 +37,7 @@ export class Machine {
     this.#limits = limits
     this.#stack = new Stack(reader)
     this.#keys = new Keys(reader, limits)
-    this.#effort = new Effort(reader, limits)
+    this.#budget = new WorkBudget(reader, limits)
   }
 
   push(value: unknown): void {
@@ -46,12 +46,12 @@ export class Machine {
 
   /** What was read from a line of text. */
   pushLine(value: unknown): void {
-    this.#effort.slow()
+    this.#budget.slow()
     this.pushNumber(value)
   }
 
   pushNumber(value: unknown): void {
-    if (typeof value === 'bigint') this.#effort.slow()
+    if (typeof value === 'bigint') this.#budget.slow()
     this.#stack.push(value)
   }
 
@@ -159,7 +159,7 @@ export class Machine {
     const value = this.#stack.take()
     const key = this.#stack.take()
     const dict = this.#stack.top()
-    if (isObject(dict)) this.#effort.keys(dict, 1)
+    if (isObject(dict)) this.#budget.keys(dict, 1)
     this.#setItem(this.#stack.length - 1, key, value)
   }
 
@@ -171,7 +171,7 @@ export class Machine {
     if (start < length) {
       const at = stack.below(start)
       const dict = stack.at(at)
-      if (isObject(dict)) this.#effort.keys(dict, (length - start) / 2)
+      if (isObject(dict)) this.#budget.keys(dict, (length - start) / 2)
       for (let index = start; index < length; index += 2) {
         this.#setItem(at, stack.at(index), stack.at(index + 1))
       }
@@ -184,14 +184,14 @@ export class Machine {
     const set = this.#stack.top()
     if (!(set instanceof Set)) throw this.#unfit('a set')
     this.#parents++
-    this.#effort.keys(set, items.length)
+    this.#budget.keys(set, items.length)
     for (const item of items) set.add(this.#hashable(item))
   }
 
   frozenSet(): void {
     const items = this.#stack.takeMarked()
     this.#parents++
-    this.#effort.keys(items, items.length)
+    this.#budget.keys(items, items.length)
     for (const item of items) this.#hashable(item)
     this.pushSet(new Set(items))
   }
@@ -213,7 +213,7 @@ export class Machine {
   dictOfMarked(): void {
     const items = this.#stack.takeMarked()
     if (items.length % 2 !== 0) throw this.#reader.error('PICKLE_STACK', 'a key has no value')
-    this.#effort.keys(items, items.length / 2)
+    this.#budget.keys(items, items.length / 2)
     const entries: [unknown, unknown][] = []
     for (let index = 0; index < items.length; index += 2) {
       entries.push([this.#hashable(items[index]), items[index + 1]])
@@ -225,8 +225,8 @@ export class Machine {
   }
 
   global(module: string, name: string): void {
-    const place = this.#protocol < 3 ? modernize(module, name) : { module, name }
-    this.pushContainer(new PyObject({ kind: 'global', ...place }))
+    const global = this.#protocol < 3 ? modernize(module, name) : { module, name }
+    this.pushContainer(new PyObject({ kind: 'global', ...global }))
   }
 
   stackGlobal(): void {
@@ -317,10 +317,10 @@ export class Machine {
   #pushReduced(kind: 'call' | 'new', callee: unknown, args: unknown, kwargs: unknown): void {
     if (!(callee instanceof PyObject)) throw this.#unfit('a class or function')
     if (!(args instanceof PyTuple)) throw this.#unfit('a tuple of arguments')
-    this.#effort.call(callee, args, kwargs)
+    this.#budget.call(callee, args, kwargs)
     this.#parents += 2
     const made = reduce(kind, callee, args, kwargs, this.#keys)
-    this.#effort.made(made)
+    this.#budget.made(made)
     if (made instanceof Set || made instanceof Map) this.#objects += HEAVY - 1
     if (made instanceof Uint8Array) this.pushBytes(made)
     else this.pushContainer(made)
@@ -409,7 +409,7 @@ export class Machine {
     return key
   }
 
-  /** Takes note of a value that stands in one more place. */
+  /** Counts a value that is referred to once more. */
   #repeat(value: unknown): void {
     if (typeof value === 'string') {
       this.#addRepeated(sizeOfText(value))

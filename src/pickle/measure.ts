@@ -138,9 +138,9 @@ export function tooLarge(maxExpansion: number): PickleError {
 }
 
 /**
- * Puts, in all that a value holds, the later form of a value in the place of its earlier one. A value gets a later form
- * when it turns out only after others refer to it what it is: the first key of a dict that is no string, the state of a
- * UUID. It can do so before it is complete only in a cycle, or in a pickle made by hand.
+ * Replaces, within all that a value holds, earlier forms of values by their later ones. A value gets a later form if
+ * its type shows only after others refer to it: the first key of a dict that is no string, the state of a UUID. That
+ * needs a cycle, or a pickle made by hand.
  */
 export function replaceWithin(root: unknown, later: ReadonlyMap<object, unknown>): unknown {
   const current = (value: unknown) =>

@@ -5,7 +5,7 @@ interface GlobalName {
   readonly name: string
 }
 
-/** Protocols 0 to 2 spell what moved in Python 3 as Python 2 did. */
+/** Python 3's name for what protocols 0 to 2 call by Python 2's. */
 export function modernize(module: string, name: string): GlobalName {
   const moved = MODERN_NAMES.get(module)?.get(name)
   return moved ?? { module: MODERN_MODULES.get(module) ?? module, name }
@@ -30,14 +30,14 @@ function reverse([old, modern]: readonly [string, string]): readonly [string, st
 function namesOf(pairs: readonly (readonly [string, string])[]): Names {
   const names = new Map<string, Map<string, GlobalName>>()
   for (const [from, to] of pairs) {
-    const { module, name } = placeOf(from)
+    const { module, name } = globalOf(from)
     const inModule = names.get(module) ?? new Map<string, GlobalName>()
-    names.set(module, inModule.set(name, placeOf(to)))
+    names.set(module, inModule.set(name, globalOf(to)))
   }
   return names
 }
 
-function placeOf(path: string): GlobalName {
+function globalOf(path: string): GlobalName {
   const dot = path.lastIndexOf('.')
   return { module: path.slice(0, dot), name: path.slice(dot + 1) }
 }
@@ -67,7 +67,7 @@ const EXCEPTION_MODULES: ReadonlySet<string> = words(`
 const EXCEPTION_NAME =
   /^_*[A-Z]\w*(?:Error|Exception|ExceptionGroup|ExceptionWrapper|Warning|Exit|Interrupt|Timeout|Failure|Fault)$|^(?:Error|Exception|Warning|Timeout|DoesNotExist|MultipleObjectsReturned)$/
 
-/** Those of the standard library whose names do not tell, where Python says that they live. */
+/** Exceptions of the standard library whose names do not show it, by their modules. */
 const KNOWN_EXCEPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['subprocess', words('TimeoutExpired')],
   ['_queue', words('Empty')],
@@ -138,7 +138,7 @@ const MOVED_MODULES: readonly (readonly [string, string])[] = pairs(`
   BaseHTTPServer:http.server test.test_support:test.support urlparse:urllib.parse
   robotparser:urllib.robotparser urllib2:urllib.request anydbm:dbm _abcoll:collections.abc`)
 
-/** Modules that are not written again, since others are what they became, or were there already. */
+/** Modules that were merged into others: they are read, never written. */
 const MERGED_MODULES: readonly (readonly [string, string])[] = pairs(`
   commands:subprocess cPickle:pickle _elementtree:xml.etree.ElementTree FileDialog:tkinter.filedialog
   SimpleDialog:tkinter.simpledialog DocXMLRPCServer:xmlrpc.server SimpleHTTPServer:http.server
@@ -169,7 +169,7 @@ const MOVED_NAMES: readonly (readonly [string, string])[] = pairs(`
   multiprocessing.ProcessError:multiprocessing.context.ProcessError
   multiprocessing.TimeoutError:multiprocessing.context.TimeoutError`)
 
-/** The same, not written again. */
+/** The same for classes and functions. */
 const MERGED_NAMES: readonly (readonly [string, string])[] = pairs(`
   __builtin__.basestring:builtins.str exceptions.StandardError:builtins.Exception
   UserDict.UserDict:collections.UserDict socket._socketobject:socket.SocketType`)

@@ -1,4 +1,4 @@
-/** Numbers as pickles spell them. The readers return `undefined` for what is not a number. */
+/** Numbers as pickles write them. The readers return `undefined` for what is not a number. */
 
 /** A safe integer as a number, any other as a bigint. */
 function simplestInteger(integer: bigint): number | bigint {

@@ -1,7 +1,7 @@
 import type { PickleError } from '../errors.ts'
 import type { Reader } from './reader.ts'
 
-/** What opcodes put down and take up again, and the marks between. Above a mark nothing below it can be reached. */
+/** The values and marks of the pickle machine. Values below the last mark are out of reach. */
 export class Stack {
   readonly #reader: Reader
   readonly #values: unknown[] = []
@@ -90,7 +90,7 @@ export class Stack {
   }
 }
 
-/** What an entry of the map weighs, in entries of the array. */
+/** The weight of an entry of the map, in entries of the array. */
 const SPARSE = 4
 /** Python 2 counts from 1, and what is written by hand may leave more out. */
 const LONGEST_GAP = 16

@@ -133,10 +133,10 @@ function writePayload(
  * @returns false if the protocol cannot spell it; then nothing was written
  */
 export function writeGlobal(writer: Writer, protocol: number, module: string, name: string): boolean {
-  const place = protocol < 3 ? antiquate(module, name) : { module, name }
+  const global = protocol < 3 ? antiquate(module, name) : { module, name }
   // Python would not import nothing, and cannot find it in anything.
-  if (place.module === '' || place.name === '') return false
-  const lines = `${place.module}\n${place.name}\n`
+  if (global.module === '' || global.name === '') return false
+  const lines = `${global.module}\n${global.name}\n`
   if (lines.split('\n').length !== 3 || (protocol < 3 && !isAscii(lines))) return false
   writer.byte(GLOBAL)
   writer.bytes(writeUtf8(lines))

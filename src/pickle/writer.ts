@@ -136,8 +136,8 @@ export class Writer {
   }
 }
 
-/** What a pickle has written already, by where its reader keeps it. */
-export class Written {
+/** What was written already, by its index in the reader's memo. */
+export class WriteMemo {
   #length = 0
   readonly #objects = new Map<object, number>()
   /** Tuples and sets that are (part of) a key: there a set is another object, a frozenset. */
@@ -158,7 +158,7 @@ export class Written {
     return this.#globals.get(module)?.get(name)
   }
 
-  /** These return the index under which the reader is to keep it. */
+  /** These return the index in the reader's memo. */
   addObject(value: object, isKey: boolean): number {
     this.#objectsFor(value, isKey).set(value, this.#length)
     return this.#length++
@@ -175,7 +175,7 @@ export class Written {
     return this.#length++
   }
 
-  /** What is not referred to again, but is kept by CPython all the same. */
+  /** For what is not referred to again, but has an index in CPython's memo. */
   addNameless(): number {
     return this.#length++
   }

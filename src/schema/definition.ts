@@ -23,7 +23,7 @@ export interface SchemaStatement {
   readonly text: string
 }
 
-/** A name as the database stores it, and as its model has it: a database may truncate a long one. */
+/** A name as the database stores it, and as its model has it: a long one may be cut. */
 export interface StoredName {
   readonly name: string
   readonly modelName: string
@@ -34,7 +34,7 @@ export interface Definition {
   readonly kind: 'role' | 'schema' | 'enum' | 'sequence' | 'table' | 'view' | 'materialized view' | 'policy'
   /** As the database stores it. */
   readonly name: string
-  /** The name in its model, if the database may truncate it. */
+  /** The name in its model, if the database may cut it. */
   readonly modelName?: string
   /** The schema its model names; undefined leaves the choice to the database. */
   readonly schema: string | undefined
@@ -45,7 +45,7 @@ export interface Definition {
   /**
    * The statements that create it, in `defaultSchema` if its model names none; without both, names stay unqualified.
    */
-  statements(place: string | undefined): readonly SchemaStatement[]
+  statements(defaultSchema: string | undefined): readonly SchemaStatement[]
   /** A table's columns; empty for everything else. */
   readonly columns: readonly ColumnDefinition[]
   /** The indexes of a table or a materialized view. */
@@ -66,7 +66,7 @@ export interface ColumnDefinition {
    * The statements that add it to a table with rows, with its own constraints. Undefined if the database would refuse
    * them, or if a constraint that it shares with other columns would be missing afterwards.
    */
-  add(place: string | undefined): readonly SchemaStatement[] | undefined
+  add(defaultSchema: string | undefined): readonly SchemaStatement[] | undefined
 }
 
 export interface IndexDefinition {
@@ -75,16 +75,21 @@ export interface IndexDefinition {
   readonly columns: readonly string[]
   /** The columns of a plain unique index: an existing one of another name is accepted instead. */
   readonly uniqueOn?: readonly string[]
-  create(place: string | undefined): string
+  create(defaultSchema: string | undefined): string
 }
 
 /** The definition of an object other than a table, created by one statement. */
 export function objectDefinition(
   object: Omit<Definition, 'columns' | 'indexes' | 'statements'>,
   stage: SchemaStatement['stage'],
-  text: (place: string | undefined) => string,
+  text: (defaultSchema: string | undefined) => string,
 ): Definition {
-  return { ...object, columns: [], indexes: [], statements: (place) => [{ stage, text: text(place) }] }
+  return {
+    ...object,
+    columns: [],
+    indexes: [],
+    statements: (defaultSchema) => [{ stage, text: text(defaultSchema) }],
+  }
 }
 
 /** Definitions with those of `ordered` permuted among themselves; all others keep their positions. */
@@ -99,12 +104,12 @@ export function reordered(definitions: readonly Definition[], ordered: Iterable<
  * @throws SchemaError for a definition that cannot be created
  */
 export function statementsOf(definitions: readonly Definition[]): string[] {
-  refuseObstacles(definitions)
+  assertCreatable(definitions)
   return inStages(definitions.flatMap((definition) => definition.statements(undefined)))
 }
 
 /** @throws SchemaError, the first reason why one of `definitions` cannot be created */
-export function refuseObstacles(definitions: readonly Definition[]): void {
+export function assertCreatable(definitions: readonly Definition[]): void {
   for (const { obstacle } of definitions) if (obstacle !== undefined) throw obstacle
 }
 
@@ -138,7 +143,7 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
   }
 
   const definitions = [...seen.values()]
-  refuseDuplicates(definitions)
+  assertUniqueNames(definitions)
   const stages = new Map(definitions.map((definition) => [definition, stageOf(definition)]))
   return definitions.sort((one, other) => (stages.get(one) ?? 0) - (stages.get(other) ?? 0))
 }
@@ -147,7 +152,7 @@ export function definitionsOf(models: Record<string, unknown>, define: Define): 
  * Caches what `read` makes of models until they change: a program prepares many databases with the same models, and
  * reading two hundred tables takes longer than the catalogue query.
  */
-export function remembering<Read>(
+export function cachedByModels<Read>(
   read: (models: Models, casing: Casing | undefined) => Read,
 ): (models: Models, casing: Casing | undefined) => Read {
   const known = new WeakMap<Models, { values: unknown[]; casing: Casing | undefined; result: Read }>()
@@ -173,7 +178,7 @@ function stageOf(definition: Definition): number {
   return Math.min(...stages)
 }
 
-function refuseDuplicates(definitions: readonly Definition[]): void {
+function assertUniqueNames(definitions: readonly Definition[]): void {
   const taken = new Map<string, { definition: Definition; modelName: string }>()
   for (const definition of definitions) {
     const { kind, schema, table, name, modelName = name, relations = [] } = definition

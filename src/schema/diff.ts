@@ -35,7 +35,7 @@ export function changeStatements(
 /** What can be asked of a database. */
 export interface SchemaReader {
   /** Compares the models with the catalogue, by one query. */
-  look(): Promise<Findings>
+  introspect(): Promise<Findings>
   rows(query: SQL): Promise<object[]>
 }
 
@@ -81,7 +81,7 @@ export interface DatabaseSchema extends SchemaReader {
 /** A table, or a materialized view, as the catalogue has it. */
 export interface FoundTable {
   /** The schema it is in; undefined where there are none. */
-  readonly place: string | undefined
+  readonly schema: string | undefined
   /** The type of a column; undefined when there is no such column. */
   typeOf(column: string): string | undefined
   isSameType(found: string, expected: string): boolean
@@ -122,7 +122,7 @@ export function gapsOf({ label: table, columns, indexes }: Definition, found: Fo
   for (const { name: column, type, add } of columns) {
     const is = found.typeOf(column)
     if (is === undefined) {
-      const addition = add(found.place)
+      const addition = add(found.schema)
       if (addition === undefined) unaddable.add(column)
       gaps.push({ difference: { kind: 'missing column', table, column, expected: type }, addition })
     } else if (type !== undefined && !found.isSameType(is, type)) {
@@ -134,7 +134,7 @@ export function gapsOf({ label: table, columns, indexes }: Definition, found: Fo
     const isAddable = !index.columns.some((column) => unaddable.has(column))
     gaps.push({
       difference: { kind: 'missing index', table, index: index.name },
-      addition: isAddable ? [{ stage: 'index', text: index.create(found.place) }] : undefined,
+      addition: isAddable ? [{ stage: 'index', text: index.create(found.schema) }] : undefined,
     })
   }
   return gaps

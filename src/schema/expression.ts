@@ -14,7 +14,7 @@ import { type Definition, unsupported } from './definition.ts'
 import { type Casing, columnName } from './names.ts'
 
 /** Where an expression stands: its owner and what it is, for errors, and how it names columns. */
-export interface ExpressionPlace {
+export interface ExpressionContext {
   readonly owner: string
   readonly what: string
   readonly casing?: Casing | undefined
@@ -30,8 +30,8 @@ interface Spelling {
 }
 
 /** An expression of a model as DDL, with literals where drizzle-kit leaves placeholders. */
-export function expressionText(expression: SQL, place: ExpressionPlace, spelling: Spelling): string {
-  const { owner, what, casing, isUnqualified = false } = place
+export function expressionText(expression: SQL, context: ExpressionContext, spelling: Spelling): string {
+  const { owner, what, casing, isUnqualified = false } = context
   const literal = (value: unknown) => {
     const text = spelling.literal(value)
     if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
@@ -137,16 +137,16 @@ function textOf(chunk: SQLChunk | undefined): string {
 export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
   const ordered = new Set<Definition>()
   const visited = new Set<Definition>()
-  for (const definition of definitions) place(definition)
+  for (const definition of definitions) visit(definition)
   return [...ordered]
 
-  function place(definition: Definition): void {
+  function visit(definition: Definition): void {
     if (visited.has(definition)) return
     visited.add(definition)
     if (definition.kind === 'view') {
       const [statement] = definition.statements(undefined)
       for (const other of definitions) {
-        if (other.kind === 'view' && mentions(statement?.text ?? '', other.name)) place(other)
+        if (other.kind === 'view' && mentions(statement?.text ?? '', other.name)) visit(other)
       }
     }
     ordered.add(definition)

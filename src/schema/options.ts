@@ -26,7 +26,7 @@ export type PrepareTarget =
  * - `'upgrade'`: also adds missing columns that are nullable or have a default, and missing indexes.
  * - `'check'`: creates nothing and reports.
  * - `'migrate'`: runs a drizzle-kit migrations folder.
- * - `'none'`: does not even look.
+ * - `'none'`: does nothing.
  */
 export type PrepareMode = 'create' | 'upgrade' | 'check' | 'migrate' | 'none'
 

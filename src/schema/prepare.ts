@@ -135,19 +135,19 @@ async function attempt(schema: DatabaseSchema, options: PrepareOptions): Promise
   }
   if (schema.definitions.length === 0) return NOTHING
 
-  const findings = await schema.look()
+  const findings = await schema.introspect()
   const changes = changesFor(findings, options)
   const outcome = outcomeOf(schema, findings, changes)
-  refuse(outcome, options)
+  assertNoDifferences(outcome, options)
   if (changes.missing.length + changes.additions.length === 0) return outcome
 
   // Throws for missing schemas before it waits for the lock.
   schema.statements(changes)
   return await schema.locked(async (locked) => {
-    const again = await locked.look()
+    const again = await locked.introspect()
     const wanted = changesFor(again, options)
     const outcome = outcomeOf(schema, again, wanted)
-    refuse(outcome, options)
+    assertNoDifferences(outcome, options)
     await locked.run(schema.statements(wanted))
     return outcome
   })
@@ -197,9 +197,9 @@ async function migrated(
   options: PrepareOptions,
 ): Promise<Outcome> {
   const isCompared = schema.definitions.length > 0
-  const before = isCompared ? await schema.look().catch(unlessJudged) : NOTHING_FOUND
+  const before = isCompared ? await schema.introspect().catch(unlessSchemaError) : NOTHING_FOUND
   const { migrated, differences } = await migrate(schema, migrations)
-  const after = isCompared && migrated.length > 0 ? await schema.look() : before
+  const after = isCompared && migrated.length > 0 ? await schema.introspect() : before
   const found = outcomeOf(schema, after, NO_CHANGES)
   const created = before.missing.filter((definition) => !after.missing.includes(definition))
   const outcome = {
@@ -209,7 +209,7 @@ async function migrated(
     differences: [...differences, ...found.differences],
     migrated,
   }
-  refuse(outcome, options)
+  assertNoDifferences(outcome, options)
   return outcome
 }
 
@@ -217,13 +217,13 @@ const NOTHING_FOUND: Findings = { missing: [], gaps: [] }
 const NO_CHANGES: Changes = { missing: [], additions: [] }
 
 /** The migrations may remove what is in the way now. */
-function unlessJudged(error: unknown): Findings {
+function unlessSchemaError(error: unknown): Findings {
   if (error instanceof SchemaError) return NOTHING_FOUND
   throw error
 }
 
 /** @throws SchemaError for differences that remain: before anything is done, with migrations afterwards */
-function refuse(outcome: Outcome, { onDifference }: PrepareOptions): void {
+function assertNoDifferences(outcome: Outcome, { onDifference }: PrepareOptions): void {
   const complaint = complaintOf(outcome)
   if (onDifference !== 'error' || complaint === undefined) return
   const done = outcome.migrated.length === 0 ? 'Nothing was changed' : 'The migrations ran'

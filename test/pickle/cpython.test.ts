@@ -68,7 +68,7 @@ function hexOf(value: unknown, protocol: number): string {
 describe.skipIf(!hasPython)(title, () => {
   const samples = hasPython ? ask<Sample[]>('dump') : []
 
-  it('what both of its picklers write in protocols 0 to 5 is read as the same value', () => {
+  it('what both of CPython’s picklers write in protocols 0 to 5 is read as the same value', () => {
     for (const { canon: told, pickles } of samples.filter(isValue)) {
       for (const { name, hex } of pickles) expect(canon(decode(bytesOf(hex)), false), name).toEqual(told)
     }
@@ -93,7 +93,7 @@ describe.skipIf(!hasPython)(title, () => {
     )
   })
 
-  it('plain values have the very bytes of its C pickler', () => {
+  it('plain values have the exact bytes of the C pickler', () => {
     const uuid = 'aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa'
     const values: unknown[] = [
       { exc_type: 'ValueError', exc_message: PyTuple.of('bad', 1, null), exc_module: 'builtins' },

@@ -14,7 +14,7 @@ import { assemble, repeat, text, uint32 } from '../fixtures/pickle/assemble.ts'
 const PROTOCOLS = [0, 1, 2, 3, 4, 5]
 const code = (expected: string) => expect.objectContaining({ code: expected })
 
-describe('what cannot be read is a PickleError with its place', () => {
+describe('what cannot be read is a PickleError with its position', () => {
   it.each([
     ['nothing', '', 'PICKLE_TRUNCATED', 'end', 0],
     ['a missing argument', 'K', 'PICKLE_TRUNCATED', 'BININT1', 0],
@@ -204,7 +204,7 @@ describe('Python 2', () => {
 })
 
 describe('classes', () => {
-  it('what its arguments do not fit stays a description', () => {
+  it('with unfitting arguments stay descriptions', () => {
     for (const input of [
       'cdatetime\ndate\n(K\x01K\x0dK\x01tR.',
       'cdatetime\ntimezone\n(NtR.',
@@ -269,7 +269,7 @@ describe('classes', () => {
     }
   })
 
-  it('a state for what has no room for one is refused', () => {
+  it('a state for an object that cannot have one is rejected', () => {
     for (const target of ['capp\nThing\n', '}', ']', 'capp\nThing\n)RK\x01b']) {
       expect(() => decode(assemble(target, 'q\0capp\nset_state\n(h\0K\x07tR0.'))).toThrow(
         code('PICKLE_REFUSED'),

@@ -140,7 +140,7 @@ it('a Date is an aware datetime, a Buffer bytes, an object without prototype a d
   expect(decode(encode(Object.assign(Object.create(null), { a: 1 })))).toEqual({ a: 1 })
 })
 
-describe('what Python has not is a PickleError with the way to it', () => {
+describe('what Python cannot express is a PickleError with the path to it', () => {
   class Invoice {}
 
   it.each<[string, unknown, string]>([
@@ -192,7 +192,7 @@ describe('what Python has not is a PickleError with the way to it', () => {
     }
   })
 
-  it('and so is what is too deep', () => {
+  it('too deep a value is a PickleError', () => {
     let deep: unknown[] = []
     for (let depth = 0; depth < 100_000; depth++) deep = [deep]
 

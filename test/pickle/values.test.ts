@@ -19,7 +19,7 @@ const stamp = { year: 2024, month: 7, day: 2, hour: 3, minute: 4, second: 5, mic
 const paris = new PyTimeZone(null, 'Europe/Paris')
 
 describe('PyDateTime', () => {
-  it('is told as Python tells it, to the microsecond', () => {
+  it('is printed as in Python, to the microsecond', () => {
     const offset = new PyTimeZone(new PyTimeDelta({ seconds: -19_800 }))
 
     expect(String(new PyDateTime(stamp))).toBe('2024-07-02T03:04:05.678901')
@@ -60,7 +60,7 @@ describe('PyDateTime', () => {
     expect(decode(encode(folded, { protocol: 3 }))).toEqual(new PyDateTime(stamp))
   })
 
-  it('tells no offset that it does not know, and then is no moment', () => {
+  it('has no offset and no moment if its zone is unknown', () => {
     const unknown = new PyDateTime({ ...stamp, tzinfo: new PyTimeZone(null, 'Mars/Olympus') })
     const foreign = new PyDateTime({
       ...stamp,
@@ -74,7 +74,7 @@ describe('PyDateTime', () => {
     }
   })
 
-  it('refuses what no calendar and no clock shows', () => {
+  it('rejects dates and times that do not exist', () => {
     expect(() => new PyDateTime({ ...stamp, month: 2, day: 30 })).toThrow(RangeError)
     expect(() => new PyDateTime({ ...stamp, hour: 24 })).toThrow(RangeError)
     expect(() => new PyDate({ year: 2023, month: 2, day: 29 })).toThrow(RangeError)
@@ -128,7 +128,7 @@ describe('zones of pytz, dateutil and zoneinfo', () => {
   })
 })
 
-it('PyDate and PyTime are told as Python tells them', () => {
+it('PyDate and PyTime are printed as in Python', () => {
   expect(
     JSON.stringify([new PyDate({ year: 9, month: 2, day: 1 }), new PyTime({ hour: 1, microsecond: 4 })]),
   ).toBe('["0009-02-01","01:00:00.000004"]')
@@ -148,7 +148,7 @@ it('a PyTimeDelta is normalised as in Python', () => {
   expect(() => new PyTimeDelta({ days: 1e9 })).toThrow(RangeError)
 })
 
-it('a PyTimeZone is told by its name, or by its offset', () => {
+it('a PyTimeZone is printed as its name, or its offset', () => {
   expect(String(paris)).toBe('Europe/Paris')
   expect(String(PyTimeZone.utc)).toBe('UTC+00:00')
 })
@@ -161,7 +161,7 @@ it('a PyDecimal is its exact text', () => {
   expect(() => new PyDecimal('1,5')).toThrow(RangeError)
 })
 
-it('a PyException is told as the last line of a traceback', () => {
+it('a PyException is printed as the last line of a traceback', () => {
   expect(String(new PyException('builtins', 'ValueError', ['bad', 1]))).toBe('ValueError: bad, 1')
   expect(String(new PyException('builtins', 'RuntimeError'))).toBe('RuntimeError')
   expect(String(new PyException('app', 'AppError', [{}]))).toBe('AppError: …')

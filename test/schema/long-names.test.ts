@@ -84,7 +84,7 @@ describe('names that are too long for the database', () => {
     const catalogue = async (schema = 'public') =>
       alikePostgresql(await readPostgresqlCatalogue((text) => client.unsafe(text), schema))
 
-    it('are truncated as it does it, whatever they are of', async () => {
+    it('are truncated as PostgreSQL does it, for every kind of object', async () => {
       const models = everyKind()
       await run(await kits(models))
       const expected = [await catalogue(), await catalogue(truncated('schema'))]
@@ -185,7 +185,7 @@ describe('names that are too long for the database', () => {
       expect(await db.select().from(models.inner)).toEqual([{ id: 7 }])
     })
 
-    it('are told by one warning, once', async () => {
+    it('cause one warning, once', async () => {
       const start = 'warned of'
       const table = pg.pgTable(long(start), { id: pg.integer('id') }, () => [pg.pgPolicy(long('policy'))])
       const warnings: Error[] = []
@@ -209,7 +209,7 @@ describe('names that are too long for the database', () => {
     })
   })
 
-  describe('are refused where two become one, as they are of', () => {
+  describe('are rejected if truncation makes two equal, as names of', () => {
     const id = pg.integer('id')
     const a = `${long('name')} a`
     const b = `${long('name')} b`
@@ -276,21 +276,26 @@ describeNeeding('postgresql', 'two things of one table that its model calls the 
     ['policies', pg.pgTable('t', { id }, () => [pg.pgPolicy('x'), pg.pgPolicy('x')])],
   ]
 
-  it.each(twins)('are refused before any statement where it would be made: %s', async (what, t) => {
-    const other = pg.pgTable('parent', { id })
-    const refusal = {
-      code: 'SCHEMA_NAME_TAKEN',
-      message: `Cannot prepare "t": two of its ${what} are called "x"`,
-    }
+  it.each(twins)(
+    'are rejected before any statement runs, if the table would be created: %s',
+    async (what, t) => {
+      const other = pg.pgTable('parent', { id })
+      const refusal = {
+        code: 'SCHEMA_NAME_TAKEN',
+        message: `Cannot prepare "t": two of its ${what} are called "x"`,
+      }
 
-    await expect(prepare({ other, t }, 'create')).rejects.toMatchObject(refusal)
-    expect(() => statementsOf(postgresqlDefinitions({ other, t }))).toThrow(expect.objectContaining(refusal))
-    expect(await client`select to_regclass('t') as t, to_regclass('parent') as parent`).toEqual([
-      { t: null, parent: null },
-    ])
-  })
+      await expect(prepare({ other, t }, 'create')).rejects.toMatchObject(refusal)
+      expect(() => statementsOf(postgresqlDefinitions({ other, t }))).toThrow(
+        expect.objectContaining(refusal),
+      )
+      expect(await client`select to_regclass('t') as t, to_regclass('parent') as parent`).toEqual([
+        { t: null, parent: null },
+      ])
+    },
+  )
 
-  it.each(twins)('are no obstacle where it is there: %s', async (_, t) => {
+  it.each(twins)('are accepted if the table exists: %s', async (_, t) => {
     await client`create table t (id integer, x timestamp)`
 
     for (const mode of ['check', 'create', 'upgrade'] as const) {
@@ -298,7 +303,7 @@ describeNeeding('postgresql', 'two things of one table that its model calls the 
     }
   })
 
-  it('are one foreign key that was told twice, of which the last counts', async () => {
+  it('of one foreign key declared twice: the last declaration counts', async () => {
     const parent = pg.pgTable('parent', { id: pg.integer('id').primaryKey() })
     const t = pg.pgTable('t', { id: pg.integer('id').references(() => parent.id) }, (t) => [
       pg.foreignKey({ columns: [t.id], foreignColumns: [parent.id] }).onDelete('cascade'),

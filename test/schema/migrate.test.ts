@@ -126,7 +126,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(await postgresqlCatalogue(database.dburi)).toEqual(migrated)
   })
 
-  it('runs each migration once when many come at once', async () => {
+  it('runs each migration once, whatever the number of concurrent callers', async () => {
     const folder = journalled({ '0000_first': FIRST, '0001_second': SECOND })
 
     const reports = await Promise.all(Array.from({ length: 8 }, () => migrate(folder)))
@@ -151,7 +151,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(await ask(`select relname from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([])
   })
 
-  it('takes what is in the database already as the baseline', async () => {
+  it('skips migrations up to the baseline', async () => {
     await ask(FIRST.replace('--> statement-breakpoint', ''))
     const folder = journalled({ '0000_first': FIRST, '0001_second': SECOND })
 
@@ -175,7 +175,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(report.migrated).toEqual(['0000_first', '0001_second'])
   })
 
-  it('tells that a migration was edited after it ran', async () => {
+  it('reports a migration that was edited after it ran', async () => {
     await migrate(journalled({ '0000_first': FIRST, '0001_second': SECOND }))
     const edited = journalled({ '0000_first': `${FIRST} -- edited`, '0001_second': SECOND })
 
@@ -212,7 +212,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(await ask(`select relname from pg_class where relnamespace = 'public'::regnamespace`)).toEqual([])
   })
 
-  it('takes a migration that drizzle-kit renamed, or whose lines end otherwise, for the one that ran', async () => {
+  it('recognises a migration that drizzle-kit renamed, or whose line ends changed', async () => {
     await migrate(journalled({ '0000_first': FIRST, '0001_second': SECOND }))
     const renamed = foldered({
       '20260101000000_first': FIRST.replaceAll('\n', '\r\n'),
@@ -222,7 +222,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(await migrate(renamed)).toMatchObject({ migrated: [], differences: [] })
   })
 
-  it('passes over what is only a comment, and runs what turns the search_path elsewhere', async () => {
+  it('skips statements that are only comments, and runs one that changes the search_path', async () => {
     const folder = journalled({
       '0000_custom': '-- Custom SQL migration file, put your code below! --',
       '0001_first': `select pg_catalog.set_config('search_path', '', false);\n--> statement-breakpoint
@@ -233,7 +233,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect((await migrate(folder)).migrated).toEqual(['0000_custom', '0001_first', '0002_second'])
   })
 
-  it('waits for a migration that takes its time, whatever models it is run for', {
+  it('waits for a long migration, also when the models differ', {
     timeout: 30_000,
   }, async () => {
     const folder = journalled({ '0000_slow': `SELECT pg_sleep(6);\n--> statement-breakpoint\n${FIRST}` })
@@ -263,7 +263,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     expect(report.migrated).toEqual(['0000_odd'])
   })
 
-  it('says what is to be run when this role may not', async () => {
+  it('gives the statements to run when the role lacks the privileges', async () => {
     await ask('drop role if exists dc_migrator; create role dc_migrator login')
     await ask('revoke create on schema public from public; grant usage on schema public to dc_migrator')
     const dburi = new URL(database.dburi)
@@ -291,7 +291,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
     await expect(manager.prepareModels(engine)).rejects.toMatchObject({ code: 'INVALID_OPTION', option })
   })
 
-  it('wants to know the folder', async () => {
+  it('requires the folder', async () => {
     await using manager = new SessionManager({ prepare: 'migrate' })
     const engine = await manager.getEngine(database.dburi)
 

@@ -20,7 +20,7 @@ import { describeNeeding, freshMysql } from '../fixtures/servers.ts'
 
 type Models = Record<string, unknown>
 
-describe('what a server of MySQL says to a definition', () => {
+describe('an error of a MySQL server for a definition', () => {
   const said = (errno: number, sqlState: string) =>
     Object.assign(new Error('It says no'), { errno, sqlState, code: 'ER_X' })
 
@@ -56,7 +56,7 @@ describe('what a server of MySQL says to a definition', () => {
     expect(explanationOf(said(errno, sqlState))).toBeUndefined()
   })
 
-  it('stays what it is when the connection was refused or lost by it', () => {
+  it('is passed through if it refused or closed the connection', () => {
     for (const [errno, sqlState] of [
       [1045, '28000'],
       [1130, 'HY000'],
@@ -95,7 +95,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect(await second.report).toMatchObject({ created: [], present: MARIADB_NAMES, differences: [] })
   })
 
-  it('asks once when all is there, and takes no lock', async () => {
+  it('runs one query when everything exists, and takes no lock', async () => {
     await prepare()
 
     const { statements } = await prepare()
@@ -138,7 +138,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect(await catalogue()).toEqual(before)
   })
 
-  describe('a table whose foreign keys go round in a circle', () => {
+  describe('tables with a cycle of foreign keys', () => {
     const hens = my.mysqlTable('hens', {
       id: my.int().primaryKey(),
       egg: my.int().references((): my.AnyMySqlColumn => eggs.id),
@@ -150,7 +150,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     })
     const models = { hens, eggs }
 
-    it('has them, wherever the process before was killed', async () => {
+    it('get them all, at whatever statement an earlier process was killed', async () => {
       await prepare({ models })
       const expected = await catalogue()
       const statements = mysqlDefinitions(models, undefined, 'mariadb').flatMap((definition) =>
@@ -176,7 +176,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
       }
     })
 
-    it('is told to be missing while they are not there', async () => {
+    it('are reported as missing until the foreign keys exist', async () => {
       const [eggs] = mysqlDefinitions(models, undefined, 'mariadb')
       await ask(eggs?.statements(undefined)[0]?.text ?? '')
 
@@ -186,7 +186,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     })
   })
 
-  it('tells of what a failed attempt had made already that it stays', async () => {
+  it('an error lists what a failed attempt created and left', async () => {
     const first = my.mysqlTable('first', { id: my.int().primaryKey() })
     const bad = my.mysqlTable('worse', {
       id: my.int().primaryKey(),
@@ -246,7 +246,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect(countOf(statements, /get_lock/)).toBe(1)
   })
 
-  it('creates in other databases, and those that are exported', async () => {
+  it('creates tables in other databases, and the databases that are exported', async () => {
     const name = `dc_test_${randomBytes(6).toString('hex')}`
     const other = my.mysqlSchema(name)
     const table = other.table('table', { id: my.int().primaryKey(), here: my.int() }, (t) => [
@@ -267,7 +267,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect((await upgraded.report).added).toEqual([`${name}.table.there`])
   })
 
-  it('finds a name that something else has', async () => {
+  it('reports a name that belongs to another kind of object', async () => {
     await ask('create sequence taken')
     await ask('create table counted (id int)')
     const taken = my.mysqlTable('taken', { id: my.int() })
@@ -320,7 +320,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
       expect((await after.report).created).toEqual(MARIADB_NAMES)
     })
 
-    it('who may only read: works when all is there', async () => {
+    it('who may only read: works when everything exists', async () => {
       await prepare()
       await ask(`grant select on ${pattern()}.* to ${user}@'%'`)
 
@@ -330,7 +330,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     })
   })
 
-  it('a connection that may only read is told', async () => {
+  it('a read-only connection is reported', async () => {
     const connection = await createConnection(database.dburi)
     await connection.query('set session transaction read only')
     const report = prepareModels(
@@ -344,7 +344,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
     expect(error.code).toBe('SCHEMA_READ_ONLY')
   })
 
-  it('a connection to no database is told', async () => {
+  it('a connection without a database is reported', async () => {
     const dburi = new URL(database.dburi)
     dburi.pathname = '/'
 
@@ -395,7 +395,7 @@ describeNeeding('mysql', 'prepareModels on MySQL', () => {
       }
     })
 
-    it('is of one database: others prepare theirs meanwhile', async () => {
+    it('belongs to one database: others are prepared meanwhile', async () => {
       const other = `dc_test_${randomBytes(6).toString('hex')}`
       await ask(`create database ${other}`)
       const pool = createPool(database.dburi)

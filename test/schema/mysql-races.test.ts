@@ -88,7 +88,7 @@ describeNeeding('mysql', 'prepareModels on MySQL in a race', () => {
       return child
     }
 
-    it('is stopped, others give up after 5 s', { timeout }, async () => {
+    it('is stopped, others time out after 5 s', { timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
 
@@ -105,7 +105,7 @@ describeNeeding('mysql', 'prepareModels on MySQL in a race', () => {
       expect(await ask('show tables')).toEqual([])
     })
 
-    it('is killed, others go on', { timeout }, async () => {
+    it('is killed, others continue', { timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
       const waiting = times(4, prepare)
@@ -120,7 +120,7 @@ describeNeeding('mysql', 'prepareModels on MySQL in a race', () => {
   })
 
   describe('when a process is killed in the middle', () => {
-    it('between any two of its statements, the next call makes the rest of it', { timeout }, async () => {
+    it('between any two of its statements, the next call creates the rest', { timeout }, async () => {
       const expected = await reference()
       const left: number[] = []
       for (;;) {

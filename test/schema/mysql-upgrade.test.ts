@@ -72,7 +72,7 @@ describeNeeding('mysql', 'on MySQL', () => {
       })
     })
 
-    it('leaves what the rows could not have', async () => {
+    it('does not add columns that existing rows would violate', async () => {
       const other = my.mysqlTable('other', { id: my.int().primaryKey() })
       const table = my.mysqlTable(
         'table',
@@ -192,7 +192,7 @@ describeNeeding('mysql', 'on MySQL', () => {
       })
     })
 
-    it('knows what is wider', () => {
+    it('widens to larger types only', () => {
       const wider = [
         ['blob', 'longblob'],
         ['tinytext', 'text'],
@@ -216,7 +216,7 @@ describeNeeding('mysql', 'on MySQL', () => {
     })
   })
 
-  it('a check tells what is missing and differs, and changes nothing', async () => {
+  it('a check reports what is missing and what differs, and changes nothing', async () => {
     await ask('create table celery_taskmeta (id bigint unsigned primary key)')
     const before = await catalogue()
 
@@ -275,19 +275,22 @@ describeNeeding('mysql', 'on MySQL', () => {
     const migrate = (folder: string, more = {}) =>
       prepare({ models: { note }, prepare: 'migrate', migrations: { folder, ...more } })
 
-    it.each(['0.x', '1.0'] as const)('of drizzle-kit %s run once each, whoever comes', async (layout) => {
-      const one = await migrate(folderOf(layout, FIRST))
-      const folder = folderOf(layout, { ...FIRST, ...SECOND })
-      const reports = await Promise.all(
-        Array.from({ length: 8 }, async () => await (await migrate(folder)).report),
-      )
+    it.each(['0.x', '1.0'] as const)(
+      'of drizzle-kit %s run once each, whatever the number of callers',
+      async (layout) => {
+        const one = await migrate(folderOf(layout, FIRST))
+        const folder = folderOf(layout, { ...FIRST, ...SECOND })
+        const reports = await Promise.all(
+          Array.from({ length: 8 }, async () => await (await migrate(folder)).report),
+        )
 
-      expect(await one.report).toMatchObject({ created: ['note'], migrated: ['0000_first'] })
-      expect(reports.flatMap(({ migrated }) => migrated)).toEqual(['0001_second'])
-      expect(await ask('select * from note')).toEqual([{ id: 1, body: 'a' }])
-    })
+        expect(await one.report).toMatchObject({ created: ['note'], migrated: ['0000_first'] })
+        expect(reports.flatMap(({ migrated }) => migrated)).toEqual(['0001_second'])
+        expect(await ask('select * from note')).toEqual([{ id: 1, body: 'a' }])
+      },
+    )
 
-    it('that fail tell which statement, and what is done', async () => {
+    it('that fail name the statement, and what was done before', async () => {
       const bad = {
         '0001_bad': ['INSERT INTO `note` VALUES (7);', 'INSERT INTO `nowhere` VALUES (8);'].join(BREAK),
       }

@@ -154,7 +154,7 @@ describeNeeding('mysql', 'the DDL of MySQL models', () => {
     expect(compared).toBeGreaterThan(loops(30, 500))
   })
 
-  describe('where drizzle-kit writes what does not run, or something else', () => {
+  describe('where drizzle-kit writes SQL that fails or means something else', () => {
     const db = () => drizzle({ client: connection })
 
     it('quotes in names and values are escaped, also backslashes, whatever the sql_mode', async () => {
@@ -278,7 +278,7 @@ describeNeeding('mysql', 'the DDL of MySQL models', () => {
       ])
     })
 
-    it('views stand behind those that they read', async () => {
+    it('views are created after the views that they read', async () => {
       const table = my.mysqlTable('t', { id: my.int() })
       const below = my.mysqlView('z`below').as((qb) => qb.select().from(table))
       const above = my.mysqlView('above').as((qb) => qb.select({ id: below.id }).from(below))
@@ -305,7 +305,7 @@ describeNeeding('mysql', 'the DDL of MySQL models', () => {
     })
   })
 
-  it('is a script that runs by itself, for either server', () => {
+  it('is a complete script, for either server', () => {
     const table = my.mysqlTable('t', { id: my.int('id').autoincrement().primaryKey() })
     drawing(table.id, mysqlSequence('s'))
 
@@ -319,7 +319,7 @@ describeNeeding('mysql', 'the DDL of MySQL models', () => {
   })
 })
 
-describe('what cannot be written for MySQL is refused by name', () => {
+describe('what MySQL cannot express is rejected by name', () => {
   const id = my.int('id')
   const inOther = my.mysqlSchema('other')
   const here = my.mysqlTable('here', { id: my.int('id').primaryKey() })
@@ -374,7 +374,7 @@ describe('what cannot be written for MySQL is refused by name', () => {
     for (const model of [table, index, check]) expect(refusal({ model }).code).toBe('SCHEMA_INVALID_NAME')
   })
 
-  it('a name that is too long, with whose it is and what to do', () => {
+  it('a name that is too long, with its owner and advice', () => {
     const name = 'x'.repeat(65)
     const check = my.mysqlTable('fine', { a: my.int('a') }, () => [my.check(name, sql`true`)])
     const key = my.mysqlTable('fine', { a: my.int('a') }, (t) => [

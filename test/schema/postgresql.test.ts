@@ -381,7 +381,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       )
     })
 
-    it('makes views after those that they read, whatever their order among the models', async () => {
+    it('creates views after the views that they read, whatever their order among the models', async () => {
       const table = pg.pgTable('table', { id: pg.integer('id'), first: pg.integer('first') })
       const first = pg.pgView('first').as((qb) => qb.select({ id: table.id, first: table.first }).from(table))
       const second = pg.pgMaterializedView('second').as((qb) => qb.select().from(first))
@@ -468,7 +468,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       expect(warm.statements).toHaveLength(1)
     })
 
-    it('creates each kind of thing when it alone is missing', async () => {
+    it('creates each kind of object when only that is missing', async () => {
       const role = pg.pgRole(ownRole('alone'))
       const schema = pg.pgSchema('app')
       const mood = schema.enum('mood', ['glad'])
@@ -491,7 +491,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       expect((await prepare(models)).created).toEqual(['schema app', 'app.mood', 'app.view'])
     })
 
-    it('creates what names no schema in the first of the search_path, and finds what it rests on behind it', async () => {
+    it('creates objects without a schema in the first schema of the search_path, and finds their dependencies in later ones', async () => {
       const mood = pg.pgEnum('mood', ['glad'])
       const parent = pg.pgTable('parent', { id: pg.serial('id').primaryKey(), mood: mood('mood') })
       const child = pg.pgTable(
@@ -532,7 +532,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       )
     })
 
-    it('says what would let a role make a schema', async () => {
+    it('gives the GRANT that lets a role create a schema', async () => {
       const role = ownRole('weak')
       await ask(`create role ${role}`)
       const models = {
@@ -561,7 +561,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     return definition
   }
 
-  it('adds columns with all that is theirs alone, and indexes, to a table that has rows', async () => {
+  it('adds columns with their own constraints, and indexes, to a table with rows', async () => {
     const mood = pg.pgEnum('mood', ['glad', 'sad'])
     const other = pg.pgTable('other', { id: pg.integer('id').primaryKey() })
     const full = pg.pgTable(
@@ -604,7 +604,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     expect(await catalogues()).toEqual(expected)
   })
 
-  it('adds in stages what rests on other things that are added or created', async () => {
+  it('adds columns and indexes after what they depend on', async () => {
     const table = pg.pgTable('table', {
       key: pg.integer('key'),
       doubled: pg.integer('doubled').generatedAlwaysAs((): SQL => sql`${table.number} * 2`),
@@ -630,7 +630,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     ])
   })
 
-  it('does not add a column that the rows cannot have, or that shares a constraint', async () => {
+  it('does not add a column that existing rows would violate, or that shares a constraint', async () => {
     const text = (type: string) => customType<{ data: string }>({ dataType: () => type })
     const table = pg.pgTable(
       'table',
@@ -702,7 +702,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
   describe('a policy that is linked to a table', () => {
     const policiesThere = async () => (await readPostgresqlCatalogue(ask, 'public'))['policies']
 
-    it('is made with that table, which is secured, and never on a table that was there', async () => {
+    it('is created with that table, with row level security, and never on an existing table', async () => {
       const table = pg.pgTable('table', { id: pg.integer('id') })
       const policy = pg.pgPolicy('policy', { using: sql`true` }).link(table)
       const models = { policy, table }
@@ -724,7 +724,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       expect(await policiesThere()).toEqual([])
     })
 
-    it('is made by itself when its table is none of the models', async () => {
+    it('is created by itself if its table is not among the models', async () => {
       await ask('create table theirs (id integer)')
       const theirs = pg.pgTable('theirs', { id: pg.integer('id') })
       const models = { policy: pg.pgPolicy('policy', { using: sql`true` }).link(theirs) }
@@ -735,7 +735,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     })
   })
 
-  it('knows how the catalogue writes a custom type, or that it cannot tell', async () => {
+  it('knows how the catalogue writes a custom type, or that this cannot be known', async () => {
     await ask(`create extension citext; create schema my; create type my.mood as enum ('glad');
       create type my."Mo od" as enum ('glad'); create domain "Post.Code" as text`)
     const types = [
@@ -841,7 +841,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
 
   describe('names', () => {
     const id = pg.integer('id')
-    it('are of a schema, whatever labels look like', async () => {
+    it('are unique in a schema, even if labels look equal', async () => {
       const schema = pg.pgSchema('a')
       const models = { schema, one: schema.table('b', { id }), two: pg.pgTable('a.b', { id }) }
 
@@ -885,7 +885,7 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
       })
     })
 
-    it('of a constraint that says the same as another are not taken', async () => {
+    it('of a constraint equal to another one stay free', async () => {
       const table = pg.pgTable('table', { a: pg.text('a').unique('a') }, (t) => [
         pg.unique('same').on(t.a),
         pg.index('same').on(t.a),

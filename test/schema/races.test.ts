@@ -186,7 +186,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       return child
     }
 
-    it('is stopped, others give up after 5 s', { timeout }, async () => {
+    it('is stopped, others time out after 5 s', { timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
 
@@ -207,7 +207,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       )
     })
 
-    it('is killed, others go on at once', { timeout }, async () => {
+    it('is killed, others continue at once', { timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
       const waiting = times(4, prepare)
@@ -227,7 +227,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
   })
 
   describe('when a process is killed in the middle', () => {
-    it('between any two of its statements, the next call makes all of it', { timeout }, async () => {
+    it('between any two of its statements, the next call creates everything', { timeout }, async () => {
       const expected = await reference()
       let held = 0
       for (;;) {
@@ -269,7 +269,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
 })
 
 describeNeeding('private postgresql', 'a call when all is there', () => {
-  it('is one select in the log of the server, nothing on the terminal, and waits for nobody’s lock', {
+  it('is one select in the server’s log, prints nothing, and waits for no lock', {
     timeout,
   }, async () => {
     await using server = await openPgServer({ settings: { log_statement: 'all' } })
@@ -394,7 +394,7 @@ describe('prepareModels on libSQL in a race', () => {
     const integrity = async () =>
       (await client.execute('pragma integrity_check')).rows[0]?.['integrity_check']
 
-    it('between any two of its statements, the next call makes all of it', { timeout }, async () => {
+    it('between any two of its statements, the next call creates everything', { timeout }, async () => {
       let held = 0
       for (;;) {
         await empty()
@@ -484,7 +484,7 @@ describeNeeding('postgresql', 'the models of a manager', () => {
     }
   })
 
-  it('are prepared by one call, however many want them at the same time', async () => {
+  it('are prepared by one call, whatever the number of concurrent callers', async () => {
     await using manager = new SessionManager()
     const engine = await manager.getEngine(dburi())
 
@@ -526,7 +526,7 @@ describeNeeding('postgresql', 'the models of a manager', () => {
     expect(await ask('select task_id from celery_taskmeta')).toEqual([{ task_id: 'a' }])
   })
 
-  it('whose preparation failed are prepared by the next who wants them', async () => {
+  it('whose preparation failed are prepared by the next caller', async () => {
     const role = `dc_races_role_${process.pid}`
     await ask(
       `drop role if exists ${role}; create role ${role} login; grant usage on schema public to ${role}`,

@@ -255,7 +255,7 @@ describe('a schema such as Drizzle tests itself with', () => {
     await expect(made(await sqliteByKit(shop))).rejects.toThrow('near "(": syntax error')
   })
 
-  it('is there the second time, views and all', async () => {
+  it('exists completely at the second call, views included', async () => {
     const client = await prepared(shop)
 
     const report = await prepareModels({ dialect: 'sqlite', db: drizzle({ client }) }, shop)
@@ -264,7 +264,7 @@ describe('a schema such as Drizzle tests itself with', () => {
     expect(report.present).toEqual(expect.arrayContaining(['shop_carts', 'in_ghent', 'by_city']))
   })
 
-  it('is a script that runs by itself', async () => {
+  it('is a complete script', async () => {
     for (const models of [shop, wide]) {
       const client = await made(scriptOf(models))
 
@@ -273,7 +273,7 @@ describe('a schema such as Drizzle tests itself with', () => {
   })
 })
 
-describe('where drizzle-kit writes something else, or what does not run', () => {
+describe('where drizzle-kit writes SQL that fails or means something else', () => {
   it('quotes in every name and value are escaped', async () => {
     const odd = s.sqliteTable(
       'a `tick` "quote"',
@@ -464,7 +464,7 @@ describe('views', () => {
     expect(names).toEqual(['base', 'first', 'second', 'third'])
   })
 
-  it('that exist already are nobody’s to make', async () => {
+  it('marked as existing are not created', async () => {
     const theirs = s.sqliteView('theirs', { id: s.integer('id') }).existing()
     const client = open()
 
@@ -473,7 +473,7 @@ describe('views', () => {
     expect(report).toMatchObject({ created: ['base'], present: [] })
   })
 
-  it('are no tables: one in the place of a table serves, the other way round it is refused', async () => {
+  it('are accepted under the name of a table, but a table under the name of a view is not', async () => {
     const client = await made(['create table seen (id integer)', 'create view base as select 1 as id'])
     const seen = s.sqliteView('seen').as((qb) => qb.select().from(base))
     const db = drizzle({ client })
@@ -486,7 +486,7 @@ describe('views', () => {
   })
 })
 
-describe('a column that is added', () => {
+describe('an added column', () => {
   const parent = s.sqliteTable('parent', { id: s.integer('id').primaryKey() })
   const custom = (type: string) => s.customType<{ data: string }>({ dataType: () => type })
   const grown = s.sqliteTable(
@@ -522,7 +522,7 @@ describe('a column that is added', () => {
     'insert into grown values (1, 2)',
   ]
 
-  it('has the default in the rows that are there, and its constraints for those to come', async () => {
+  it('has its default in existing rows, and its constraints for new ones', async () => {
     const client = await made(oldGrown)
     const { columns, indexes } = definitionOf(grown)
 
@@ -558,7 +558,7 @@ describe('a column that is added', () => {
     }
   })
 
-  it('comes before the generated one that reads it', async () => {
+  it('is added before the generated column that reads it', async () => {
     const read = s.sqliteTable('read', {
       id: s.integer('id').primaryKey(),
       doubled: s.integer('doubled').generatedAlwaysAs((): SQL => sql`${read.number} * 2`),
@@ -606,7 +606,7 @@ describe('a column that is added', () => {
     },
   )
 
-  it('is impossible where every row would have the same in a unique', () => {
+  it('is not added if every row would get the same value in a unique column', () => {
     const same = () => s.text().default('same')
     const columns = { a: same().unique(), b: same(), c: same(), d: s.text().unique(), e: same(), f: same() }
     const table = s.sqliteTable('table', columns, (t) => [
@@ -620,7 +620,7 @@ describe('a column that is added', () => {
     expect(refused.map(({ name }) => name)).toEqual(['a', 'b', 'c'])
   })
 
-  it('is impossible where a constraint over several columns would be missing', () => {
+  it('is not added if a constraint over several columns would be missing', () => {
     const shared = s.sqliteTable(
       'shared',
       {
@@ -672,7 +672,7 @@ describe('an index', () => {
     expect(await sqliteCatalogue(client)).toEqual(await sqliteCatalogue(whole))
   })
 
-  it('and a unique that say the same are one; that say otherwise are refused', () => {
+  it('and an equal unique are one; a different one of its name is rejected', () => {
     const columns = { a: s.text('a').unique('twice'), b: s.text('b') }
     const same = s.sqliteTable('same', columns, (t) => [s.uniqueIndex('twice').on(t.a)])
     const other = s.sqliteTable('other', columns, (t) => [s.index('twice').on(t.b)])
@@ -695,7 +695,7 @@ describe('an index', () => {
   })
 })
 
-describe('what cannot be expressed is refused by name', () => {
+describe('what SQLite cannot express is rejected by name', () => {
   const id = s.integer('id')
   const day = s.customType<{ data: Date }>({ dataType: () => 'text' })
   const refused: Record<string, [string, unknown]> = {

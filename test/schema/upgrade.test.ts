@@ -162,7 +162,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
     expect(none).toEqual([])
   })
 
-  it('get what they lack by an upgrade, and nothing else, and keep their rows', async () => {
+  it('get what is missing by an upgrade, nothing else, and keep their rows', async () => {
     await run([...celeryDdl('postgresql'), ...INDEXES])
     const expected = await catalogue()
     await empty()
@@ -195,7 +195,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
     expect(second.statements).toHaveLength(1)
   })
 
-  it('are upgraded once, whoever else upgrades at the same time', async () => {
+  it('are upgraded once, whatever the number of concurrent callers', async () => {
     await run(oldDdl('postgresql'))
 
     const reports = await Promise.all(Array.from({ length: 8 }, () => reportOf({ prepare: 'upgrade' })))
@@ -232,7 +232,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
     expect((await reportOf()).differences).toEqual([])
   })
 
-  it('are looked at by a check, which lists what is missing and creates nothing', async () => {
+  it('are compared by a check, which lists what is missing and creates nothing', async () => {
     const nothing = await catalogue()
 
     const bare = await prepare({ prepare: 'check' })
@@ -257,7 +257,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
     expect(await catalogue()).toEqual(before)
   })
 
-  it('keep a type that their model does not have, and lack what rows cannot have, also after an upgrade', async () => {
+  it('keep a type that differs from their model, and get no column that rows would violate, also by an upgrade', async () => {
     const model = pg.pgTable('things', {
       id: pg.integer('id'),
       size: pg.integer('size'),
@@ -283,7 +283,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
     expect(await ask('select * from things')).toEqual([{ id: 1, size: 'big', may: 'x' }])
   })
 
-  it('that are somebody else’s are not upgraded: the error has the statements', async () => {
+  it('owned by another role are not upgraded: the error has the statements', async () => {
     const role = `dc_upgrade_role_${process.pid}`
     await run(oldDdl('postgresql'))
     await ask(
@@ -452,7 +452,7 @@ describe('tables of older Celery on SQLite', () => {
     expect(warnings).toEqual([expect.stringContaining('celery_taskmeta has no column "queue"')])
   })
 
-  it('get what they lack by an upgrade, and nothing else, and keep their rows', async () => {
+  it('get what is missing by an upgrade, nothing else, and keep their rows', async () => {
     const fresh = createClient({ url: ':memory:' })
     await fresh.batch([...celeryDdl('sqlite'), ...INDEXES], 'write')
     await client.batch(oldDdl('sqlite'), 'write')
@@ -484,7 +484,7 @@ describe('tables of older Celery on SQLite', () => {
     expect((await reportOf()).differences).toEqual([])
   })
 
-  it('are looked at by a check, which lists what is missing and creates nothing', async () => {
+  it('are compared by a check, which lists what is missing and creates nothing', async () => {
     const bare = await prepare({ prepare: 'check' })
 
     expect(await bare.report).toMatchObject({ created: [], present: [], missing: SQLITE_NAMES })
@@ -499,7 +499,7 @@ describe('tables of older Celery on SQLite', () => {
     expect(await sqliteCatalogue(client)).toEqual(before)
   })
 
-  it('keep a type that their model does not have, and lack what rows cannot have, also after an upgrade', async () => {
+  it('keep a type that differs from their model, and get no column that rows would violate, also by an upgrade', async () => {
     const model = sqlite.sqliteTable('things', {
       id: sqlite.integer('id'),
       size: sqlite.integer('size'),

@@ -23,15 +23,15 @@ export function catalogueQuery(wanted: readonly Wanted[]): SQL {
       sql`, `,
     )
     const is = (column: SQL) => sql`table_schema = ${home} and ${column} in (${names})`
-    const place = schema === undefined ? sql`null` : sql`${schema}`
+    const owner = schema === undefined ? sql`null` : sql`${schema}`
     return [
-      sql`select 'table', ${place}, table_name, null, table_type, table_comment, null, null, 0
+      sql`select 'table', ${owner}, table_name, null, table_type, table_comment, null, null, 0
 from information_schema.tables where ${is(sql`table_name`)}`,
-      sql`select 'column', ${place}, table_name, column_name, column_type, is_nullable, collation_name,
+      sql`select 'column', ${owner}, table_name, column_name, column_type, is_nullable, collation_name,
   case when column_comment <> '' or extra <> '' or column_default is not null
     and not (column_default = 'NULL' and version() like '%MariaDB%') then 'more' end, ordinal_position
 from information_schema.columns where ${is(sql`table_name`)}`,
-      sql`select 'index', ${place}, table_name, index_name, column_name, case non_unique when 0 then 'unique' end,
+      sql`select 'index', ${owner}, table_name, index_name, column_name, case non_unique when 0 then 'unique' end,
   case when sub_part is not null then 'prefix' end, null, seq_in_index
 from information_schema.statistics where ${is(sql`table_name`)}`,
     ]
@@ -43,8 +43,8 @@ from information_schema.schemata where schema_name = ${name}`,
   )
   return sql`select 'server' as part, cast(null as char(64)) as home, database() as owner, current_user() as name,
   version() as type, cast(@@lower_case_table_names as char) as a, cast(null as char(64)) as b,
-  cast(null as char(64)) as c, 0 as place
-union all ${sql.join([...parts, ...databases], sql` union all `)} order by place`
+  cast(null as char(64)) as c, 0 as ordinal
+union all ${sql.join([...parts, ...databases], sql` union all `)} order by ordinal`
 }
 
 /** A server, and the expected objects that it has. */
@@ -116,7 +116,7 @@ export function readCatalogue(rows: readonly object[]): Found {
 const TABLES = new Set(['BASE TABLE', 'SYSTEM VERSIONED'])
 
 /** The kinds accepted for each kind of definition: a view can be read like a table. */
-export const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
+export const ACCEPTED_KINDS: Partial<Record<Definition['kind'], readonly string[]>> = {
   schema: ['schema'],
   sequence: ['SEQUENCE'],
   table: [...TABLES, 'VIEW'],
@@ -137,7 +137,7 @@ function lower(name: string | undefined): string {
 function foundTable({ columns, indexes, isUnfinished }: TableRows, flavor: Flavor): MysqlTable {
   const uniques = new Set([...indexes.values()].flatMap((rows) => uniqueKey(rows) ?? []))
   return {
-    place: undefined,
+    schema: undefined,
     isUnfinished,
     typeOf: (column) => textOf(columns.get(lower(column)), 'type'),
     isSameType(found, expected) {

@@ -80,10 +80,10 @@ function addColumn(
   if (own.some(({ columns }) => columns.length > 1)) return undefined
   if (CONSTRAINTS.test(column.getSQLType())) return undefined
 
-  const given = valueGiven(table, column)
+  const filled = valueOfExistingRows(table, column)
   // MySQL would fill in an implicit value.
-  if (given === 'none' && column.notNull) return undefined
-  if (given === 'one' && (isUnique(table, column) || referring.length > 0)) return undefined
+  if (filled === 'none' && column.notNull) return undefined
+  if (filled === 'one' && (isUnique(table, column) || referring.length > 0)) return undefined
 
   const parts = [`COLUMN ${columnText}`, ...own.map(({ text }) => `CONSTRAINT ${text}`)]
   return [
@@ -104,7 +104,7 @@ function isUnique({ uniqueConstraints, indexes }: TableModel, column: Column): b
 }
 
 /** What existing rows get: no value, one value for all, or a value each. */
-function valueGiven(table: TableModel, column: Column): 'none' | 'one' | 'each' {
+function valueOfExistingRows(table: TableModel, column: Column): 'none' | 'one' | 'each' {
   if (column.generated !== undefined) return 'each'
   if (table.flavor === 'mariadb' && drawsFrom(column) !== undefined) return 'each'
   const text = defaultText(table, column, columnType(column))

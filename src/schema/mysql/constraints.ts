@@ -32,13 +32,13 @@ export function primaryKeyText({ name, columns, primaryKeys, casing }: TableMode
 
 export function checks({ name: table, columns, casing, checks }: TableModel): Constraint[] {
   const all = checks.map(({ name, value }): Constraint => {
-    const place = { owner: table, what: `its check "${name}"`, casing, isUnqualified: true }
-    const condition = ddlText(value, place)
+    const context = { owner: table, what: `its check "${name}"`, casing, isUnqualified: true }
+    const condition = ddlText(value, context)
     const bare = /\\/.test(condition) ? condition : condition.replace(/'(?:[^']|'')*'/g, "''")
     const mentioned = columnNames(columns, casing).filter((column) => mentions(bare, column))
     return { name, columns: mentioned, text: `${quote(name)} CHECK (${condition})` }
   })
-  refuseTwins(table, 'checks', all)
+  assertDistinct(table, 'checks', all)
   return all
 }
 
@@ -53,7 +53,7 @@ export function references(table: TableModel): Reference[] {
     }),
   )
   const unique = [...keys.values()]
-  refuseTwins(table.name, 'foreign keys', unique)
+  assertDistinct(table.name, 'foreign keys', unique)
   return unique
 }
 
@@ -92,7 +92,11 @@ function nameOf(key: ForeignKey): string {
 }
 
 /** Names are case-insensitive. */
-export function refuseTwins(table: string, what: string, named: readonly { readonly name: string }[]): void {
+export function assertDistinct(
+  table: string,
+  what: string,
+  named: readonly { readonly name: string }[],
+): void {
   const taken = new Set<string>()
   for (const { name } of named) {
     const key = name.toLowerCase()

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
-import { type Definition, inStages, remembering, type SchemaStatement } from '../definition.ts'
+import { cachedByModels, type Definition, inStages, type SchemaStatement } from '../definition.ts'
 import {
   type Changes,
   type DatabaseSchema,
@@ -14,12 +14,12 @@ import {
   schemaError,
 } from '../diff.ts'
 import type { Casing } from '../names.ts'
-import { catalogueQuery, type Found, type MysqlTable, readCatalogue, SERVES } from './catalogue.ts'
+import { ACCEPTED_KINDS, catalogueQuery, type Found, type MysqlTable, readCatalogue } from './catalogue.ts'
 import { isWider, widenText } from './columns.ts'
 import { mysqlDefinitions, sequencesOf } from './definitions.ts'
 import { explanationOf, isRace, numberOf } from './errors.ts'
 import { grantOf } from './grant.ts'
-import { type Asks, type MysqlTarget, onOneConnection, rowsOf, withLock } from './lock.ts'
+import { type MysqlTarget, onOneConnection, type Queryable, rowsOf, withLock } from './lock.ts'
 import type { Flavor } from './model.ts'
 import { sequenceDefinition } from './objects.ts'
 import { qualified, quote } from './text.ts'
@@ -61,8 +61,8 @@ export class MysqlSchema implements DatabaseSchema {
     return this.#definitions
   }
 
-  look(): Promise<Findings> {
-    return this.#look(this.#target.db)
+  introspect(): Promise<Findings> {
+    return this.#introspect(this.#target.db)
   }
 
   rows(query: SQL): Promise<object[]> {
@@ -78,13 +78,13 @@ export class MysqlSchema implements DatabaseSchema {
     return await onOneConnection(this.#target, (db) =>
       withLock(db, { names, timeout }, async (state) => {
         // Whoever held the lock may have created what was missing.
-        if (state === 'timeout' && (await this.#look(db)).missing.length > 0) {
+        if (state === 'timeout' && (await this.#introspect(db)).missing.length > 0) {
           throw this.#error('SCHEMA_LOCK_TIMEOUT', KEPT)
         }
         // A lost race is retried; a migration that ran twice cannot be undone.
         if (state !== 'held' && lock !== undefined) throw lockMissing()
         return await work({
-          look: () => this.#look(db),
+          introspect: () => this.#introspect(db),
           rows: (query) => rowsOf(db, query),
           run: (statements) => this.#run(db, statements),
         })
@@ -130,7 +130,7 @@ export class MysqlSchema implements DatabaseSchema {
     return explanation && this.#error(explanation.code, explanation.reason, error)
   }
 
-  async #run(db: Asks, statements: readonly string[]): Promise<void> {
+  async #run(db: Queryable, statements: readonly string[]): Promise<void> {
     for (const statement of statements) {
       await db.execute(sql.raw(statement))
       const source = this.#sources.get(statement)
@@ -138,7 +138,7 @@ export class MysqlSchema implements DatabaseSchema {
     }
   }
 
-  async #look(db: Asks): Promise<Findings> {
+  async #introspect(db: Queryable): Promise<Findings> {
     const found = readCatalogue(await rowsOf(db, this.#models.query))
     this.#definitions = this.#models.of(found.flavor)
     this.#found = found
@@ -149,7 +149,7 @@ export class MysqlSchema implements DatabaseSchema {
     for (const definition of this.#definitions) {
       const kind = found.kindOf(definition)
       if (kind === undefined) missing.push(definition)
-      else if (!SERVES[definition.kind]?.includes(kind))
+      else if (!ACCEPTED_KINDS[definition.kind]?.includes(kind))
         throw otherHasName(definition, `a ${kind.toLowerCase()}`)
       else {
         const table = found.tableOf(definition)
@@ -208,7 +208,7 @@ interface ModelsRead {
   of(flavor: Flavor): readonly Definition[]
 }
 
-const read = remembering((models, casing): ModelsRead => {
+const read = cachedByModels((models, casing): ModelsRead => {
   const mysql = mysqlDefinitions(models, casing)
   const sequences = [...sequencesOf(models).values()].map(sequenceDefinition)
   let mariadb: readonly Definition[] | undefined

@@ -21,14 +21,14 @@ export function mysqlDefinitions(
       .filter((model) => is(model, MySqlTable))
       .map((table): TableModel => ({ ...getTableConfig(table), casing, flavor })),
   )
-  refuseClashes(tables)
-  const places = new Map(tables.map((table, at) => [keyOf(table), at]))
+  assertNoClashes(tables)
+  const positions = new Map(tables.map((table, at) => [keyOf(table), at]))
 
   const definitions = definitionsOf(withSequences(models), (value) => {
     if (is(value, MySqlTable)) {
       const table = { ...getTableConfig(value), casing, flavor }
-      const place = places.get(keyOf(table)) ?? 0
-      return tableDefinition(table, (target) => (places.get(keyOf(target)) ?? 0) > place)
+      const position = positions.get(keyOf(table)) ?? 0
+      return tableDefinition(table, (target) => (positions.get(keyOf(target)) ?? 0) > position)
     }
     if (is(value, MySqlView)) return viewDefinition(getViewConfig(value), casing)
     if (isMySqlSchema(value)) return schemaDefinition(value)
@@ -37,7 +37,7 @@ export function mysqlDefinitions(
   })
   const inTurn = definitions
     .filter(({ kind }) => kind === 'table')
-    .sort((one, other) => (places.get(keyOf(one)) ?? 0) - (places.get(keyOf(other)) ?? 0))
+    .sort((one, other) => (positions.get(keyOf(one)) ?? 0) - (positions.get(keyOf(other)) ?? 0))
   return inOrderOfUse(reordered(definitions, inTurn))
 }
 
@@ -73,22 +73,22 @@ function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
   const byKey = new Map(tables.map((table) => [keyOf(table), table]))
   const ordered = new Set<TableModel>()
   const visited = new Set<TableModel>()
-  for (const table of tables) place(table)
+  for (const table of tables) visit(table)
   return [...ordered]
 
-  function place(table: TableModel): void {
+  function visit(table: TableModel): void {
     if (visited.has(table)) return
     visited.add(table)
     for (const { target } of withOwner(table.name, () => references(table))) {
       const other = byKey.get(keyOf(target))
-      if (other !== undefined) place(other)
+      if (other !== undefined) visit(other)
     }
     ordered.add(table)
   }
 }
 
 /** Names of foreign keys are unique in a database, ignoring case. */
-function refuseClashes(tables: readonly TableModel[]): void {
+function assertNoClashes(tables: readonly TableModel[]): void {
   const taken = new Map<string, TableModel>()
   for (const table of tables) {
     for (const { name } of references(table)) {

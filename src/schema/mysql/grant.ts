@@ -5,26 +5,26 @@ import { quote } from './text.ts'
 /** The GRANT that allows a user to create what is missing or, if nothing is, to make the additions. */
 export function grantOf({ missing, additions }: Changes, { database, user }: Found): string | undefined {
   const rights = new Map<string | undefined, Set<string>>()
-  const want = (place: string | undefined, ...wanted: string[]) => {
-    const known = rights.get(place) ?? new Set()
+  const need = (target: string | undefined, ...wanted: string[]) => {
+    const known = rights.get(target) ?? new Set()
     for (const right of wanted) known.add(right)
-    rights.set(place, known)
+    rights.set(target, known)
   }
   for (const definition of missing) {
     const { kind, name, schema } = definition
-    const place = kind === 'schema' ? name : (schema ?? database)
-    want(place, kind === 'view' ? 'CREATE VIEW' : 'CREATE')
-    if (kind === 'view') want(place, 'SELECT')
+    const target = kind === 'schema' ? name : (schema ?? database)
+    need(target, kind === 'view' ? 'CREATE VIEW' : 'CREATE')
+    if (kind === 'view') need(target, 'SELECT')
     const text = definition.statements(undefined).map((statement) => statement.text)
-    if (kind === 'table' && /\bREFERENCES\b/.test(text.join())) want(place, 'REFERENCES')
-    if (kind === 'table' && /\bnextval\(/.test(text.join())) want(place, 'SELECT', 'INSERT')
-    if (text.length > 1) want(place, 'ALTER')
+    if (kind === 'table' && /\bREFERENCES\b/.test(text.join())) need(target, 'REFERENCES')
+    if (kind === 'table' && /\bnextval\(/.test(text.join())) need(target, 'SELECT', 'INSERT')
+    if (text.length > 1) need(target, 'ALTER')
   }
   const isAdding = missing.length === 0 && additions.some(({ addition }) => addition !== undefined)
-  if (isAdding) want(database, 'ALTER', 'CREATE', 'INSERT')
+  if (isAdding) need(database, 'ALTER', 'CREATE', 'INSERT')
 
-  const grants = [...rights].flatMap(([place, wanted]) =>
-    place === undefined ? [] : `GRANT ${[...wanted].join(', ')} ON ${pattern(place)}.* TO ${account(user)}`,
+  const grants = [...rights].flatMap(([target, wanted]) =>
+    target === undefined ? [] : `GRANT ${[...wanted].join(', ')} ON ${pattern(target)}.* TO ${account(user)}`,
   )
   return grants.length === 0 ? undefined : grants.join(';\n')
 }

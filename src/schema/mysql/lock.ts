@@ -18,7 +18,7 @@ type LockState = 'held' | 'timeout' | 'none'
  * all the same: it must tolerate races anyway, with Celery, which takes no lock.
  */
 export async function withLock<Result>(
-  db: Asks,
+  db: Queryable,
   { names, timeout }: LockOptions,
   work: (state: LockState) => Promise<Result>,
 ): Promise<Result> {
@@ -34,7 +34,7 @@ export async function withLock<Result>(
   }
 }
 
-async function take(db: Asks, query: ReturnType<typeof sql>): Promise<LockState> {
+async function take(db: Queryable, query: ReturnType<typeof sql>): Promise<LockState> {
   try {
     const [row] = await rowsOf(db, query)
     const answer = textOf(row, 'answer')
@@ -48,19 +48,19 @@ async function take(db: Asks, query: ReturnType<typeof sql>): Promise<LockState>
 }
 
 /** Runs queries, whatever the driver. */
-export interface Asks {
+export interface Queryable {
   execute(query: SQL): PromiseLike<unknown>
 }
 
 /** The part of a Drizzle handle for MySQL that is used here. */
-interface MysqlHandle extends Asks {
-  transaction<Result>(run: (tx: Asks) => Promise<Result>): Promise<Result>
+interface MysqlHandle extends Queryable {
+  transaction<Result>(run: (tx: Queryable) => Promise<Result>): Promise<Result>
 }
 
 /** A database, and one connection of it whose statements autocommit: an `Engine` is such a target. */
 export interface MysqlTarget {
   readonly db: MysqlHandle
-  connect?(): Promise<AsyncDisposable & { readonly db: Asks }>
+  connect?(): Promise<AsyncDisposable & { readonly db: Queryable }>
 }
 
 /**
@@ -69,7 +69,7 @@ export interface MysqlTarget {
  */
 export async function onOneConnection<Result>(
   target: MysqlTarget,
-  work: (db: Asks) => Promise<Result>,
+  work: (db: Queryable) => Promise<Result>,
 ): Promise<Result> {
   const connect = target.connect?.bind(target)
   if (connect === undefined) {
@@ -83,7 +83,7 @@ export async function onOneConnection<Result>(
 }
 
 /** mysql2 returns the rows and their columns. */
-export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
+export async function rowsOf(db: Queryable, query: SQL): Promise<object[]> {
   const answer: unknown = await db.execute(query)
   const [first]: unknown[] = Array.isArray(answer) ? answer : []
   const rows = Array.isArray(first) ? first : answer

@@ -42,8 +42,8 @@ export function viewDefinition(
   let text = 'CREATE'
   if (algorithm !== undefined) text += ` ALGORITHM = ${algorithm.toUpperCase()}`
   if (sqlSecurity !== undefined) text += ` SQL SECURITY ${sqlSecurity.toUpperCase()}`
-  const place = { owner: name, what: 'its query', casing }
-  text += ` VIEW ${qualified(schema, name)} AS (${ddlText(viewQuery(query, selectedFields, casing), place)})`
+  const context = { owner: name, what: 'its query', casing }
+  text += ` VIEW ${qualified(schema, name)} AS (${ddlText(viewQuery(query, selectedFields, casing), context)})`
   if (withCheckOption !== undefined) text += ` WITH ${withCheckOption.toUpperCase()} CHECK OPTION`
   return objectDefinition({ kind: 'view', name, schema, label: dotted(schema, name) }, 'view', () => text)
 }

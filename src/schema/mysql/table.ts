@@ -5,7 +5,7 @@ import { columnsIn } from '../expression.ts'
 import { columnName, columnNames } from '../names.ts'
 import { dotted } from '../text.ts'
 import { columnDefinition, columnText, isParenthesised } from './columns.ts'
-import { checks, ownerOf, primaryKeyText, type Reference, references, refuseTwins } from './constraints.ts'
+import { assertDistinct, checks, ownerOf, primaryKeyText, type Reference, references } from './constraints.ts'
 import type { Column, TableModel } from './model.ts'
 import { additionText, ddlText, list, literal, qualified, quote } from './text.ts'
 
@@ -73,12 +73,12 @@ function indexesOf(table: TableModel): TableIndex[] {
       create: () => additionText(table.flavor, qualified(table.schema, table.name), [index.text]) + tail,
     }),
   )
-  refuseTwins(table.name, 'indexes', indexes)
+  assertDistinct(table.name, 'indexes', indexes)
   return indexes
 }
 
 interface Written extends Omit<TableIndex, 'create'> {
-  /** Options of the ALTER TABLE that adds it. */
+  /** Options of the statement that adds it. */
   readonly tail?: string
 }
 

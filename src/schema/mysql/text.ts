@@ -1,7 +1,7 @@
 import type { SQL } from 'drizzle-orm'
 import { SchemaError } from '../../errors.ts'
 import { quoteIdentifier } from '../definition.ts'
-import { type ExpressionPlace, expressionText } from '../expression.ts'
+import { type ExpressionContext, expressionText } from '../expression.ts'
 import { literalIn, namesBy, quotedText } from '../text.ts'
 import type { Flavor } from './model.ts'
 
@@ -24,7 +24,7 @@ function badName(name: string, reason: string): SchemaError {
 
 export const { qualified, list } = namesBy(quote)
 
-/** The ALTER TABLE that adds parts to an existing table. */
+/** The statement that adds parts to an existing table. */
 export function additionText(flavor: Flavor, table: string, parts: readonly string[]): string {
   return `ALTER TABLE ${table}${waiting(flavor)} ADD ${parts.join(', ADD ')}`
 }
@@ -38,8 +38,8 @@ export function waiting(flavor: Flavor): string {
 }
 
 /** An expression of a model as DDL. */
-export function ddlText(expression: SQL, place: ExpressionPlace): string {
-  return expressionText(expression, place, { quote, literal: operand })
+export function ddlText(expression: SQL, context: ExpressionContext): string {
+  return expressionText(expression, context, { quote, literal: operand })
 }
 
 export const literal = literalIn({

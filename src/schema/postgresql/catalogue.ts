@@ -25,7 +25,7 @@ export function catalogueQuery(definitions: readonly Definition[]): SQL {
   })
   return sql`select f.family, f.name::text as name, f."table"::text as "table", n.nspname::text as schema, f.kind,
   f.columns, f.indexes,
-  pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)::text as place,
+  pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)::text as path_position,
   coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), true)::text as usable, current_user::text as role
 from (${sql.join(lookups, sql` union all `)}) f (family, name, "table", kind, namespace, columns, indexes)
 left join pg_catalog.pg_namespace n on n.oid = f.namespace
@@ -59,7 +59,7 @@ from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid whe
  * `search_path`. When the path leads nowhere the answer is what it should have led to, preferably a schema that exists
  * and that this role may only not use.
  */
-export function placesQuery(wanted: readonly (string | undefined)[]): SQL {
+export function targetSchemasQuery(wanted: readonly (string | undefined)[]): SQL {
   const rows = JSON.stringify(wanted.map((schema) => ({ schema: schema ?? null })))
   return sql`select w.schema as wanted, h.schema as schema, current_user::text as role,
   pg_catalog.current_database()::text as database,
@@ -93,18 +93,18 @@ interface Family {
   readonly name: string
   readonly isInSchema: boolean
   /** The kinds in the catalogue that are accepted. */
-  readonly serving: readonly string[]
+  readonly accepted: readonly string[]
 }
 
 export const FAMILIES: Record<Definition['kind'], Family> = {
-  role: { name: 'role', isInSchema: false, serving: ['role'] },
-  schema: { name: 'schema', isInSchema: false, serving: ['schema'] },
-  enum: { name: 'type', isInSchema: true, serving: ['e'] },
-  sequence: { name: 'relation', isInSchema: true, serving: ['S'] },
-  table: { name: 'relation', isInSchema: true, serving: READABLE },
-  view: { name: 'relation', isInSchema: true, serving: READABLE },
-  'materialized view': { name: 'relation', isInSchema: true, serving: READABLE },
-  policy: { name: 'policy', isInSchema: true, serving: ['policy'] },
+  role: { name: 'role', isInSchema: false, accepted: ['role'] },
+  schema: { name: 'schema', isInSchema: false, accepted: ['schema'] },
+  enum: { name: 'type', isInSchema: true, accepted: ['e'] },
+  sequence: { name: 'relation', isInSchema: true, accepted: ['S'] },
+  table: { name: 'relation', isInSchema: true, accepted: READABLE },
+  view: { name: 'relation', isInSchema: true, accepted: READABLE },
+  'materialized view': { name: 'relation', isInSchema: true, accepted: READABLE },
+  policy: { name: 'policy', isInSchema: true, accepted: ['policy'] },
 }
 
 export function keyOf({ kind, schema, table, name }: Definition): string {
@@ -122,7 +122,7 @@ export function foundTable(row: object): FoundTable | undefined {
   const types = new Map(pairsIn(textOf(row, 'columns')))
   const indexes = new Set(pairsIn(textOf(row, 'indexes')).map(([name]) => name))
   return {
-    place: textOf(row, 'schema'),
+    schema: textOf(row, 'schema'),
     typeOf: (column) => types.get(column),
     isSameType,
     hasIndex: ({ name }) => indexes.has(name),

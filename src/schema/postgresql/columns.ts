@@ -13,22 +13,22 @@ export function columnDefinition(model: TableModel, column: Column): ColumnDefin
   return {
     name: storedColumnName(column, model.casing),
     type: columnType(column).catalogue,
-    add(place) {
-      const home = model.config.schema ?? place
+    add(defaultSchema) {
+      const home = model.config.schema ?? defaultSchema
       return addColumn(model, column, columnText(model, column, home), home)
     },
   }
 }
 
-/** A column of a CREATE TABLE in the schema `place`. */
-export function columnText(model: TableModel, column: Column, place: string | undefined): string {
+/** A column of a CREATE TABLE in `schema`. */
+export function columnText(model: TableModel, column: Column, schema: string | undefined): string {
   const { config, casing } = model
   const type = columnType(column)
   const value = defaultText(config.name, column, type, casing)
 
   let text = `${quote(columnName(column, casing))} ${type.text}`
   if (value !== undefined) text += ` DEFAULT ${value}`
-  text += generatedText(model, column) + identityText(model, column, place)
+  text += generatedText(model, column) + identityText(model, column, schema)
   if (column.primary) text += ' PRIMARY KEY'
   if (column.notNull) text += ' NOT NULL'
   return text
@@ -36,12 +36,12 @@ export function columnText(model: TableModel, column: Column, place: string | un
 
 function generatedText({ config, casing }: TableModel, { name, generated }: Column): string {
   if (generated === undefined) return ''
-  const place = { owner: config.name, what: `its generated column "${name}"`, casing, isUnqualified: true }
-  const text = generatedExpression(generated, (expression) => ddlText(expression, place))
+  const context = { owner: config.name, what: `its generated column "${name}"`, casing, isUnqualified: true }
+  const text = generatedExpression(generated, (expression) => ddlText(expression, context))
   return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'virtual' ? 'VIRTUAL' : 'STORED'}`
 }
 
-function identityText(model: TableModel, column: Column, place: string | undefined): string {
+function identityText(model: TableModel, column: Column, schema: string | undefined): string {
   const { generatedIdentity: identity } = column
   const stored = identityName(model, column)
   if (identity === undefined || stored === undefined) return ''
@@ -50,7 +50,7 @@ function identityText(model: TableModel, column: Column, place: string | undefin
   // drizzle-kit gives every descending one the range of a smallint.
   const isDescending = Number(options.increment ?? 1) < 0
   const least = isDescending && options.minValue === undefined ? { minValue: -32768 } : {}
-  const parts = [`SEQUENCE NAME ${qualified(place, stored.name)}`]
+  const parts = [`SEQUENCE NAME ${qualified(schema, stored.name)}`]
   parts.push(...sequenceOptions(model.config.name, { ...options, ...least }))
   return ` GENERATED ${type === 'always' ? 'ALWAYS' : 'BY DEFAULT'} AS IDENTITY (${parts.join(' ')})`
 }
@@ -93,11 +93,11 @@ function addColumn(
   if ([...unique, ...checked, ...references].some(({ columns }) => columns.length > 1)) return undefined
   if (hasConstraints(columnType(column).text)) return undefined
 
-  const given = valueGiven(model, column)
-  if (given === 'none' && column.notNull) return undefined
+  const filled = valueOfExistingRows(model, column)
+  if (filled === 'none' && column.notNull) return undefined
   const isUnique = unique.length > 0 || hasUniqueIndex(model, column)
-  if (given === 'one' && (isUnique || references.length > 0)) return undefined
-  if (given === 'none' && unique.some(({ isStrict }) => isStrict)) return undefined
+  if (filled === 'one' && (isUnique || references.length > 0)) return undefined
+  if (filled === 'none' && unique.some(({ isStrict }) => isStrict)) return undefined
 
   const target = qualified(home, config.name)
   const inline = [...unique.map(({ inline }) => inline), ...checked.map(({ text }) => text)]
@@ -126,7 +126,7 @@ function hasUniqueIndex({ config }: TableModel, { name }: Column): boolean {
 }
 
 /** What existing rows get: no value, one value for all, or a value each. */
-function valueGiven({ config, casing }: TableModel, column: Column): 'none' | 'one' | 'each' {
+function valueOfExistingRows({ config, casing }: TableModel, column: Column): 'none' | 'one' | 'each' {
   if (column.generated !== undefined || column.generatedIdentity !== undefined) return 'each'
   if (/^(?:small|big)?serial/i.test(column.getSQLType())) return 'each'
 

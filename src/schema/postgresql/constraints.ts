@@ -79,8 +79,8 @@ export function keysMade(model: TableModel): Constraint[] {
 
 export function checks({ config, casing }: TableModel): Constraint[] {
   return config.checks.map(({ name, value }) => {
-    const place = { owner: config.name, what: `its check "${name}"`, casing, isUnqualified: true }
-    const condition = ddlText(value, place)
+    const context = { owner: config.name, what: `its check "${name}"`, casing, isUnqualified: true }
+    const condition = ddlText(value, context)
     const bare = withoutLiterals(condition)
     const columns = namesOf(config.columns, casing).filter((column) => mentions(bare, column))
     return { ...storedName(name), columns, text: `${quote(name)} CHECK (${condition})` }

@@ -3,7 +3,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
 import { schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
-import { type Definition, refuseObstacles, remembering } from '../definition.ts'
+import { assertCreatable, cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,
   changeStatements,
@@ -17,7 +17,7 @@ import {
   schemaError,
 } from '../diff.ts'
 import type { Casing } from '../names.ts'
-import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, placesQuery } from './catalogue.ts'
+import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, targetSchemasQuery } from './catalogue.ts'
 import { postgresqlDefinitions } from './definitions.ts'
 import { isRace, troubleOf } from './errors.ts'
 import { quote } from './text.ts'
@@ -38,7 +38,7 @@ export interface PostgresqlTarget {
 }
 
 /** The schema in which something is missing, and whether it can be used. */
-interface Place {
+interface TargetSchema {
   readonly schema: string
   readonly state: 'usable' | 'shut' | 'absent'
 }
@@ -52,7 +52,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   readonly #query: SQL
   /** The last introspection and the target schemas, for error messages. */
   #found: Findings = { missing: [], gaps: [] }
-  #places: ReadonlyMap<string | undefined, Place> = new Map()
+  #targetSchemas: ReadonlyMap<string | undefined, TargetSchema> = new Map()
   #role = ''
   #database = ''
 
@@ -68,9 +68,9 @@ export class PostgresqlSchema implements DatabaseSchema {
     this.#query = query
   }
 
-  async look(): Promise<Findings> {
-    const found = await this.#look(this.#db)
-    if (found.missing.length > 0 && this.#places.size === 0) await this.#locate()
+  async introspect(): Promise<Findings> {
+    const found = await this.#introspect(this.#db)
+    if (found.missing.length > 0 && this.#targetSchemas.size === 0) await this.#findTargetSchemas()
     return found
   }
 
@@ -90,7 +90,7 @@ export class PostgresqlSchema implements DatabaseSchema {
       async (tx) => {
         await tx.execute(sql.raw(`select pg_catalog.pg_advisory_xact_lock(${key})${timeout}`))
         return await work({
-          look: () => this.#look(tx),
+          introspect: () => this.#introspect(tx),
           rows: async (query) => rowsOf(await tx.execute(query)),
           run: (statements) => this.#run(tx, statements),
         })
@@ -108,8 +108,8 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 
   statements(changes: Changes): string[] {
-    refuseObstacles(changes.missing)
-    const [absent] = this.#absentPlaces(changes.missing)
+    assertCreatable(changes.missing)
+    const [absent] = this.#absentSchemas(changes.missing)
     if (absent === undefined) return this.#statements(changes)
     if (absent.schema === '') {
       throw this.#error(
@@ -146,13 +146,13 @@ export class PostgresqlSchema implements DatabaseSchema {
     return undefined
   }
 
-  async #look(db: Executes): Promise<Findings> {
+  async #introspect(db: Executes): Promise<Findings> {
     const found = new Map<string, object>()
     for (const row of rowsOf(await db.execute(this.#query))) {
       const schema = textOf(row, 'schema')
       found.set(keyOfRow(row, schema), row)
       // Rows are ordered by the search_path: the first one hides later ones.
-      const isOnPath = textOf(row, 'place') !== undefined
+      const isOnPath = textOf(row, 'path_position') !== undefined
       const nearest = keyOfRow(row, undefined)
       if (isOnPath && !found.has(nearest)) found.set(nearest, row)
     }
@@ -160,42 +160,42 @@ export class PostgresqlSchema implements DatabaseSchema {
     this.#found = compare(this.definitions, (definition) => {
       const row = found.get(keyOf(definition))
       if (row === undefined) return undefined
-      refuseUnserving(definition, row)
+      assertUsable(definition, row)
       return { table: foundTable(row) }
     })
     return this.#found
   }
 
   /** Finds the schemas in which missing objects are created. */
-  async #locate(): Promise<void> {
+  async #findTargetSchemas(): Promise<void> {
     const wanted = [...new Set(this.definitions.map(({ schema }) => schema))]
-    const places = new Map<string | undefined, Place>()
-    for (const row of rowsOf(await this.#db.execute(placesQuery(wanted)))) {
+    const targets = new Map<string | undefined, TargetSchema>()
+    for (const row of rowsOf(await this.#db.execute(targetSchemasQuery(wanted)))) {
       const isUsable = textOf(row, 'usable')
       const state = isUsable === undefined ? 'absent' : isUsable === 'true' ? 'usable' : 'shut'
-      places.set(textOf(row, 'wanted'), { schema: textOf(row, 'schema') ?? '', state })
+      targets.set(textOf(row, 'wanted'), { schema: textOf(row, 'schema') ?? '', state })
       this.#role = textOf(row, 'role') ?? ''
       this.#database = textOf(row, 'database') ?? ''
     }
-    this.#places = places
+    this.#targetSchemas = targets
   }
 
   /** The schemas of missing objects that do not exist and that the models do not create. */
-  #absentPlaces(missing: readonly Definition[]): Place[] {
+  #absentSchemas(missing: readonly Definition[]): TargetSchema[] {
     const made = new Set(missing.flatMap(({ kind, name }) => (kind === 'schema' ? name : [])))
     return missing
       .filter(({ kind }) => FAMILIES[kind].isInSchema)
-      .flatMap((definition) => this.#places.get(definition.schema) ?? [])
+      .flatMap((definition) => this.#targetSchemas.get(definition.schema) ?? [])
       .filter(({ schema, state }) => state === 'absent' && !made.has(schema))
   }
 
   #statements(changes: Changes): string[] {
-    return changeStatements(changes, ({ schema }) => this.#places.get(schema)?.schema || undefined)
+    return changeStatements(changes, ({ schema }) => this.#targetSchemas.get(schema)?.schema || undefined)
   }
 
   #error(code: SchemaErrorCode, reason: string, cause?: unknown): SchemaError {
     const { missing, gaps } = this.#found
-    const absent = new Set(this.#absentPlaces(missing).map(({ schema }) => schema))
+    const absent = new Set(this.#absentSchemas(missing).map(({ schema }) => schema))
     absent.delete('')
 
     return schemaError(code, reason, {
@@ -218,11 +218,11 @@ export class PostgresqlSchema implements DatabaseSchema {
     // Only the owner of a table can add columns and indexes; no GRANT changes that.
     if (missing.length === 0) return undefined
     const role = quote(this.#role)
-    const places = missing
+    const targets = missing
       .filter(({ kind }) => FAMILIES[kind].isInSchema)
-      .flatMap((definition) => this.#places.get(definition.schema) ?? [])
+      .flatMap((definition) => this.#targetSchemas.get(definition.schema) ?? [])
       .filter(({ state }) => state !== 'absent')
-    const schemas = [...new Set(places.map(({ schema }) => quote(schema)))]
+    const schemas = [...new Set(targets.map(({ schema }) => quote(schema)))]
     const grants =
       schemas.length > 0 ? [`GRANT USAGE, CREATE ON SCHEMA ${schemas.join(', ')} TO ${role}`] : []
     if (missing.some(({ kind }) => kind === 'schema')) {
@@ -232,7 +232,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   }
 }
 
-const read = remembering((models, casing) => {
+const read = cachedByModels((models, casing) => {
   const definitions = postgresqlDefinitions(models, casing)
   warnOfTruncation(definitions)
   return { definitions, query: catalogueQuery(definitions) }
@@ -258,9 +258,9 @@ function warnOfTruncation(definitions: readonly Definition[]): void {
 }
 
 /** @throws SchemaError for an existing object that cannot be used */
-function refuseUnserving(definition: Definition, row: object): void {
+function assertUsable(definition: Definition, row: object): void {
   const { kind, label } = definition
-  if (!FAMILIES[kind].serving.includes(textOf(row, 'kind') ?? '')) {
+  if (!FAMILIES[kind].accepted.includes(textOf(row, 'kind') ?? '')) {
     throw otherHasName(definition, 'something else')
   }
   if (textOf(row, 'usable') === 'true') return

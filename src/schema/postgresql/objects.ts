@@ -56,7 +56,7 @@ function inSchema(
   return objectDefinition(
     { kind, ...storedName(name), schema: storedSchema(schema), label: label(schema, name) },
     stage,
-    (place) => create(qualified(schema ?? place, name)),
+    (defaultSchema) => create(qualified(schema ?? defaultSchema, name)),
   )
 }
 
@@ -164,13 +164,13 @@ export function policyText(
   casing: Casing | undefined,
 ): string {
   const { name, as = 'permissive', for: command = 'all', to = 'public', using, withCheck } = policy
-  const place = { owner: table, what: `its policy "${name}"`, casing }
+  const context = { owner: table, what: `its policy "${name}"`, casing }
   const roles = rolesOf(to).sort().map(roleText)
 
   let text = `CREATE POLICY ${quote(name)} ON ${qualified(schema, table)}`
   text += ` AS ${as.toUpperCase()} FOR ${command.toUpperCase()} TO ${roles.join(', ')}`
-  if (using !== undefined) text += ` USING (${ddlText(using, place)})`
-  if (withCheck !== undefined) text += ` WITH CHECK (${ddlText(withCheck, place)})`
+  if (using !== undefined) text += ` USING (${ddlText(using, context)})`
+  if (withCheck !== undefined) text += ` WITH CHECK (${ddlText(withCheck, context)})`
   return text
 }
 
@@ -223,13 +223,13 @@ export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
   const views = definitions.filter(isView)
   const ordered = new Set<Definition>()
   const underWay = new Set<Definition>()
-  for (const view of views) place(view)
+  for (const view of views) visit(view)
   return reordered(definitions, ordered)
 
-  function place(view: Definition): void {
+  function visit(view: Definition): void {
     if (underWay.has(view)) return
     underWay.add(view)
-    for (const other of views) if (isBelow(other, view)) place(other)
+    for (const other of views) if (isBelow(other, view)) visit(other)
     ordered.add(view)
   }
 

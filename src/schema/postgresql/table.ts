@@ -43,9 +43,9 @@ export function tableDefinition(
     sequence: columns.flatMap((column) => identityName(model, column) ?? []),
   }
   const obstacle =
-    twinsIn(name, 'columns', named.column) ??
-    twinsIn(name, 'constraints', [...named.key, ...checked, ...references]) ??
-    twinsIn(name, 'policies', named.policy)
+    clashIn(name, 'columns', named.column) ??
+    clashIn(name, 'constraints', [...named.key, ...checked, ...references]) ??
+    clashIn(name, 'policies', named.policy)
 
   const definition: Definition = {
     kind: 'table',
@@ -57,14 +57,14 @@ export function tableDefinition(
     relations: [...named.key, ...named.index, ...named.sequence],
     parts: Object.entries(named).flatMap(([what, all]) => chosen(what, all)),
     ...(obstacle !== undefined && { obstacle }),
-    statements(place) {
-      const home = schema ?? place
+    statements(defaultSchema) {
+      const home = schema ?? defaultSchema
       const target = qualified(home, name)
       const body = [...columns.map((column) => columnText(model, column, home)), ...constraints].join(',\n  ')
       return [
         { stage: 'table', text: `CREATE TABLE ${target} (\n  ${body}\n)` },
         ...(isSecured ? [secured(target)] : []),
-        ...indexes.map((index): SchemaStatement => ({ stage: 'index', text: index.create(place) })),
+        ...indexes.map((index): SchemaStatement => ({ stage: 'index', text: index.create(defaultSchema) })),
         ...references.map(
           ({ text }): SchemaStatement => ({
             stage: 'foreign key',
@@ -87,7 +87,7 @@ export function tableDefinition(
  * existing table.
  * @throws SchemaError when PostgreSQL truncates two names to the same
  */
-function twinsIn(table: string, what: string, names: readonly StoredName[]): SchemaError | undefined {
+function clashIn(table: string, what: string, names: readonly StoredName[]): SchemaError | undefined {
   const taken = new Map<string, string>()
   let twins: SchemaError | undefined
   for (const { name, modelName } of names) {
@@ -124,17 +124,17 @@ function indexDefinition(model: TableModel, { config }: Index): TableIndex {
   const { unique, where, only, method = 'btree', with: parameters } = config
   const stored = storedName(config.name ?? defaultName(model, config.columns))
   const { name } = stored
-  const place = { owner: table, casing: model.casing, isUnqualified: true }
+  const context = { owner: table, casing: model.casing, isUnqualified: true }
 
   const columns = config.columns.map((column) => {
-    if (is(column, SQL)) return ddlText(column, { ...place, what: `its index "${name}"` })
+    if (is(column, SQL)) return ddlText(column, { ...context, what: `its index "${name}"` })
     return indexedColumnText(model, name, column)
   })
   // Drizzle says "only" of every index with a method: it is meant where none was given.
   const on = only && method === 'btree' ? 'ON ONLY' : 'ON'
   let tail = ` USING ${method} (${columns.join(', ')})`
   if (parameters !== undefined) tail += storageParameters(table, parameters)
-  if (where !== undefined) tail += ` WHERE ${ddlText(where, { ...place, what: `its index "${name}"` })}`
+  if (where !== undefined) tail += ` WHERE ${ddlText(where, { ...context, what: `its index "${name}"` })}`
 
   const head = `CREATE ${unique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ${on}`
   const used = [...config.columns.flatMap(keysOf), ...columnsIn(where)]

@@ -1,6 +1,6 @@
 import type { SQL } from 'drizzle-orm'
 import { quoteIdentifier, type StoredName } from '../definition.ts'
-import { type ExpressionPlace, expressionText } from '../expression.ts'
+import { type ExpressionContext, expressionText } from '../expression.ts'
 import { type Casing, type ColumnKey, columnName } from '../names.ts'
 import { dotted, literalIn, namesBy, textWithoutNul } from '../text.ts'
 
@@ -53,8 +53,8 @@ export const literal = literalIn({
 })
 
 /** An expression of a model as DDL. */
-export function ddlText(expression: SQL, place: ExpressionPlace): string {
-  return expressionText(expression, place, { quote, literal: operand })
+export function ddlText(expression: SQL, context: ExpressionContext): string {
+  return expressionText(expression, context, { quote, literal: operand })
 }
 
 /** A value within an expression, where a plain object stands for JSON. */

@@ -30,7 +30,7 @@ export function foundTable(row: object): FoundTable | undefined {
       uniques.add(lower(typeof uniqueOn === 'string' ? uniqueOn : JSON.stringify(uniqueOn)))
   }
   return {
-    place: undefined,
+    schema: undefined,
     typeOf: (column) => types.get(lower(column)),
     isSameType: (found, expected) => found.toUpperCase() === expected,
     // A UNIQUE in the text of a table has an index without a name of its own, which serves as well.

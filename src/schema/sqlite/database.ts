@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { causes, textOf } from '../../causes.ts'
 import { SchemaError, type SchemaErrorCode, TransactionConflictError } from '../../errors.ts'
 import { isSeveral } from '../../statement.ts'
-import { type Definition, remembering } from '../definition.ts'
+import { cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,
   changeStatements,
@@ -33,8 +33,8 @@ export class SqliteSchema implements DatabaseSchema {
     this.#query = query
   }
 
-  look(): Promise<Findings> {
-    return this.#look(this.#target.db)
+  introspect(): Promise<Findings> {
+    return this.#introspect(this.#target.db)
   }
 
   rows(query: SQL): Promise<object[]> {
@@ -64,11 +64,11 @@ export class SqliteSchema implements DatabaseSchema {
     return db.transaction(
       (tx) =>
         work({
-          look: () => this.#look(tx),
+          introspect: () => this.#introspect(tx),
           rows: (query) => rowsOf(tx, query),
           async run(statements) {
             for (const statement of statements) {
-              refuseSeveral(statement)
+              assertSingleStatement(statement)
               await tx.run(sql.raw(statement))
             }
           },
@@ -100,7 +100,7 @@ export class SqliteSchema implements DatabaseSchema {
     return undefined
   }
 
-  async #look(db: Asks): Promise<Findings> {
+  async #introspect(db: Queryable): Promise<Findings> {
     const found = new Map<string, object>()
     for (const row of await rowsOf(db, this.#query)) found.set(textOf(row, 'at') ?? '', row)
 
@@ -108,20 +108,20 @@ export class SqliteSchema implements DatabaseSchema {
       const row = found.get(String(at))
       const kind = textOf(row, 'kind')
       if (row === undefined || kind === undefined) return undefined
-      if (SERVES[definition.kind]?.includes(kind)) return { table: foundTable(row) }
+      if (ACCEPTED_KINDS[definition.kind]?.includes(kind)) return { table: foundTable(row) }
       throw otherHasName(definition, kind === 'index' ? 'an index' : `a ${kind}`)
     })
     return this.#found
   }
 }
 
-const read = remembering((models, casing) => {
+const read = cachedByModels((models, casing) => {
   const definitions = sqliteDefinitions(models, casing)
   return { definitions, query: catalogueQuery(definitions) }
 })
 
 /** Drivers run only the first of several statements. */
-function refuseSeveral(statement: string): void {
+function assertSingleStatement(statement: string): void {
   if (!isSeveral(statement)) return
   throw new SchemaError(
     'SCHEMA_MIGRATIONS',
@@ -130,7 +130,7 @@ function refuseSeveral(statement: string): void {
 }
 
 /** The kinds accepted for each kind of definition: a view can be read like a table, but a table is no view. */
-const SERVES: Partial<Record<Definition['kind'], readonly string[]>> = {
+const ACCEPTED_KINDS: Partial<Record<Definition['kind'], readonly string[]>> = {
   table: ['table', 'view'],
   view: ['view'],
 }
@@ -187,11 +187,14 @@ function hasCode(error: unknown, code: string): boolean {
 export interface SqliteHandle {
   all(query: SQL): PromiseLike<unknown[]>
   run(query: SQL): PromiseLike<unknown>
-  transaction<Result>(run: (tx: Asks) => Promise<Result>, config: { behavior: 'immediate' }): Promise<Result>
+  transaction<Result>(
+    run: (tx: Queryable) => Promise<Result>,
+    config: { behavior: 'immediate' },
+  ): Promise<Result>
 }
 
 /** Runs queries, in a transaction or not. */
-export type Asks = Pick<SqliteHandle, 'all' | 'run'>
+export type Queryable = Pick<SqliteHandle, 'all' | 'run'>
 
 /** A database, and `connect` for work that needs one connection: an `Engine` is such a target. */
 export interface SqliteTarget {
@@ -200,7 +203,7 @@ export interface SqliteTarget {
 }
 
 /** The rows of a query. */
-export async function rowsOf(db: Asks, query: SQL): Promise<object[]> {
+export async function rowsOf(db: Queryable, query: SQL): Promise<object[]> {
   const rows = await db.all(query)
   return rows.filter((row) => typeof row === 'object' && row !== null)
 }
@@ -224,7 +227,7 @@ export async function onConnectionWithoutForeignKeys<Result>(
   }
 }
 
-async function foreignKeys(db: Asks): Promise<string> {
+async function foreignKeys(db: Queryable): Promise<string> {
   const [row] = await rowsOf(db, sql`select cast(foreign_keys as text) as "state" from pragma_foreign_keys`)
   return textOf(row, 'state') ?? ''
 }

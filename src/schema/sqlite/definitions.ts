@@ -14,12 +14,12 @@ export function sqliteDefinitions(models: Record<string, unknown>, casing?: Casi
     if (is(value, SQLiteView)) return viewDefinition(getViewConfig(value), casing)
     return undefined
   })
-  refuseClashes(definitions)
+  assertNoClashes(definitions)
   return inOrderOfUse(definitions)
 }
 
 /** Tables, views and indexes share their names; to SQLite an ASCII letter is the same in either case. */
-function refuseClashes(definitions: readonly Definition[]): void {
+function assertNoClashes(definitions: readonly Definition[]): void {
   const taken = new Map<string, string>()
   for (const { label, name, indexes } of definitions) {
     for (const each of [name, ...indexes.map((index) => index.name)]) {

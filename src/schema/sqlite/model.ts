@@ -1,7 +1,7 @@
 import type { SQL } from 'drizzle-orm'
 import type { getTableConfig } from 'drizzle-orm/sqlite-core'
 import { quoteIdentifier, unsupported } from '../definition.ts'
-import { type ExpressionPlace, expressionText } from '../expression.ts'
+import { type ExpressionContext, expressionText } from '../expression.ts'
 import { type Casing, type ColumnKey, columnNames } from '../names.ts'
 import { literalIn, namesBy, textWithoutNul } from '../text.ts'
 
@@ -23,16 +23,16 @@ export function quote(name: string): string {
 const { list } = namesBy(quote)
 
 /** An expression of a model; the names in it are quoted as Drizzle does. */
-export function sqlText(expression: SQL, place: ExpressionPlace): string {
-  return expressionText(expression, place, { quote: doubleQuote, literal })
+export function sqlText(expression: SQL, context: ExpressionContext): string {
+  return expressionText(expression, context, { quote: doubleQuote, literal })
 }
 
 /** An expression that must not name a column. */
-export function constantText(expression: SQL, place: ExpressionPlace): string {
+export function constantText(expression: SQL, context: ExpressionContext): string {
   const quote = (name: string) => {
-    throw unsupported(place.owner, `${place.what} speaks of "${name}"`)
+    throw unsupported(context.owner, `${context.what} speaks of "${name}"`)
   }
-  return expressionText(expression, place, { quote, literal })
+  return expressionText(expression, context, { quote, literal })
 }
 
 export function doubleQuote(name: string): string {

@@ -10,7 +10,7 @@ import { columnList, quote, sqlText, type TableModel } from './model.ts'
 
 export function tableDefinition(table: TableModel): Definition {
   const { name } = table
-  refuseBadTable(table)
+  assertValidTable(table)
   const parts = [
     ...table.columns.map((column) => columnText(table, column)),
     ...table.primaryKeys.filter(({ columns }) => columns.length > 1).map((key) => primaryKeyText(table, key)),
@@ -36,7 +36,7 @@ export function tableDefinition(table: TableModel): Definition {
 }
 
 /** @throws SchemaError for a table that SQLite cannot have */
-function refuseBadTable({ name, columns, primaryKeys, casing }: TableModel): void {
+function assertValidTable({ name, columns, primaryKeys, casing }: TableModel): void {
   if (columns.length === 0) throw unsupported(name, 'it has no columns')
 
   const keys = [
@@ -97,12 +97,14 @@ function ownIndexes(table: TableModel): NamedText[] {
 }
 
 function ownIndexText(table: TableModel, { name, columns, unique, where }: Index['config']): string {
-  const place = { owner: table.name, what: `its index "${name}"`, casing: table.casing }
+  const context = { owner: table.name, what: `its index "${name}"`, casing: table.casing }
   const list = columns.map((column) =>
-    is(column, SQL) ? sqlText(column, { ...place, isUnqualified: true }) : columnList([column], table.casing),
+    is(column, SQL)
+      ? sqlText(column, { ...context, isUnqualified: true })
+      : columnList([column], table.casing),
   )
   const text = indexText(table, name, list.join(','), unique)
-  return where === undefined ? text : `${text} WHERE ${sqlText(where, place)}`
+  return where === undefined ? text : `${text} WHERE ${sqlText(where, context)}`
 }
 
 function indexText({ name: table }: TableModel, name: string, list: string, isUnique: boolean): string {

@@ -519,15 +519,14 @@ describe('models that cannot be expressed yet', () => {
   })
 
   it('reject two models of one name, and accept one model exported twice', async () => {
-    const twin = pg.pgTable('parent', { id: pg.integer('id') })
-    const client = new PGlite()
-    const target = { dialect: 'postgresql', db: drizzlePglite({ client }) } as const
+    const first = pg.pgTable('named_twice', { id: pg.integer('id') })
+    const twin = pg.pgTable('named_twice', { id: pg.integer('id') })
+    const target = { dialect: 'postgresql', db: pgliteDb } as const
 
-    expect(await schemaErrorOf(prepareModels(target, { parent, twin }))).toMatchObject({
+    expect(await schemaErrorOf(prepareModels(target, { first, twin }))).toMatchObject({
       code: 'SCHEMA_NAME_TAKEN',
     })
-    expect(await prepareModels(target, { parent, again: parent })).toMatchObject({ created: ['parent'] })
-    await client.close()
+    expect(await prepareModels(target, { first, again: first })).toMatchObject({ created: ['named_twice'] })
   })
 })
 

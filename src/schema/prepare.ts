@@ -248,7 +248,7 @@ function complaintOf({ missing, differences }: Outcome): string | undefined {
 }
 
 /** @throws OptionError that tells all that is wrong with the options */
-export function checkPrepareOptions(
+function checkPrepareOptions(
   { dialect }: PrepareTarget,
   models: Readonly<Record<string, unknown>>,
   options: PrepareOptions,

@@ -91,6 +91,8 @@ export interface Database<Db> {
   readonly pipeline?: number
   /** Over how many connections single statements are spread before they share one. @default poolSize */
   readonly spread?: number
+  /** Seconds after which an idle connection is closed where no option says it; 0 for never. @default 0 */
+  readonly idleTimeout?: number
   /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
   readonly exclusive?: boolean
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */

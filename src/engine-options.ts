@@ -38,6 +38,7 @@ export const ENGINE_CHECKS: Checks<EngineOptions> = {
   poolTimeout: check(...POOL_RULES.poolTimeout),
   poolRecycle: check(...POOL_RULES.poolRecycle),
   poolPrePing: check(...POOL_RULES.poolPrePing),
+  idleTimeout: check(...POOL_RULES.idleTimeout),
   pooled: aFlag,
   statementTimeout: aDeadline,
   statementCacheSize: check(

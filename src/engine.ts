@@ -4,15 +4,9 @@ import type { Dialect } from './dialect.ts'
 import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './engine-options.ts'
 import { hidingParams } from './hidden-params.ts'
 import { type Limits, runWithin } from './limits.ts'
-import {
-  type CheckoutOptions,
-  type HolderOptions,
-  type Lease,
-  Pool,
-  type PoolRules,
-  type PoolStats,
-} from './pool.ts'
+import { type CheckoutOptions, type HolderOptions, type Lease, Pool } from './pool.ts'
 import type { PoolOptions } from './pool-options.ts'
+import type { PoolRules, PoolStats } from './pool-rules.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
@@ -282,13 +276,14 @@ function sharedOf<D extends Dialect, Db>({ database, pool, pooled }: EngineParts
 }
 
 function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean): PoolRules {
-  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing } = pool
+  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout } = pool
   if (database.pooling === 'static') {
     return {
       keep: 1,
       limit: 1,
       timeout: poolTimeout,
       recycle: -1,
+      idleTimeout: 0,
       prePing: false,
       advice: ONE_CONNECTION,
     }
@@ -301,6 +296,7 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
     ...(database.spread !== undefined && { spread: Math.min(database.spread, poolSize) }),
     timeout: poolTimeout,
     recycle: poolRecycle,
+    idleTimeout,
     prePing: poolPrePing,
   }
 }

@@ -17,7 +17,8 @@ export type {
   EngineOptions,
   EngineStats,
 } from './engine.ts'
-export type { CheckoutOptions, PoolStats } from './pool.ts'
+export type { CheckoutOptions } from './pool.ts'
+export type { PoolStats } from './pool-rules.ts'
 export type { PoolOptions } from './pool-options.ts'
 export type { PrepareMode, PrepareOptions } from './schema/options.ts'
 export type { Difference, PreparedModels } from './schema/diff.ts'

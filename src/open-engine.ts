@@ -30,14 +30,15 @@ export async function openEngine(
 ): Promise<Engine> {
   checkOptions('the engine', options, ENGINE_CHECKS)
   const { pooled = true, statementTimeout, statementCacheSize = STATEMENT_CACHE_SIZE, ...given } = options
-  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, ...adapterOptions } = given
-  const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing }
+  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout, ...adapterOptions } =
+    given
+  const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout }
   const { exposeParameters = false } = adapterOptions
   const adapter = await resolveAdapter(dburi)
   const known = models?.[adapter.dialect]
   const open = async (from: Dburi) => {
     const { maxResponseBytes = DEFAULT_MAX_RESPONSE_BYTES, rest: others } = takeMaxResponseBytes(from.options)
-    const { pool, rest } = takePoolOptions(others)
+    const { pool, rest } = takePoolOptions(others, adapter.dialect)
     const database = await adapter.open(withOptions(from, rest), {
       ...adapterOptions,
       maxResponseBytes: adapterOptions.maxResponseBytes ?? maxResponseBytes,
@@ -51,7 +52,9 @@ export async function openEngine(
   const { pool: fromDburi, database } = await open(dburi).catch(async (error: unknown) => {
     throw await withAllFaults(error, dburi, open)
   })
-  const pool = overrule(overrule(DEFAULT_POOL_OPTIONS, fromDburi), fromOptions)
+  const { idleTimeout: defaultIdleTimeout = DEFAULT_POOL_OPTIONS.idleTimeout } = database
+  const defaults = { ...DEFAULT_POOL_OPTIONS, idleTimeout: defaultIdleTimeout }
+  const pool = overrule(overrule(defaults, fromDburi), fromOptions)
   return new Engine({
     dialect: adapter.dialect,
     database,
@@ -99,5 +102,6 @@ function overrule(
     poolTimeout: over.poolTimeout ?? under.poolTimeout,
     poolRecycle: over.poolRecycle ?? under.poolRecycle,
     poolPrePing: over.poolPrePing ?? under.poolPrePing,
+    idleTimeout: over.idleTimeout ?? under.idleTimeout,
   }
 }

@@ -93,6 +93,7 @@ const SYNONYMS: ReadonlyMap<string, readonly string[]> = new Map([
   ['maxconnections', ['poolSize']],
   ['connectionlimit', ['poolSize']],
   ['maxlifetime', ['poolRecycle']],
+  ['idletimeoutmillis', ['idleTimeout']],
   ['acquiretimeout', ['poolTimeout']],
   ['connectiontimeoutmillis', ['poolTimeout']],
   ['querytimeout', ['statementTimeout']],

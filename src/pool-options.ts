@@ -1,4 +1,5 @@
 import { optionsOf } from './dburi.ts'
+import type { Dialect } from './dialect.ts'
 import { OptionError } from './errors.ts'
 import { invalid, toBoolean, toNumber } from './option-text.ts'
 
@@ -10,11 +11,20 @@ export interface PoolOptions {
   maxOverflow: number
   /** How long a checkout may wait for a connection, in seconds. @default 30 */
   poolTimeout: number
-  /** The age in seconds at which a connection is replaced; -1 for never. @default 3600 */
+  /** The age in seconds at which a connection is closed, as soon as nobody uses it; -1 for never. @default 3600 */
   poolRecycle: number
   /** Ask an idle connection for a sign of life before it is handed out. @default true */
   poolPrePing: boolean
+  /**
+   * Seconds after which a connection that nobody used is closed; 0 keeps it. Has no effect on databases of one connection,
+   * which would be gone with it or opened again for nothing: those in memory, PGlite and replicas.
+   * @default 60 on servers (PostgreSQL, MySQL, remote libSQL), 0 on files
+   */
+  idleTimeout: number
 }
+
+/** Seconds after which an idle connection to a server is closed, if nobody says otherwise: mysql2's. */
+export const SERVER_IDLE_TIMEOUT = 60
 
 export const DEFAULT_POOL_OPTIONS: Readonly<PoolOptions> = {
   poolSize: 5,
@@ -22,19 +32,24 @@ export const DEFAULT_POOL_OPTIONS: Readonly<PoolOptions> = {
   poolTimeout: 30,
   poolRecycle: 3_600,
   poolPrePing: true,
+  idleTimeout: 0,
 }
 
 type QueryOptions = Readonly<Record<string, string | readonly string[]>>
 
 /**
- * Takes the pool's options out of the query arguments of a dburi, whatever its dialect; `rest` is the driver's.
+ * Takes the pool's options out of the query arguments of a dburi; `rest` is the driver's. The words are the same for all
+ * dialects but `idleTimeout`, which for MySQL's drivers is their own, some of which count it in milliseconds.
  * @throws OptionError (`INVALID_OPTION`) naming the argument that is malformed, or says what another one said already
  */
-export function takePoolOptions(options: QueryOptions): { pool: Partial<PoolOptions>; rest: QueryOptions } {
+export function takePoolOptions(
+  options: QueryOptions,
+  dialect: Dialect,
+): { pool: Partial<PoolOptions>; rest: QueryOptions } {
   const pool: Partial<PoolOptions> = {}
   const rest: [string, string | readonly string[]][] = []
   for (const [name, value] of optionsOf({ options })) {
-    const read = READERS.get(name)
+    const read = dialect === 'mysql' && name === 'idleTimeout' ? undefined : READERS.get(name)
     if (read === undefined) {
       rest.push([name, value])
       continue
@@ -70,6 +85,9 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['max', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
   ['connectionLimit', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
   ['connection_limit', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
+  // postgres.js has it in seconds too, and 0 for never.
+  ['idle_timeout', (name, text) => ({ idleTimeout: toNumber(name, text) })],
+  ['idleTimeout', (name, text) => ({ idleTimeout: toNumber(name, text) })],
   // postgres.js, whose 0 means never.
   ['max_lifetime', (name, text) => ({ poolRecycle: toNumber(name, text) || -1 })],
 ])
@@ -77,7 +95,14 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
 /** The names of pool options a dburi may use. */
 export const POOL_OPTION_NAMES: readonly string[] = [...READERS.keys()]
 
-const OPTIONS = ['poolSize', 'maxOverflow', 'poolTimeout', 'poolRecycle', 'poolPrePing'] as const
+const OPTIONS = [
+  'poolSize',
+  'maxOverflow',
+  'poolTimeout',
+  'poolRecycle',
+  'poolPrePing',
+  'idleTimeout',
+] as const
 
 /** In seconds; a timer of Node fires at once beyond 2^31 ms. */
 export const LONGEST_TIMEOUT = 2_147_483
@@ -96,6 +121,10 @@ export const POOL_RULES: Readonly<Record<keyof PoolOptions, readonly [(value: un
       'a number of seconds above 0, or -1 for never',
     ],
     poolPrePing: [(value) => typeof value === 'boolean', 'true or false'],
+    idleTimeout: [
+      (value) => isNumber(value) && value >= 0 && value <= LONGEST_TIMEOUT,
+      `a number of seconds from 0, which keeps them, up to ${LONGEST_TIMEOUT}`,
+    ],
   }
 
 function checkOption(option: keyof PoolOptions, value: unknown, name: string): void {

@@ -1,53 +1,11 @@
-import { setMaxListeners } from 'node:events'
 import { AbortListeners } from './abort-listeners.ts'
-import { deadlineIn } from './deadline.ts'
 import { AbortedError, ClosedError, PoolTimeoutError } from './errors.ts'
+import { IdleStack } from './idle-stack.ts'
+import { Openings } from './openings.ts'
+import { type Member, memberOf, type Poolable, ping, type Status } from './pool-member.ts'
 import { LONGEST_TIMEOUT } from './pool-options.ts'
+import type { PoolRules, PoolStats } from './pool-rules.ts'
 import { Waiter, WaitQueue } from './wait-queue.ts'
-
-/** What a pool asks of the things it keeps. */
-export interface Poolable {
-  ping(): Promise<void>
-  close(): Promise<void>
-  discard(reason: Error): void
-  readonly lost: Error | null
-  readonly tainted: boolean
-  onLost: (() => void) | null
-}
-
-/** The rules of one pool: they make it SQLAlchemy's queue, null or static pool. */
-export interface PoolRules {
-  /** How many connections stay open when nobody uses them. */
-  readonly keep: number
-  /** How many connections may be open at once, whoever uses them. */
-  readonly limit: number
-  /** How many single statements may run on one connection at once. @default 1 */
-  readonly pipeline?: number
-  /** Over how many connections they are spread before they share one. @default keep */
-  readonly spread?: number
-  /** How long a checkout may wait, in seconds. */
-  readonly timeout: number
-  /** The age in seconds at which a connection is replaced instead of handed out; -1 for never. */
-  readonly recycle: number
-  /** Ping a connection before it is handed out, if it was idle for longer than a second. */
-  readonly prePing: boolean
-  /** What to do when none became free. @default to raise the limits, or to look for what is not given back */
-  readonly advice?: string
-}
-
-/** The counters of a pool at one moment. */
-export interface PoolStats {
-  /** Connections that are open, being opened or being closed: what the server may count as ours. */
-  open: number
-  /** Open connections that nobody holds; a single statement may be running on each. */
-  idle: number
-  /** Connections held by a session or a transaction. */
-  checkedOut: number
-  /** Checkouts and single statements that wait for a connection. */
-  waiting: number
-  /** Single statements under way on connections that nobody holds. */
-  running: number
-}
 
 /** A connection that one holder has to itself until it is released. */
 export interface Lease<C> {
@@ -79,25 +37,7 @@ export interface HolderOptions extends CheckoutOptions {
 
 type Demand = 'lease' | 'ownConnection' | 'statement'
 
-/** `leased` to a holder, `running` a single statement, `checking` by a ping, `gone` from the pool. */
-type Status = 'idle' | 'leased' | 'running' | 'checking' | 'gone'
-
-interface Member<C> {
-  readonly connection: C
-  readonly openedAt: number
-  /** When the server last gave a sign of life. */
-  aliveAt: number
-  status: Status
-  /** Single statements that run on it. */
-  running: number
-  /** It was handed out before. */
-  isUsed: boolean
-  /** It is closed when it is returned. */
-  isDoomed: boolean
-}
-
 const PING_AFTER_IDLE = 1_000
-const PING_TIMEOUT = 1_000
 /** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
 const LONGEST_CONNECT = 30
 /**
@@ -105,7 +45,7 @@ const LONGEST_CONNECT = 30
  * short statements take turns sooner than a connection opens.
  */
 const OVERFLOW_AFTER = 10
-/** Milliseconds until the next try, where no connection could be opened beyond those that are kept. */
+/** Milliseconds until the next try for a single statement, where none could be opened beyond those that are kept. */
 const OVERFLOW_RETRY = 1_000
 const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
 
@@ -123,41 +63,45 @@ const DONE = Promise.resolve()
  */
 export class Pool<C extends Poolable> {
   readonly #rules: PoolRules
-  readonly #connect: (signal: AbortSignal) => Promise<C>
+  readonly #openings: Openings<C>
   readonly #members = new Set<Member<C>>()
-  /** The idle members, the one returned last on top. */
-  readonly #idle: Member<C>[] = []
+  readonly #idle: IdleStack<C>
   readonly #count: Record<Status, number> = { idle: 0, leased: 0, running: 0, checking: 0, gone: 0 }
   readonly #waiters: WaitQueue<Demand, Member<C>>
   /** How many of them want to hold a connection. */
   #waitingHolders = 0
-  readonly #abortOpening = new AbortController()
-  #opening = 0
   #closing = 0
-  /** Looks again whether a single statement has waited for long enough to open one more connection. */
-  #overflowTimer: NodeJS.Timeout | null = null
-  #overflowAt = 0
-  /** The last connect, if it failed. */
-  #failedConnect: { readonly error: Error; readonly at: number } | null = null
+  /** Looks again whether a connection may be opened. */
+  #openTimer: NodeJS.Timeout | null = null
+  #openAt = 0
+  /** A ping sent then failed: who was silent since is probably broken too. */
+  #doubtedAt = Number.NEGATIVE_INFINITY
+  /** Idle connections know the pool by this only, so that one that is forgotten is collected. */
+  readonly #weak = new WeakRef(this)
   #disposed: Promise<void> | null = null
   #onEmpty: (() => void) | null = null
 
   constructor(connect: (signal: AbortSignal) => Promise<C>, rules: PoolRules) {
-    this.#connect = connect
     this.#rules = rules
+    this.#idle = new IdleStack(rules, (member) => void this.#close(member))
+    this.#openings = new Openings(connect, (error) => rules.mayPass?.(error) ?? false)
     this.#waiters = new WaitQueue({
       timeout: rules.timeout,
       // Being connected is not waiting for others: it has a deadline of its own (SQLAlchemy's meaning as well).
       mayStay: ({ cameAt }, place) =>
-        place < this.#opening && performance.now() < cameAt + (rules.timeout + LONGEST_CONNECT) * 1_000,
+        place < this.#openings.count &&
+        performance.now() < cameAt + (rules.timeout + LONGEST_CONNECT) * 1_000,
       onExpired: (waiter) => {
         if (waiter.demand !== 'statement') this.#waitingHolders--
         waiter.reject(this.#timedOut(waiter.cameAt))
         this.#serve()
       },
     })
-    // As many connections as the limit allows may be opening at once.
-    setMaxListeners(0, this.#abortOpening.signal)
+  }
+
+  /** Its connections; they do not lead to the pool. */
+  get members(): ReadonlySet<{ readonly connection: C }> {
+    return this.#members
   }
 
   /**
@@ -203,7 +147,7 @@ export class Pool<C extends Poolable> {
 
   /** Whether nobody uses or waits for a connection. */
   get isIdle(): boolean {
-    return this.#waiters.size === 0 && this.#opening === 0 && this.#idle.length === this.#members.size
+    return this.#waiters.size === 0 && this.#openings.count === 0 && this.#idle.size === this.#members.size
   }
 
   /**
@@ -219,9 +163,10 @@ export class Pool<C extends Poolable> {
     for (let waiter = this.#waiters.first; waiter !== null; waiter = this.#waiters.first) {
       this.#dismiss(waiter, new ClosedError('engine'))
     }
-    clearTimeout(this.#overflowTimer ?? undefined)
-    this.#abortOpening.abort(new ClosedError('engine'))
-    const closings = [...this.#idle].map((member) => this.#close(member))
+    clearTimeout(this.#openTimer ?? undefined)
+    this.#idle.stop()
+    this.#openings.stop(new ClosedError('engine'))
+    const closings = this.#idle.fromTop().map((member) => this.#close(member))
     if (this.#size > 0) await this.#emptyWithin(grace)
     for (const member of this.#members) {
       this.#remove(member)
@@ -283,14 +228,14 @@ export class Pool<C extends Poolable> {
   #available(demand: Demand): Member<C> | null {
     const isFit = (member: Member<C>) =>
       !this.#isStale(member) && (demand !== 'ownConnection' || !member.isUsed)
-    return this.#idle.findLast(isFit) ?? (demand === 'statement' ? this.#leastBusy() : null)
+    return this.#idle.find(isFit) ?? (demand === 'statement' ? this.#leastBusy() : null)
   }
 
   /** One more statement for a connection on which none waits for another. */
   #leastBusy(): Member<C> | null {
     const { keep, pipeline = 1, spread = keep } = this.#rules
     let best: Member<C> | null = null
-    if (pipeline === 1 || this.#count.running + this.#opening < spread) return best
+    if (pipeline === 1 || this.#count.running + this.#openings.count < spread) return best
     for (const member of this.#members) {
       if (member.status !== 'running' || member.connection.tainted || member.running >= pipeline) continue
       if (best === null || member.running < best.running) best = member
@@ -300,12 +245,8 @@ export class Pool<C extends Poolable> {
 
   #isStale(member: Member<C>): boolean {
     const now = performance.now()
-    if (this.#isOld(member, now)) return true
+    if (this.#idle.isOld(member, now)) return true
     return this.#rules.prePing && member.isUsed && now - member.aliveAt > PING_AFTER_IDLE
-  }
-
-  #isOld(member: Member<C>, now: number): boolean {
-    return this.#rules.recycle >= 0 && now - member.openedAt > this.#rules.recycle * 1_000
   }
 
   #take(member: Member<C>, demand: Demand): void {
@@ -328,12 +269,17 @@ export class Pool<C extends Poolable> {
   #move(member: Member<C>, status: Status): void {
     this.#count[member.status]--
     this.#count[status]++
-    if (member.status === 'idle') {
-      if (this.#idle.at(-1) === member) this.#idle.pop()
-      else this.#idle.splice(this.#idle.indexOf(member), 1)
-    }
+    if (member.status === 'idle') this.#idle.remove(member)
     if (status === 'idle') this.#idle.push(member)
     member.status = status
+  }
+
+  /** Made where nothing leads to the pool: closures keep what their neighbours use. */
+  static #remover<C extends Poolable>(pool: WeakRef<Pool<C>>, member: Member<C>): () => void {
+    return () => {
+      const kept = pool.deref()
+      if (kept !== undefined) kept.#remove(member)
+    }
   }
 
   /** Resolves when the connection is closed, if it is not kept. */
@@ -365,7 +311,7 @@ export class Pool<C extends Poolable> {
 
   /** Gives waiters, in order, what is free, and opens what is missing. */
   #serve(): void {
-    let beingOpened = this.#opening
+    let beingOpened = this.#openings.count
     for (let each = this.#waiters.first, next = each; each !== null; each = next) {
       next = each.after
       const member = this.#available(each.demand)
@@ -376,66 +322,79 @@ export class Pool<C extends Poolable> {
     const waiter = this.#waiters.first
     if (waiter === null) return
 
-    for (const member of [...this.#idle]) {
-      if (this.#opening + this.#count.checking >= this.#waiters.size) return
+    // The one returned last first: those below are left to be closed.
+    for (const member of this.#idle.fromTop()) {
+      if (this.#coming >= this.#waiters.size) return
       if (this.#isStale(member)) this.#check(member)
     }
     if (waiter.demand === 'ownConnection') this.#makeRoom()
-    while (this.#opening + this.#count.checking < this.#waiters.size && this.#mayOpen(waiter)) this.#open()
+    while (this.#coming < this.#waiters.size && this.#mayOpen(waiter)) this.#open()
+  }
+
+  /** How many connections are about to be there: being opened, or asked for a sign of life that will probably come. */
+  get #coming(): number {
+    let coming = this.#openings.count
+    if (this.#count.checking === 0) return coming
+    for (const { status, aliveAt } of this.#members) {
+      if (status === 'checking' && aliveAt >= this.#doubtedAt) coming++
+    }
+    return coming
   }
 
   #mayOpen(first: Waiter<Demand, Member<C>>): boolean {
     const { keep, limit } = this.#rules
     if (this.#size >= limit) return false
-    if (this.#size < keep || keep === 0) return true
-    if (this.#opening + this.#count.checking < this.#waitingHolders) return true
-    const from = Math.max(
-      first.cameAt + OVERFLOW_AFTER,
-      (this.#failedConnect?.at ?? Number.NEGATIVE_INFINITY) + OVERFLOW_RETRY,
-    )
+    let from = this.#openings.notBefore
+    const isBeyondKept = keep > 0 && this.#size >= keep
+    if (isBeyondKept && this.#coming >= this.#waitingHolders) {
+      const failedAt = this.#openings.failure?.at ?? Number.NEGATIVE_INFINITY
+      from = Math.max(from, first.cameAt + OVERFLOW_AFTER, failedAt + OVERFLOW_RETRY)
+    }
     const wait = from - performance.now()
     if (wait > 0) this.#serveAt(from, wait)
     return wait <= 0
   }
 
   #serveAt(time: number, wait: number): void {
-    if (this.#overflowTimer !== null && this.#overflowAt <= time) return
-    clearTimeout(this.#overflowTimer ?? undefined)
-    this.#overflowAt = time
-    this.#overflowTimer = setTimeout(() => {
-      this.#overflowTimer = null
+    // What is being opened now serves when it ends.
+    if (time === Number.POSITIVE_INFINITY) return
+    if (this.#openTimer !== null && this.#openAt <= time) return
+    clearTimeout(this.#openTimer ?? undefined)
+    this.#openAt = time
+    this.#openTimer = setTimeout(() => {
+      this.#openTimer = null
       this.#serve()
     }, Math.ceil(wait)).unref()
   }
 
   /** Closes an idle connection so that the first waiter can have a new one. */
   #makeRoom(): void {
-    if (this.#size < this.#rules.limit || this.#opening + this.#closing > 0) return
-    const [member] = this.#idle
+    if (this.#size < this.#rules.limit || this.#openings.count + this.#closing > 0) return
+    const member = this.#idle.bottom
     if (member !== undefined) void this.#close(member)
   }
 
   /** Connections the server may count as ours. */
   get #size(): number {
-    return this.#members.size + this.#opening + this.#closing
+    return this.#members.size + this.#openings.count + this.#closing
   }
 
   #open(): void {
-    this.#opening++
-    this.#connect(this.#abortOpening.signal).then(
-      (connection) => {
-        this.#opening--
-        this.#failedConnect = null
-        this.#add(connection)
-      },
-      (error: Error) => {
-        this.#opening--
-        this.#failedConnect = { error, at: performance.now() }
+    this.#openings.begin(
+      (connection) => this.#add(connection),
+      (error) => {
         const missed = this.#firstInNeed()
-        if (missed !== null) this.#dismiss(missed, error)
+        if (missed !== null) this.#miss(missed, error)
         this.#changed()
       },
     )
+  }
+
+  /** Tells a waiter that it gets no connection, unless it can wait until the server lets us in. */
+  #miss(waiter: Waiter<Demand, Member<C>>, error: Error): void {
+    if (!this.#openings.failure?.mayPass) this.#dismiss(waiter, error)
+    else if (performance.now() >= waiter.cameAt + this.#rules.timeout * 1_000)
+      this.#dismiss(waiter, this.#timedOut(waiter.cameAt))
   }
 
   /** Who is told that no connection could be opened: a single statement goes on with those that are kept, where there are any. */
@@ -448,26 +407,18 @@ export class Pool<C extends Poolable> {
   }
 
   #add(connection: C): void {
-    const now = performance.now()
-    const member: Member<C> = {
-      connection,
-      openedAt: now,
-      aliveAt: now,
-      status: 'gone',
-      running: 0,
-      isUsed: false,
-      isDoomed: false,
-    }
+    const member = memberOf(connection)
     this.#members.add(member)
-    connection.onLost = () => this.#remove(member)
+    connection.onLost = Pool.#remover(this.#weak, member)
     if (connection.lost !== null) this.#remove(member)
     else if (this.#disposed !== null) void this.#close(member)
     else void this.#offer(member)
   }
 
-  /** Replaces a member that is too old, or asks the server whether it is still there. */
+  /** Closes a member that is too old, or asks the server whether it is still there. */
   #check(member: Member<C>): void {
-    if (this.#isOld(member, performance.now())) {
+    const now = performance.now()
+    if (this.#idle.isOld(member, now)) {
       void this.#close(member)
       return
     }
@@ -478,13 +429,22 @@ export class Pool<C extends Poolable> {
         this.#checked(member)
       },
       (error: Error) => {
+        this.#doubt(now)
         member.connection.discard(error)
         this.#remove(member)
-        // What broke this one will have broken the others that are idle as well (SQLAlchemy invalidates them all).
-        for (const other of this.#members) other.aliveAt = Number.NEGATIVE_INFINITY
-        this.#serve()
+        this.#changed()
       },
     )
+  }
+
+  /**
+   * What broke one connection may have broken all that were silent since. SQLAlchemy throws those away; here they are
+   * asked, all at once, since a server may have ended one alone. Nobody waits for their answers: who wants a connection
+   * has one opened meanwhile.
+   */
+  #doubt(since: number): void {
+    this.#doubtedAt = Math.max(this.#doubtedAt, since)
+    for (const other of this.#idle.fromTop()) if (other.aliveAt < since) this.#check(other)
   }
 
   #checked(member: Member<C>): void {
@@ -521,26 +481,21 @@ export class Pool<C extends Poolable> {
     if (this.#disposed === null && this.#waiters.size > 0) this.#serve()
   }
 
-  /** @param cameAt only a connect that failed later is the cause */
+  /** @param cameAt only a connect that failed later is the cause, or one before that is still to be tried again */
   #timedOut(cameAt: number): PoolTimeoutError {
     const { timeout, limit, advice = ADVICE } = this.#rules
+    const { count, failure } = this.#openings
     const { checkedOut, running, waiting } = this.stats()
     const numbers =
       `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ${running} run ` +
-      `single statements, ${this.#opening} are being opened, ${waiting} others wait.`
-    const failed = this.#failedConnect
-    if (failed !== null && failed.at >= cameAt) {
+      `single statements, ${count} are being opened, ${waiting} others wait.`
+    if (failure !== null && (failure.at >= cameAt || failure.mayPass)) {
       return new PoolTimeoutError(`${numbers} The last attempt to connect failed: see the cause.`, {
-        cause: failed.error,
+        cause: failure.error,
       })
     }
     return new PoolTimeoutError(`${numbers} ${advice}`)
   }
-}
-
-async function ping(connection: Poolable): Promise<void> {
-  const deadline = deadlineIn(PING_TIMEOUT, undefined)
-  await Promise.race([connection.ping(), deadline.stopped]).finally(() => deadline.over())
 }
 
 function aborted(signal: AbortSignal): AbortedError {

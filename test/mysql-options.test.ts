@@ -88,6 +88,8 @@ describe('options of MySQL', () => {
     ['debug=true', 'REFUSED_OPTION', 'debug'],
     ['enableCleartextPlugin=true', 'REFUSED_OPTION', 'enableCleartextPlugin'],
     ['read_timeout=5', 'REFUSED_OPTION', 'read_timeout'],
+    ['idleTimeout=60000', 'REFUSED_OPTION', 'idleTimeout'],
+    ['maxIdle=0', 'REFUSED_OPTION', 'maxIdle'],
     ['user=other', 'REFUSED_OPTION', 'user'],
     ['ssl_disabled=true&ssl_ca=/ca.pem&ssl_verify_cert=true&ssl=true', 'REFUSED_OPTION', 'ssl_disabled'],
     ['charset=latin1', 'INVALID_OPTION', 'charset'],

@@ -1,7 +1,9 @@
 import { AbortedError, ClosedError, PoolTimeoutError } from 'drizzle-celery'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { type Lease, Pool, type Poolable, type PoolRules } from '../src/pool.ts'
+import { type Lease, Pool } from '../src/pool.ts'
+import type { Poolable } from '../src/pool-member.ts'
+import type { PoolRules } from '../src/pool-rules.ts'
 
 /** A connection that obeys the test. */
 class FakeConnection implements Poolable {
@@ -11,7 +13,7 @@ class FakeConnection implements Poolable {
   pings = 0
   isClosed = false
   readonly #open: Set<FakeConnection>
-  answersPings = true
+  answersPings: boolean | 'never' = true
 
   constructor(open: Set<FakeConnection>) {
     this.#open = open
@@ -20,6 +22,7 @@ class FakeConnection implements Poolable {
 
   async ping(): Promise<void> {
     this.pings++
+    if (this.answersPings === 'never') await new Promise(() => {})
     if (!this.answersPings) throw new Error('no answer')
   }
 
@@ -45,6 +48,7 @@ const RULES: PoolRules = {
   limit: 3,
   timeout: 5,
   recycle: -1,
+  idleTimeout: 0,
   prePing: true,
 }
 
@@ -349,6 +353,9 @@ describe('a queue pool', () => {
 
     await expect(Promise.all(checkouts.slice(0, 4))).resolves.toHaveLength(4)
     expect(pool.stats().waiting).toBe(1)
+    const last = expect(checkouts[4]).rejects.toBeInstanceOf(ClosedError)
+    await pool.dispose(0)
+    await last
   })
 
   it('never hands on a connection that was lost while it was held', async () => {
@@ -452,8 +459,10 @@ describe('pre-ping', () => {
       advance()
       const lease = await pool.checkout()
 
+      await tick()
+
       expect(lease.connection).toBe(made[2])
-      expect(made[0]?.lost).toBeInstanceOf(Error)
+      expect(made.map(({ lost }) => lost !== null)).toEqual([true, true, false])
     })
   })
 
@@ -470,26 +479,271 @@ describe('pre-ping', () => {
   })
 })
 
+describe('connections that nobody uses', () => {
+  const onFakeTime = async (run: () => Promise<void>) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      await run()
+    } finally {
+      vi.useRealTimers()
+    }
+  }
+  const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds)
+
+  it('are closed when they were idle for idleTimeout, and not before', () =>
+    onFakeTime(async () => {
+      const { pool, open } = makePool({ keep: 3, idleTimeout: 60 })
+      const leases = await Promise.all([pool.checkout(), pool.checkout(), pool.checkout()])
+      for (const lease of leases) lease.release()
+      await pass(59_999)
+      expect(open.size).toBe(3)
+
+      await pass(1)
+      expect(open.size).toBe(0)
+      expect(pool.stats()).toMatchObject({ open: 0, idle: 0 })
+      await expect(pool.share(async () => 'served')).resolves.toBe('served')
+    }))
+
+  it('are those that a small load has no need of: the one returned last is taken first, also where it is pinged', () =>
+    onFakeTime(async () => {
+      const { pool, made, open } = makePool({ keep: 3, idleTimeout: 60 })
+      for (const lease of await Promise.all([pool.checkout(), pool.checkout(), pool.checkout()]))
+        lease.release()
+      for (let second = 0; second < 70; second += 2) {
+        await pool.share(async () => {})
+        await pass(2_000)
+      }
+
+      expect([...open]).toEqual([made[2]])
+    }))
+
+  it('are closed at the age of poolRecycle, and those in use as soon as they are returned', () =>
+    onFakeTime(async () => {
+      const { pool, open } = makePool({ recycle: 30 })
+      const [first, held] = await Promise.all([pool.checkout(), pool.checkout()])
+      await pass(20_000)
+      first.release()
+      await pass(10_000)
+      expect([...open]).toEqual([held.connection])
+
+      held.release()
+      await pass(1)
+      expect(open.size).toBe(0)
+    }))
+
+  it('stay for ever where both are off, without a timer', () =>
+    onFakeTime(async () => {
+      const { pool, open } = makePool()
+      ;(await pool.checkout()).release()
+
+      expect(vi.getTimerCount()).toBe(0)
+      expect(open.size).toBe(1)
+    }))
+
+  it('cost one timer, however often they are used', () =>
+    onFakeTime(async () => {
+      const { pool } = makePool({ idleTimeout: 60, recycle: 3_600 })
+      for (let turn = 0; turn < 100; turn++) {
+        await Promise.all([pool.share(async () => {}), pool.share(async () => {})])
+        expect(vi.getTimerCount()).toBe(1)
+      }
+
+      await pool.dispose(1)
+      expect(vi.getTimerCount()).toBe(0)
+    }))
+})
+
+describe('idle connections that died', () => {
+  const idleOnes = async (count: number) => {
+    const fakes = makePool({ keep: count, limit: count + 2 })
+    const leases = await Promise.all(Array.from({ length: count }, () => fakes.pool.checkout()))
+    for (const lease of leases) lease.release()
+    return { ...fakes, idle: leases.map(({ connection }) => connection) }
+  }
+
+  it('hang all at once: whoever comes waits for one ping that hangs, not for all', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const { pool, idle, made } = await idleOnes(5)
+      for (const connection of idle) connection.answersPings = 'never'
+      await vi.advanceTimersByTimeAsync(2_000)
+      const served = pool.share(async (connection) => connection)
+      await vi.advanceTimersByTimeAsync(1_000)
+      expect(await served).toBe(made[5])
+
+      await vi.advanceTimersByTimeAsync(1_000)
+      expect(idle.every(({ lost }) => lost !== null)).toBe(true)
+      expect(pool.stats()).toMatchObject({ open: 1, waiting: 0 })
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('cost those their place only that are dead: the others are asked and kept', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const { pool, idle } = await idleOnes(5)
+      const [dead] = idle.slice(-1)
+      if (dead) dead.answersPings = false
+      await vi.advanceTimersByTimeAsync(2_000)
+      await pool.share(async () => {})
+      await vi.advanceTimersByTimeAsync(0)
+
+      expect(idle.map(({ lost }) => lost !== null)).toEqual([false, false, false, false, true])
+      expect(pool.stats()).toMatchObject({ open: 5, idle: 5 })
+      expect(idle.map(({ pings }) => pings)).toEqual([1, 1, 1, 1, 1])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
+describe('a server that lets nobody in for a moment', () => {
+  class Busy extends Error {}
+  const mayPass = (error: Error) => error instanceof Busy
+  const crowded = (rules: Partial<PoolRules> = {}) => {
+    const server = { room: 0, attempts: 0, asking: 0, mostAsking: 0 }
+    const fakes = makePool({ mayPass, ...rules }, async (make) => {
+      server.attempts++
+      server.mostAsking = Math.max(server.mostAsking, ++server.asking)
+      await Promise.resolve()
+      server.asking--
+      if (fakes.open.size >= server.room) throw new Busy('too many connections')
+      return make()
+    })
+    return { ...fakes, server }
+  }
+  const onFakeTime = async (run: () => Promise<void>) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      await run()
+    } finally {
+      vi.useRealTimers()
+    }
+  }
+
+  it('is asked again until it has room', () =>
+    onFakeTime(async () => {
+      const { pool, server } = crowded()
+      const waiting = Promise.all([pool.checkout(), pool.share(async () => 'served')])
+      await vi.advanceTimersByTimeAsync(3_000)
+      expect(pool.stats().waiting).toBe(2)
+      server.room = 2
+      await vi.advanceTimersByTimeAsync(1_100)
+
+      await expect(waiting).resolves.toHaveLength(2)
+    }))
+
+  it('is asked by one at a time, at distances that grow to a second', () =>
+    onFakeTime(async () => {
+      const random = vi.spyOn(Math, 'random').mockReturnValue(0.999_999)
+      const { pool, server } = crowded({ keep: 0, limit: 50, timeout: 30 })
+      const waiting = Promise.allSettled(Array.from({ length: 50 }, () => pool.checkout()))
+      await vi.advanceTimersByTimeAsync(0)
+      const atFirst = server.attempts
+      server.mostAsking = 0
+      await vi.advanceTimersByTimeAsync(10_000)
+      random.mockRestore()
+
+      expect(atFirst).toBe(50)
+      expect(server.mostAsking).toBe(1)
+      // 50, 100, 200, 400 and 800 ms, then a second each.
+      expect(server.attempts - atFirst).toBe(13)
+      await pool.dispose(0)
+      await waiting
+    }))
+
+  it('is given up after poolTimeout, with its last word as the cause', () =>
+    onFakeTime(async () => {
+      const { pool } = crowded()
+      const failures = Promise.all(
+        [pool.checkout(), pool.share(async () => 'served')].map((work) =>
+          work.catch((error: unknown) => error),
+        ),
+      )
+      await vi.advanceTimersByTimeAsync(4_900)
+      expect(pool.stats().waiting).toBe(2)
+      await vi.advanceTimersByTimeAsync(100)
+
+      for (const error of await failures) {
+        expect(error).toBeInstanceOf(PoolTimeoutError)
+        expect(error).toHaveProperty('cause', expect.any(Busy))
+      }
+    }))
+
+  it('lets the connections that are there go round meanwhile', () =>
+    onFakeTime(async () => {
+      const { pool, server } = crowded({ keep: 5, limit: 10 })
+      server.room = 2
+      const held = [await pool.checkout(), await pool.checkout()]
+      const waiting = Array.from({ length: 20 }, async () => {
+        const lease = await pool.checkout()
+        await lease.release()
+      })
+      await vi.advanceTimersByTimeAsync(2_000)
+      for (const lease of held) lease.release()
+
+      await Promise.all(waiting)
+      expect(pool.stats()).toMatchObject({ open: 2, waiting: 0 })
+    }))
+
+  it('keeps nobody who is told to stop: by its signal or by dispose', () =>
+    onFakeTime(async () => {
+      const { pool } = crowded()
+      const controller = new AbortController()
+      const aborted = expect(pool.checkout({ signal: controller.signal })).rejects.toBeInstanceOf(
+        AbortedError,
+      )
+      const closed = expect(pool.checkout()).rejects.toBeInstanceOf(ClosedError)
+      await vi.advanceTimersByTimeAsync(1_000)
+      controller.abort()
+      await aborted
+      await pool.dispose(1)
+      await closed
+
+      expect(vi.getTimerCount()).toBe(0)
+    }))
+
+  it('is not waited for when it refuses for another reason', () =>
+    onFakeTime(async () => {
+      let error: Error = new Busy('too many connections')
+      const { pool } = makePool({ mayPass }, async () => {
+        throw error
+      })
+      const waiting = expect(pool.checkout()).rejects.toThrow('wrong password')
+      await vi.advanceTimersByTimeAsync(500)
+      error = new Error('wrong password')
+      await vi.advanceTimersByTimeAsync(1_000)
+      await waiting
+    }))
+})
+
 describe('single statements', () => {
   it('take turns on the connections that are kept, one at a time on each', async () => {
-    const { pool, made } = makePool()
-    const running = new Map<FakeConnection, number>()
-    let most = 0
-    await Promise.all(
-      Array.from({ length: 64 }, () =>
-        pool.share(async (connection) => {
-          const count = (running.get(connection) ?? 0) + 1
-          running.set(connection, count)
-          most = Math.max(most, count)
-          await tick()
-          running.set(connection, count - 1)
-        }),
-      ),
-    )
+    // Time stands still: who waits for long has one more opened.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    try {
+      const { pool, made } = makePool()
+      const running = new Map<FakeConnection, number>()
+      let most = 0
+      await Promise.all(
+        Array.from({ length: 64 }, () =>
+          pool.share(async (connection) => {
+            const count = (running.get(connection) ?? 0) + 1
+            running.set(connection, count)
+            most = Math.max(most, count)
+            await tick()
+            running.set(connection, count - 1)
+          }),
+        ),
+      )
 
-    expect(made).toHaveLength(2)
-    expect(running.size).toBe(2)
-    expect(most).toBe(1)
+      expect(made).toHaveLength(2)
+      expect(running.size).toBe(2)
+      expect(most).toBe(1)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('have one more connection opened when those that are kept stay in use', async () => {
@@ -686,4 +940,114 @@ it('counters stay right and nobody is forgotten, whatever happens in whatever or
     }),
     { numRuns: 300 },
   )
+})
+
+it('nobody waits beside an idle connection, the limit holds and everybody is told, whatever servers and networks do', async () => {
+  const action = fc.constantFrom(
+    ...['checkout', 'checkout', 'share', 'share', 'slow statement', 'release', 'lose'],
+    ...['a ping hangs', 'a ping fails', 'busy', 'refusing', 'open again', 'connects hang', 'turn'],
+    ...['half a second', 'two seconds', 'a minute'],
+  )
+  const rules = { keep: 3, limit: 5, idleTimeout: 45, recycle: 100 }
+  class Busy extends Error {}
+
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  try {
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 60 }), async (actions) => {
+        // A program that failed leaves its own behind.
+        vi.clearAllTimers()
+        let refusal: Error | null = null
+        let connectsTake = 0
+        const { pool, open, peak } = makePool(
+          { ...rules, mayPass: (error) => error instanceof Busy },
+          async (make) => {
+            if (connectsTake > 0) await new Promise((resolve) => setTimeout(resolve, connectsTake))
+            if (refusal !== null) throw refusal
+            return make()
+          },
+        )
+        const leases: Lease<FakeConnection>[] = []
+        const pending = new Set<Promise<unknown>>()
+        const track = (work: Promise<unknown>) => {
+          const settled = work.catch(() => {}).finally(() => pending.delete(settled))
+          pending.add(settled)
+        }
+        const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds)
+        const idleOne = () =>
+          [...open].findLast(({ lost, answersPings }) => lost === null && answersPings === true)
+        const steps: Record<string, () => unknown> = {
+          checkout: () => track(pool.checkout().then((lease) => leases.push(lease))),
+          share: () => track(pool.share(tick)),
+          'slow statement': () =>
+            track(pool.share(() => new Promise((resolve) => setTimeout(resolve, 3_000)))),
+          release: () => leases.shift()?.release(),
+          lose: () => [...open][0]?.lose(),
+          'a ping hangs': () => {
+            const connection = idleOne()
+            if (connection) connection.answersPings = 'never'
+          },
+          'a ping fails': () => {
+            const connection = idleOne()
+            if (connection) connection.answersPings = false
+          },
+          busy: () => {
+            refusal = new Busy()
+          },
+          refusing: () => {
+            refusal = new Error('refused')
+          },
+          'open again': () => {
+            refusal = null
+            connectsTake = 0
+          },
+          'connects hang': () => {
+            connectsTake = 4_000
+          },
+          turn: tick,
+          'half a second': () => pass(500),
+          'two seconds': () => pass(2_000),
+          'a minute': () => pass(60_000),
+        }
+        for (const next of actions) {
+          await steps[next]?.()
+          await pass(0)
+          const { waiting } = pool.stats()
+          const isThereOne = [...pool.members].some(
+            (member) =>
+              'status' in member &&
+              member.status === 'idle' &&
+              'aliveAt' in member &&
+              performance.now() - Number(member.aliveAt) <= 1_000 &&
+              'openedAt' in member &&
+              performance.now() - Number(member.openedAt) <= rules.recycle * 1_000,
+          )
+          expect(waiting > 0 && isThereOne).toBe(false)
+          expect(pool.stats().open).toBeLessThanOrEqual(rules.limit)
+        }
+
+        refusal = null
+        connectsTake = 0
+        for (let turn = 0; turn < 100 && pending.size > 0; turn++) {
+          for (const lease of leases.splice(0)) lease.release()
+          await pass(500)
+          await tick()
+        }
+        for (const lease of leases) lease.release()
+        // Connects and pings that nobody waits for any more.
+        await pass(4_000)
+
+        expect(pending.size).toBe(0)
+        expect(peak()).toBeLessThanOrEqual(rules.limit)
+        expect(pool.stats()).toMatchObject({ checkedOut: 0, waiting: 0, running: 0, open: open.size })
+        await pass(46_000)
+        expect(open.size).toBe(0)
+        await pool.dispose(1)
+        expect(vi.getTimerCount()).toBe(0)
+      }),
+      { numRuns: 300 },
+    )
+  } finally {
+    vi.useRealTimers()
+  }
 })

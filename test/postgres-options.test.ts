@@ -220,6 +220,11 @@ describe('pool options', () => {
     ],
     [{ max_lifetime: '1800' }, { poolRecycle: 1800 }],
     [{ max_lifetime: '0' }, { poolRecycle: -1 }],
+    [{ idle_timeout: '20' }, { idleTimeout: 20 }],
+    [{ idleTimeout: '0' }, { idleTimeout: 0 }],
+    [{ idle_timeout: '-1' }, 'INVALID_OPTION idle_timeout'],
+    [{ idle_timeout: '2147484' }, 'INVALID_OPTION idle_timeout'],
+    [{ idle_timeout: '20', idleTimeout: '20' }, 'INVALID_OPTION idleTimeout'],
     [{ pool_size: '0' }, 'INVALID_OPTION pool_size'],
     [{ pool_size: '5.5' }, 'INVALID_OPTION pool_size'],
     [{ pool_size: '0x5' }, 'INVALID_OPTION pool_size'],
@@ -236,13 +241,25 @@ describe('pool options', () => {
     [{ pool_size: '5', poolSize: '6' }, 'INVALID_OPTION poolSize'],
     [{ max: '5', max_overflow: '1' }, 'INVALID_OPTION max_overflow'],
   ])('%j is %j', (options, expected) => {
-    expect(outcomeOf(() => takePoolOptions(options).pool)).toEqual(expected)
+    expect(outcomeOf(() => takePoolOptions(options, 'postgresql').pool)).toEqual(expected)
+  })
+
+  it("leaves idleTimeout to MySQL's drivers, some of which have it in milliseconds", () => {
+    const options = { idle_timeout: '20', idleTimeout: '60000' }
+
+    expect(takePoolOptions(options, 'mysql')).toEqual({
+      pool: { idleTimeout: 20 },
+      rest: { idleTimeout: '60000' },
+    })
   })
 
   it('leaves the others to the driver', () => {
     const rest = { sslmode: 'require', host: ['a', 'b'] }
 
-    expect(takePoolOptions({ pool_size: '3', ...rest })).toEqual({ pool: { poolSize: 3 }, rest })
+    expect(takePoolOptions({ pool_size: '3', ...rest }, 'postgresql')).toEqual({
+      pool: { poolSize: 3 },
+      rest,
+    })
   })
 
   it.each<[object, string | undefined]>([
@@ -256,6 +273,10 @@ describe('pool options', () => {
     [{ poolTimeout: Number.POSITIVE_INFINITY }, 'INVALID_OPTION poolTimeout'],
     [{ poolTimeout: -1 }, 'INVALID_OPTION poolTimeout'],
     [{ poolRecycle: 0 }, 'INVALID_OPTION poolRecycle'],
+    [{ idleTimeout: 0 }, undefined],
+    [{ idleTimeout: -1 }, 'INVALID_OPTION idleTimeout'],
+    [{ idleTimeout: '60' }, 'INVALID_OPTION idleTimeout'],
+    [{ idleTimeoutMillis: 60_000 }, 'UNKNOWN_OPTION idleTimeoutMillis'],
     [{ poolPrePing: 'true' }, 'INVALID_OPTION poolPrePing'],
     [{ poolPrePing: null }, 'INVALID_OPTION poolPrePing'],
   ])('validates %j to %j', (pool, expected) => {
@@ -441,7 +462,6 @@ describe('the driver', () => {
       passfile: '/p',
       load_balance: 'true',
       topology_keys: 'c.r.z',
-      idle_timeout: '20',
       schema: 'public',
       uselibpqcompat: 'true',
     }

@@ -5,6 +5,7 @@ import { drizzleConfig } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { keepingParams } from '../hidden-params.ts'
 import { importDriver } from '../import-driver.ts'
+import { SERVER_IDLE_TIMEOUT } from '../pool-options.ts'
 import { LibsqlClient } from './libsql/client.ts'
 import { clientConfig, openClient } from './libsql/connect.ts'
 import { LibsqlConnection } from './libsql/connection.ts'
@@ -59,6 +60,7 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
 
   return {
     pooling: isQueue ? 'queue' : 'static',
+    ...(place.kind === 'remote' && { idleTimeout: SERVER_IDLE_TIMEOUT }),
     // A statement waits for the locks of others here, not in the driver, so none waits for the one before it.
     pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.

@@ -3,6 +3,7 @@ import type { Adapter, AdapterOptions } from '../adapter.ts'
 import type { Mysql2Handle } from '../dialect.ts'
 import { type DrizzleConfig, drizzleConfig } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
+import { SERVER_IDLE_TIMEOUT } from '../pool-options.ts'
 import { handleOver } from './mysql2/client.ts'
 import { connect, type DriverOptions } from './mysql2/connect.ts'
 import { loadTls } from './mysql2/load-tls.ts'
@@ -23,6 +24,7 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
 
     return {
       pooling: 'queue',
+      idleTimeout: SERVER_IDLE_TIMEOUT,
       connect: (signal) =>
         connect(
           {

@@ -5,6 +5,7 @@ import { drizzleConfig } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
 import { markName } from '../marked-names.ts'
+import { SERVER_IDLE_TIMEOUT } from '../pool-options.ts'
 import { addArrayParsers } from './postgres-js/array-parsers.ts'
 import { parseBytea } from './postgres-js/bytea.ts'
 import { drizzleClient, postgresJsClient } from './postgres-js/client.ts'
@@ -30,6 +31,7 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
 
     return {
       pooling: 'queue',
+      idleTimeout: SERVER_IDLE_TIMEOUT,
       connect: (signal) => open(signal),
       handle: (executor) =>
         // Drizzle's type wants all of postgres.js; `DrizzleClient` is all it uses.

@@ -3,7 +3,7 @@ export const SHOWN_OPTIONS: ReadonlySet<string> = new Set([
   // Pools
   ...['pool_size', 'max_overflow', 'pool_timeout', 'pool_recycle', 'pool_pre_ping'],
   ...['poolSize', 'maxOverflow', 'poolTimeout', 'poolRecycle', 'poolPrePing'],
-  ...['max', 'connectionLimit', 'connection_limit', 'max_lifetime', 'idle_timeout'],
+  ...['max', 'connectionLimit', 'connection_limit', 'max_lifetime', 'idle_timeout', 'idleTimeout'],
   // Answers
   ...['max_response_bytes', 'maxResponseBytes'],
   // Where the database is

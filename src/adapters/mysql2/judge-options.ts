@@ -71,9 +71,7 @@ export type GivenMysqlOptions = GivenOptions<(typeof DRIVER_OPTIONS)[number]>
 const IGNORED: ReadonlySet<string> = new Set([
   'binary_prefix',
   'compress',
-  'idleTimeout',
   'keepAliveInitialDelay',
-  'maxIdle',
   'program_name',
   'queueLimit',
   // The parser has read where the socket is.
@@ -97,6 +95,14 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
   ['collation', OTHER_MEANING],
   ['local_infile', 'it lets the server read files of this machine'],
   ['allow_local_infile', 'it lets the server read files of this machine'],
+  [
+    'idletimeout',
+    'mysql2 counts it in milliseconds, and this library in seconds: write idle_timeout, in seconds',
+  ],
+  [
+    'maxidle',
+    'poolSize connections are kept, until idle_timeout, and maxOverflow beyond them closed at once: say these',
+  ],
   ['infilestreamfactory', 'functions cannot come from a string'],
   ['multi_statements', 'it lets one statement become several'],
   ['multiplestatements', 'it lets one statement become several'],
@@ -127,7 +133,7 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
 ])
 
 const KNOWN = [
-  ...POOL_OPTION_NAMES,
+  ...POOL_OPTION_NAMES.filter((name) => name !== 'idleTimeout'),
   ...MAX_RESPONSE_BYTES_NAMES,
   ...DRIVER_OPTIONS,
   ...IGNORED,

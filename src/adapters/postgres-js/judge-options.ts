@@ -127,7 +127,6 @@ export type GivenPostgresOptions = GivenOptions<(typeof DRIVER_OPTIONS)[number]>
 const IGNORED: ReadonlySet<string> = new Set([
   'gssdelegation',
   'gsslib',
-  'idle_timeout',
   'keepalives_count',
   'keepalives_interval',
   'krbsrvname',

@@ -2,6 +2,7 @@ import type { Connection, Database, Executor, TransactionOptions } from './adapt
 import { checkOptions } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
 import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './engine-options.ts'
+import { ConnectError } from './errors.ts'
 import { hidingParams } from './hidden-params.ts'
 import { type Limits, runWithin } from './limits.ts'
 import { type CheckoutOptions, type HolderOptions, type Lease, Pool } from './pool.ts'
@@ -298,5 +299,6 @@ function rulesOf(database: Database<unknown>, pool: PoolOptions, pooled: boolean
     recycle: poolRecycle,
     idleTimeout,
     prePing: poolPrePing,
+    mayPass: (error) => error instanceof ConnectError && error.isServerBusy,
   }
 }

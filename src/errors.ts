@@ -147,9 +147,20 @@ export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
   readonly socket: string | null
   /** The path of the database's file or directory, when it was one. */
   readonly file: string | null
+  /**
+   * The server is there, and lets nobody in for a moment: it has as many connections as it may, or is just starting or
+   * stopping. Pools try again until `poolTimeout`.
+   */
+  readonly isServerBusy: boolean
 
-  constructor(code: ConnectErrorCode, target: ConnectTarget, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ConnectErrorCode,
+    target: ConnectTarget,
+    message: string,
+    { isServerBusy = false, ...options }: ErrorOptions & { readonly isServerBusy?: boolean } = {},
+  ) {
     super(code, message, options)
+    this.isServerBusy = isServerBusy
     this.host = 'host' in target ? target.host : null
     this.port = 'port' in target ? target.port : null
     this.socket = 'path' in target ? target.path : null

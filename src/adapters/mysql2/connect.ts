@@ -6,7 +6,7 @@ import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } 
 import { type ConnectionParts, MysqlConnection } from './connection.ts'
 import type { MysqlPlan } from './options.ts'
 import type { Integers } from './parameters.ts'
-import { isServerError, made } from './server-error.ts'
+import { isBusy, isServerError, made } from './server-error.ts'
 import { encryptionAttempts } from './tls-plan.ts'
 
 /** What connections are made from. */
@@ -140,7 +140,10 @@ const KILL_TIMEOUT = 1_000
 function refusal(endpoint: ServerTarget, error: unknown, stage: string): ConnectError {
   const address = addressOf(endpoint)
   const { code, what, cause } = reasonOf(error, stage)
-  return new ConnectError(code, endpoint, `Cannot connect to MySQL: ${address}: ${what}`, { cause })
+  return new ConnectError(code, endpoint, `Cannot connect to MySQL: ${address}: ${what}`, {
+    cause,
+    isServerBusy: isServerError(cause) && isBusy(cause),
+  })
 }
 
 const UNKNOWN_TIME_ZONE = 1298
@@ -185,6 +188,6 @@ function nobody(failures: readonly ConnectError[]): ConnectError {
     last?.code ?? 'CONNECT_FAILED',
     target,
     `Cannot connect to MySQL: none of the hosts will do.\n- ${reasons.join('\n- ')}`,
-    { cause: new AggregateError(failures) },
+    { cause: new AggregateError(failures), isServerBusy: failures.some(({ isServerBusy }) => isServerBusy) },
   )
 }

@@ -30,6 +30,15 @@ export function connectionIsGone({ errno }: ServerError): boolean {
 }
 
 /**
+ * The server lets nobody in, or this user, as long as others keep their connections: 1040 ER_CON_COUNT_ERROR, 1203
+ * ER_TOO_MANY_USER_CONNECTIONS, and 1226 ER_USER_LIMIT_REACHED for a user's own `max_user_connections`; its other limits
+ * are counted by the hour.
+ */
+export function isBusy({ errno, message }: ServerError): boolean {
+  return errno === 1040 || errno === 1203 || (errno === 1226 && message.includes('max_user_connections'))
+}
+
+/**
  * The server takes no writes any more, as after a failover: a new connection may find the one that does.
  * 1290 ER_OPTION_PREVENTS_STATEMENT, 1836 ER_READ_ONLY_MODE.
  */

@@ -5,7 +5,7 @@ import { AbortedError, ConnectError, type ServerTarget } from '../../errors.ts'
 import { type Client, PostgresConnection } from './connection.ts'
 import type { LoadedTls } from './load-tls.ts'
 import { orderEndpoints, type PostgresPlan, type TargetSessionAttrs } from './options.ts'
-import { isServerError, type ServerError, scrub } from './server-error.ts'
+import { isBusy, isServerError, type ServerError, scrub } from './server-error.ts'
 import { cancelRequest, connectSocket } from './socket.ts'
 import { type Encryption, encryptionAttempts } from './tls-plan.ts'
 
@@ -174,7 +174,7 @@ function refused(endpoint: ServerTarget, error: unknown): Error {
     'CONNECT_FAILED',
     endpoint,
     `Cannot connect to PostgreSQL: ${addressOf(endpoint)} ${why}`,
-    { cause: isServers ? scrub(reason, '', []) : reason },
+    { cause: isServers ? scrub(reason, '', []) : reason, isServerBusy: isServers && isBusy(reason) },
   )
 }
 
@@ -204,6 +204,9 @@ function nobody(failures: unknown[]): Error {
     last.code,
     target,
     `Cannot connect to PostgreSQL: none of the hosts will do.\n- ${reasons.join('\n- ')}`,
-    { cause: new AggregateError(failures) },
+    {
+      cause: new AggregateError(failures),
+      isServerBusy: failures.some((failure) => failure instanceof ConnectError && failure.isServerBusy),
+    },
   )
 }

@@ -25,6 +25,14 @@ export function connectionIsGone(error: ServerError): boolean {
   return /^(?:08|57P0[123])/.test(error.code)
 }
 
+/**
+ * The server lets nobody in for a moment: too_many_connections (of the server, the database or the role), or
+ * cannot_connect_now, since it starts or stops.
+ */
+export function isBusy(error: ServerError): boolean {
+  return error.code === '53300' || error.code === '57P03'
+}
+
 const SAFE = [
   'severity_local',
   'severity',

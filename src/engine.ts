@@ -32,6 +32,8 @@ export interface EngineParts<D extends Dialect, Db> {
   readonly exposeParameters: boolean
   /** The dburi as it may be printed. */
   readonly name: string
+  /** Where its manager was made. */
+  readonly place: Place
 }
 
 const GRACE = 5
@@ -178,6 +180,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     }
     const { grace = GRACE } = options
     if (shared.disposed !== null) return shared.disposed
+    unwatch(shared.pool)
     const disposed = shared.pool.dispose(grace).then(() => this.#parts.database.release?.())
     shared.disposed = disposed
     shared.onDispose?.(disposed)
@@ -266,13 +269,43 @@ const ONE_CONNECTION =
   'inside of one use its own handle (the `db` of the session, the `tx` of the transaction) instead of `engine.db` or ' +
   'another session, and close sessions that are done.'
 
-function sharedOf<D extends Dialect, Db>({ database, pool, pooled }: EngineParts<D, Db>): Shared<D, Db> {
+/**
+ * All that is made of an engine leads to its pool: handles, sessions, statements under way, and who waits for a connection.
+ * So once the pool is garbage-collected, nobody can use what it has open.
+ */
+function sharedOf<D extends Dialect, Db>(parts: EngineParts<D, Db>): Shared<D, Db> {
+  const pool = poolOf(parts)
+  watch(pool, poolTrace(parts, pool.members))
   return {
-    pool: new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled)),
+    pool,
     others: new Map(),
     sessions: 0,
     disposed: null,
     onDispose: null,
+  }
+}
+
+function poolOf({ database, pool, pooled }: EngineParts<Dialect, unknown>): Pool<Connection> {
+  return new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
+}
+
+/** Made here, where nothing leads to the pool that is watched. */
+function poolTrace(
+  { database, name, place }: EngineParts<Dialect, unknown>,
+  members: ReadonlySet<{ readonly connection: Connection }>,
+): Trace {
+  return {
+    what: 'engine',
+    name,
+    place,
+    get isUnused() {
+      return members.size === 0
+    },
+    letGo() {
+      const closing = [...members].map(({ connection }) => connection.close())
+      // There is nobody to be told how it went.
+      void Promise.allSettled(closing).then(() => database.release?.().catch(() => {}))
+    },
   }
 }
 

@@ -10,6 +10,7 @@ import { DEFAULT_MAX_RESPONSE_BYTES, takeMaxResponseBytes } from './max-response
 import { together } from './option-text.ts'
 import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions } from './pool-options.ts'
 import { redactDburi } from './redact-dburi.ts'
+import type { Place } from './unclosed.ts'
 
 const STATEMENT_CACHE_SIZE = 256
 
@@ -21,11 +22,13 @@ export interface HandleOptions {
 
 /**
  * Settles an engine's options and opens it; no connection is made yet.
+ * @param place where its manager was made
  * @throws DburiError, OptionError, MissingDriverError
  */
 export async function openEngine(
   dburi: Dburi,
   options: EngineOptions,
+  place: Place,
   { casing, models }: HandleOptions = {},
 ): Promise<Engine> {
   checkOptions('the engine', options, ENGINE_CHECKS)
@@ -63,6 +66,7 @@ export async function openEngine(
     statementTimeout,
     exposeParameters,
     name: redactDburi(dburi),
+    place,
   })
 }
 

@@ -30,6 +30,7 @@ import {
   type PrepareTarget,
 } from './schema/options.ts'
 import { SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
+import { placeOf } from './unclosed.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
 export type ModelsByDialect = { readonly [D in Dialect]?: Readonly<Record<string, unknown>> }
@@ -142,6 +143,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   constructor(options: SessionManagerOptions<Models> = {}) {
     checkOptions('SessionManager', options, MANAGER_CHECKS)
     this.#options = options
+    const place = placeOf(SessionManager)
     this.#engines = new EngineCache({
       open: async (dburi, engineOptions) => {
         const { pooled = true } = this.#options
@@ -149,6 +151,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
         const engine = await openEngine(
           dburi,
           { pooled, ...this.#options.engineOptions, ...engineOptions },
+          place,
           this.#options,
         )
         return this.#called(engine)

@@ -1,8 +1,10 @@
 /** What is known of something that wants to be closed, in case it is garbage-collected before. */
 export interface Trace {
-  readonly what: 'session' | 'connection'
+  readonly what: 'session' | 'connection' | 'engine'
+  /** What it is called, where it has a name. */
+  readonly name?: string
   readonly place: Place
-  /** It never held anything, so nobody is warned. */
+  /** It holds nothing that anybody would miss, so nobody is warned. */
   readonly isUnused?: boolean
   /** Gives back what the thing holds. Nothing of a trace may lead to the thing, or it would never be collected. */
   letGo(): void
@@ -55,15 +57,26 @@ function watchAll(): void {
   young.clear()
 }
 
+const UNCLOSED =
+  'was garbage-collected without close(); what it had not committed is rolled back. Use `await using` or call close(). It was'
+
+/** What a warning says, up to where the thing was created. */
+const SENTENCES: Readonly<Record<Trace['what'], (name: string) => string>> = {
+  session: () => `A session ${UNCLOSED}`,
+  connection: () => `A connection ${UNCLOSED}`,
+  engine: (name) =>
+    `The engine of ${name} was garbage-collected without dispose(), with its manager; its connections are closed. Keep ` +
+    'one SessionManager for as long as the process lives, also across hot reloads (docs/hot-reload.md shows how), or call ' +
+    'dispose(). The manager was',
+}
+
 const unclosed = new FinalizationRegistry<Trace>((trace) => {
-  const { what, place, isUnused } = trace
+  const { what, name = '', place, isUnused } = trace
   trace.letGo()
   if (isUnused) return
   // The first line names an error, which this is not.
   const frames = place.stack?.replace(/^.*/, '') || ' somewhere'
-  process.emitWarning(
-    `A ${what} was garbage-collected without close(); what it had not committed is rolled back. ` +
-      `Use \`await using\` or call close(). It was created${frames}`,
-    { code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}` },
-  )
+  process.emitWarning(`${SENTENCES[what](name)} created${frames}`, {
+    code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}`,
+  })
 })

@@ -260,6 +260,7 @@ async function disagreements(
     statementTimeout: undefined,
     exposeParameters: false,
     name: 'fake',
+    place: {},
   })
   const controller = new AbortController()
   const session = new Session(engine, {}, { ...options, signal: controller.signal })

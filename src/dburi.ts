@@ -23,6 +23,7 @@ export type { Dburi, DburiScheme } from './dburi/types.ts'
  * - The query is read as by SQLAlchemy: `+` is a space, blank values are dropped, a repeated key gives a list.
  * - For PostgreSQL, `?host=`, `?port=`, `?user=`, `?password=` and `?dbname=` win over the authority (libpq).
  * - White space around the whole is ignored; control characters are refused everywhere, encoded ones too.
+ * - More than 64 KiB of text are refused; what is read takes time in proportion to its length.
  *
  * @param schemes schemes of registered adapters, in lower case. `//` after one is followed by user, host and database
  * as in `postgresql://`; without it the rest is the database.
@@ -52,7 +53,18 @@ const GRAMMARS: Readonly<Record<Scheme['grammar'], (scheme: Scheme, rest: string
 
 const NOTHING = { host: null, port: null, user: null, password: null, database: null, options: {} }
 
+/** Bytes of the longest dburi that is read. */
+const MOST_BYTES = 65_536
+
 function checkText(text: string): string {
+  if (Buffer.byteLength(text) > MOST_BYTES) {
+    throw new DburiError(
+      'TOO_LONG',
+      'dburi',
+      'Cannot read the dburi: it is longer than 64 KiB. Name certificates by their files, and give a long password ' +
+        'as an option of the engine',
+    )
+  }
   const trimmed = text.trim()
   if (trimmed === '') {
     throw new DburiError('EMPTY', 'dburi', 'Cannot open a database: the dburi is empty. Write postgresql://…')

@@ -50,6 +50,7 @@ export class DrizzleCeleryError<Code extends string = string> extends Error {
 
 export type DburiErrorCode =
   | 'EMPTY'
+  | 'TOO_LONG'
   | 'UNPARSABLE'
   | 'UNSUPPORTED_DIALECT'
   | 'INVALID_PORT'

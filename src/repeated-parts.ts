@@ -11,8 +11,8 @@ export const REPEATED_PARTS: ReadonlyMap<
   ['dbname', (dburi, value) => dburi.database === value],
   ['db', (dburi, value) => dburi.database === value],
   ['database', (dburi, value) => dburi.database === value],
-  ['host', (dburi, value) => listOf(value).every((host) => hostNames(dburi).has(host))],
-  ['port', (dburi, value) => listOf(value).every((port) => portNames(dburi).has(port))],
+  ['host', (dburi, value) => isWithin(hostNames(dburi), value)],
+  ['port', (dburi, value) => isWithin(portNames(dburi), value)],
 ])
 
 function hostNames(dburi: Dburi): ReadonlySet<string> {
@@ -27,6 +27,6 @@ function portNames(dburi: Dburi): ReadonlySet<string> {
   return new Set([dburi.port, ...(dburi.hosts ?? []).map(({ port }) => port)].map((port) => `${port ?? ''}`))
 }
 
-function listOf(value: string | readonly string[]): string[] {
-  return [value].flat().flatMap((text) => text.split(','))
+function isWithin(names: ReadonlySet<string>, value: string | readonly string[]): boolean {
+  return [value].flat().every((text) => text.split(',').every((name) => names.has(name)))
 }

@@ -3,9 +3,12 @@ import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { type Dburi, parseDburi, SCHEMES } from '../src/dburi.ts'
+import { mysqlOptions } from '../src/adapters/mysql2/options.ts'
+import { postgresOptions } from '../src/adapters/postgres-js/options.ts'
+import { type Dburi, parseDburi, SCHEMES, withOptions } from '../src/dburi.ts'
 import { dburiKey } from '../src/dburi-key.ts'
-import { DburiError } from '../src/errors.ts'
+import { DburiError, OptionError } from '../src/errors.ts'
+import { takePoolOptions } from '../src/pool-options.ts'
 import { redactDburi } from '../src/redact-dburi.ts'
 
 interface Vector {
@@ -643,6 +646,107 @@ describe('10,000 fuzzed dburis with a canary for a password', () => {
     return { ...printed, parts, key: dburiKey(result), redactedAgain: redactDburi(result) }
   }
 })
+
+describe('a long dburi', () => {
+  const KIB = 1_024
+
+  it('is read up to 64 KiB, blanks and all', () => {
+    const start = 'postgresql://h/'
+
+    expect(parseDburi(start.padEnd(64 * KIB, 'd')).database).toHaveLength(64 * KIB - start.length)
+    expect(parseDburi(`${start}d`.padEnd(64 * KIB)).database).toBe('d')
+  })
+
+  it.each<[string, string]>([
+    ['one character more', 'postgresql://h/'.padEnd(64 * KIB + 1, 'd')],
+    ['as many characters, of two bytes', 'postgresql://h/'.padEnd(40 * KIB, 'ü')],
+    ['a megabyte of options', `postgresql://u:canary@h/d?${'password=canary&'.repeat(65_536)}`],
+    ['a megabyte of blanks', `postgresql://u:canary@h/d${' '.repeat(1_024 * KIB)}`],
+    ['a megabyte without a scheme', 'canary'.repeat(170_000)],
+  ])('is refused: %s', (_, text) => {
+    const error = errorOf(text)
+
+    expect([error.code, error.part]).toEqual(['TOO_LONG', 'dburi'])
+    expect(error.message.length).toBeLessThan(200)
+    expect(inspect(error)).not.toContain('canary')
+    expect(redactDburi(text)).toBe('<unreadable dburi>')
+  })
+
+  // Each of these once took time in proportion to the square of its length, or might.
+  it.each<[start: string, piece: string, end?: string]>([
+    ['postgresql://h/d?', 'a=1&'],
+    ['postgresql://h/d?', 'password=%41&'],
+    ['postgresql:///d?', 'host=h&'],
+    ['postgresql://h/d?', 'port=1&'],
+    ['postgresql://h/d?', 'a=b@c&', 'x@'],
+    ['postgresql://h/d?host=h&', 'host=h&'],
+    ['postgresql:///d?host=', 'h,', 'h'],
+    ['postgresql:///d?host=/', '/', 's'],
+    ['postgresql:///d?host=', ':', '@'],
+    ['postgresql:///d?host=', 'a:1,'],
+    ['postgresql:///d?host=', '[::1],'],
+    ['postgresql://h/d?options=', 'key'],
+    ['postgresql://h/d?options=', 'pass.', '\\'],
+    ['postgresql://h/d?options=', '://'],
+    ['postgresql://h/d?options=', 'token '],
+    ['postgresql://h/d?options=', '-c a=b '],
+    ['postgresql://', 'h,', 'h'],
+    ['postgresql://', 'h:1,', ':'],
+    ['postgresql://', '[::1]:1,', ']'],
+    ['postgresql://[', ','],
+    ['postgresql://[', 'fe80:'],
+    ['postgresql://%2f', ':1'],
+    ['postgresql://', '%41', '@h/d'],
+    ['postgresql://', '%', '@h/d'],
+    ['postgresql://', 'p:', '@h/d'],
+    ['postgresql://', '@', 'h/d'],
+    ['postgresql://', '?@&'],
+    ['postgresql://h/', '/#'],
+    ['postgresql://h/', 'd '],
+    ['postgresql+', 'x'],
+    ['', 'a'],
+    ['mysql://', ',', '/d'],
+    ['mysql://h/d?', 'unix_socket=/s&'],
+    ['pglite:', ':', '@'],
+    ['file:', ':', '@'],
+    ['sqlite:///', '../'],
+    ['libsql://', 'h,', 'h'],
+    ['libsql://h?', 'authToken=x&'],
+  ])('takes time in proportion to its length: %s and many of %s', (start, piece, end = '') => {
+    const ofLength = (length: number) => `${start}${piece.repeat(Math.floor(length / piece.length))}${end}`
+    const [short, long] = [ofLength(7.5 * KIB), ofLength(60 * KIB)]
+
+    // Eight times as long: in proportion to the square it would cost 64 times as much. What collecting garbage and a busy
+    // machine add is not in all attempts.
+    const most = 24 * Math.max(1, ...[1, 2, 3].map(() => cpuOf(short)))
+    const costs: number[] = []
+    while (costs.length < 10 && !costs.some((cost) => cost < most)) costs.push(cpuOf(long))
+
+    expect(Math.min(...costs)).toBeLessThan(most)
+  })
+
+  /** Milliseconds of this process's work that it costs to read a text, key it, print it, judge its options, and redact it. */
+  function cpuOf(text: string): number {
+    const before = process.cpuUsage()
+    try {
+      const dburi = parseDburi(text)
+      dburiKey(dburi)
+      inspect(dburi)
+      judge(dburi)
+    } catch (error) {
+      if (!(error instanceof DburiError || error instanceof OptionError)) throw error
+    }
+    redactDburi(text)
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1_000
+  }
+})
+
+function judge(dburi: Dburi): void {
+  const rest = withOptions(dburi, takePoolOptions(dburi.options).rest)
+  if (dburi.driver === 'postgres-js') postgresOptions(rest, {})
+  if (dburi.driver === 'mysql2') mysqlOptions(rest)
+}
 
 /** With its secrets, which no copy has. */
 function plain(dburi: Dburi): Dburi {

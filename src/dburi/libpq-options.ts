@@ -30,7 +30,7 @@ function overrulePlaces(authority: readonly Place[], options: Options): readonly
 /** A directory may hold colons (`/cloudsql/project:region:instance`); a host may have a port (SQLAlchemy). */
 function readHostOption(text: string): Place {
   if (text.startsWith('/')) return { host: text, port: null }
-  if (/^[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*(%\w+)?$/i.test(text)) return { host: text, port: null }
+  if (/^[0-9a-f]*:(?=[0-9a-f.]*:)[0-9a-f:.]*(%\w+)?$/i.test(text)) return { host: text, port: null }
   // An option is decoded already: a % in it is a %.
   const place = readPlace(text.replaceAll('%', '%25'), 'UNPARSABLE')
   if (place.host === null) throw missingHost('UNPARSABLE')

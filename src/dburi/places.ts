@@ -12,10 +12,27 @@ export interface Place {
 /** `place,place`, or nothing. */
 export function readPlaces(text: string, code: DburiErrorCode): Place[] {
   if (text === '') return []
-  // Commas between brackets belong to no list.
-  const places = text.split(/,(?![^[]*\])/).map((place) => readPlace(place, code))
+  const places = splitPlaces(text).map((place) => readPlace(place, code))
   if (places.length > 1 && places.some(({ host }) => host === null)) throw missingHost(code)
   return places
+}
+
+/** Commas between brackets belong to no list. From the end, so that each character is looked at once. */
+function splitPlaces(text: string): string[] {
+  const places: string[] = []
+  let end = text.length
+  let isInBrackets = false
+  for (let at = end - 1; at >= 0; at--) {
+    const character = text[at]
+    if (character === ']') isInBrackets = true
+    else if (character === '[') isInBrackets = false
+    else if (character === ',' && !isInBrackets) {
+      places.push(text.slice(at + 1, end))
+      end = at
+    }
+  }
+  places.push(text.slice(0, end))
+  return places.reverse()
 }
 
 /** The properties of a dburi that say where its server is. */

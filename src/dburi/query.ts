@@ -21,7 +21,9 @@ function readQuery(text: string): Options {
     if (equals < 0 || equals === field.length - 1) continue
     const key = decodeField(field.slice(0, equals))
     const value = decodeField(field.slice(equals + 1))
-    values.set(key, [...(values.get(key) ?? []), value])
+    const repeated = values.get(key)
+    if (repeated === undefined) values.set(key, [value])
+    else repeated.push(value)
   }
   // fromEntries defines properties instead of setting them, so that a key of __proto__ is one like any other.
   return Object.fromEntries(

@@ -3,8 +3,11 @@ import type { Dburi, Options } from './types.ts'
 
 const MASK = '***'
 const SECRET_NAME = /pass|pwd|token|secret|key|credential/i
-/** Secrets inside a value: `{"passphrase":"…"}`, `-c app.token=…`, `https://user:password@host`. */
-const SECRET_VALUE = /(pass|pwd|token|secret|key|credential)[\w.-]*["']?\s*[=:]|:\/\/[^/]*@/i
+/**
+ * Secrets inside a value: `{"passphrase":"…"}`, `-c app.token=…`, `https://user:password@host`. A name is looked for
+ * backwards from the sign behind it: forwards, a long value would be read to its end from each word that might be one.
+ */
+const SECRET_VALUE = /[=:](?<=(pass|pwd|token|secret|key|credential)[\w.-]*["']?\s*.)|:\/\/[^/]*@/i
 
 /**
  * Keeps passwords out of logs and of copies. Secrets stay properties, but none that is enumerated, so that spreading,

@@ -25,7 +25,8 @@ export function splitHosts(text: string): { hosts: string; tail: string } {
 
 /** `user:password@host` where only a path can stand: better an error than a file with the password in its name. */
 export function refuseUserinfo(path: string, code: DburiErrorCode): void {
-  if (!/^[^/\\?]*:.*@/s.test(path) || hasAtInOptionsOnly(path)) return
+  const colon = path.search(/[:/\\?]|$/)
+  if (path[colon] !== ':' || path.lastIndexOf('@') < colon || hasAtInOptionsOnly(path)) return
   throw unreadable(
     code,
     'user',

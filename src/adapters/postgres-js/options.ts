@@ -126,7 +126,7 @@ function toEndpoint(host: string, port: number): ServerTarget {
 /** A directory holds one socket per port; a name that is a socket's already is taken as it is. */
 function toSocket(path: string, port: number): ServerTarget {
   const isFile = basename(path).startsWith('.s.PGSQL.')
-  return { path: printable('host', isFile ? path : `${path.replace(/\/+$/, '')}/.s.PGSQL.${port}`) }
+  return { path: printable('host', isFile ? path : `${path.replace(/(?<!\/)\/+$/, '')}/.s.PGSQL.${port}`) }
 }
 
 function toPort(text: string | undefined): number {

@@ -98,14 +98,14 @@ export function splitOptions(text: string): {
 } {
   const parameters: [string, string][] = []
   const routing: string[] = []
-  const words = (text.match(/(?:\\.|\S)+/g) ?? []).map((word) => word.replaceAll(/\\(.)/g, '$1'))
-  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+  const words = (text.match(/(?:\\.|\S)+/g) ?? []).map((word) => word.replaceAll(/\\(.)/g, '$1')).values()
+  for (const word of words) {
     if (/^(endpoint|project|reference|--cluster)=[\w.-]+$/.test(word)) {
       routing.push(word)
       continue
     }
 
-    const setting = word === '-c' ? (words.shift() ?? '') : /^(?:-c|--)(.+)$/s.exec(word)?.[1]
+    const setting = word === '-c' ? words.next().value : /^(?:-c|--)(.+)$/s.exec(word)?.[1]
     const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting ?? '') ?? []
     if (name === undefined || value === undefined) throw invalid('options', 'a list of -c name=value')
     parameters.push([name.replaceAll('-', '_'), value])

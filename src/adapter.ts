@@ -103,7 +103,7 @@ export interface Database<Db> {
 export interface AdapterOptions {
   /** The password, asked for whenever a connection is opened; it wins over the one in the dburi. */
   password?: string | (() => string | Promise<string>)
-  /** SQL texts a connection keeps prepared; what is beyond runs unprepared, on MySQL prepared anew. @default 256 */
+  /** SQL texts a connection keeps prepared: those that were used last. @default 256 */
   statementCacheSize: number
   /**
    * Bytes that the answer to one statement may have, on servers: from the first byte to the last, all rows together, as

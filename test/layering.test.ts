@@ -30,6 +30,7 @@ const layers = [
   'marked-names',
   'redact-message',
   'statement',
+  'lru-map',
   'statement-cache',
   'adapter',
   'within-transaction',

@@ -76,6 +76,95 @@ describeNeeding('postgresql', 'prepared statements', () => {
     expect(await preparedOn(engine.db)).toBeLessThanOrEqual(256)
   })
 
+  it('after 1,000 other texts a hot one is prepared, and the server has closed what went', async () => {
+    const { engine } = await open()
+    // Each is run twice: for a text that never comes again nothing goes.
+    const twice = async (index: number) => {
+      for (const round of [1, 2])
+        await engine.db.execute(sql`select ${sql.raw(String(index))} + ${round}::int as answer`)
+    }
+    const pid = await pidOf(engine.db)
+    for (let index = 0; index < 1_000; index++) await twice(index)
+
+    expect(await isPrepared(engine.db, ' 999 ')).toBe(true)
+    expect(await isPrepared(engine.db, ' 100 ')).toBe(false)
+    for (const id of [1, 2]) await notes(engine.db, id)
+    expect(await isPrepared(engine.db, '"note"')).toBe(true)
+    expect(await preparedOn(engine.db)).toBeLessThanOrEqual(257)
+    expect(await pidOf(engine.db)).toBe(pid)
+  }, 120_000)
+
+  it('a text that is run now and then stays prepared beside 1,000 that are run once', async () => {
+    const { engine } = await open()
+    await notes(engine.db)
+    for (let index = 0; index < 1_000; index++) {
+      await engine.db.execute(sql`select ${sql.raw(String(index))} + ${1}::int as answer`)
+      if (index % 100 === 0) await notes(engine.db)
+    }
+
+    expect(await isPrepared(engine.db, '"note"')).toBe(true)
+    expect(await preparedOn(engine.db)).toBeLessThanOrEqual(256)
+  }, 120_000)
+
+  it('a statement that another one takes the place of is answered first, pipelined or running', async () => {
+    const engine = await manager.getEngine(
+      withOptions(database.dburi, { pool_size: '1', max_overflow: '0' }),
+      {
+        statementCacheSize: 2,
+      },
+    )
+    await using connection = await engine.connect()
+    const ask = (text: string, value: number) =>
+      connection.db.execute<{ answer: number }>(
+        sql`select ${sql.raw(text)} + ${value}::int as answer, pg_sleep(${value === 0 ? 0.05 : 0})`,
+      )
+    for (const text of ['1', '2', '3', '1', '2', '3']) await ask(text, 1)
+
+    // All of them travel at once, over two places for six texts.
+    const asked = Array.from({ length: 120 }, (_, index) => ({ text: String(index % 6), value: index % 5 }))
+    const answers = await Promise.all(asked.map(({ text, value }) => ask(text, value)))
+
+    expect(answers.map(([row]) => Number(row?.answer))).toEqual(
+      asked.map(({ text, value }) => Number(text) + value),
+    )
+    await ask('1', 1)
+    expect(await preparedOn(connection.db)).toBeLessThanOrEqual(2)
+  })
+
+  it('a long transaction of many texts leaves few statements behind on the server, while it runs and after', async () => {
+    const { sessionMaker } = await open()
+    await using session = sessionMaker()
+    for (let index = 0; index < 600; index++)
+      for (const round of [1, 2])
+        await session.db.execute(sql`select ${sql.raw(String(index))} + ${round}::int as answer`)
+    const during = await preparedOn(session.db)
+    await session.commit()
+    await notes(session.db)
+    await session.commit()
+
+    expect(during).toBeGreaterThanOrEqual(256)
+    expect(during).toBeLessThanOrEqual(256 + 17)
+    expect(await preparedOn(session.db)).toBeLessThanOrEqual(257)
+  }, 120_000)
+
+  it('what took another one’s place is parsed anew after a schema change, and so is what comes back', async () => {
+    const engine = await manager.getEngine(
+      withOptions(database.dburi, { pool_size: '1', max_overflow: '0' }),
+      {
+        statementCacheSize: 2,
+      },
+    )
+    const age = (label: string) =>
+      engine.db.execute<{ age: unknown }>(
+        sql`select age ${sql.raw(label)} from people where id = ${1}::int and ${'x'} = 'x'`,
+      )
+    for (const label of ['a', 'b', 'c', 'c', 'a', 'a']) await age(label)
+    await engine.db.execute(sql.raw('alter table people alter column age type text'))
+
+    for (const label of ['a', 'b', 'c', 'c', 'a', 'b'])
+      expect(Object.values((await age(label))[0] ?? {})).toEqual(['36'])
+  })
+
   it('nothing is prepared behind a port that poolers in transaction mode listen on', async () => {
     const server = new URL(database.dburi)
     const forwarder = createServer((client) => {
@@ -182,6 +271,16 @@ describeNeeding('postgresql', 'prepared statements', () => {
 
 async function preparedOn(db: Pick<PostgresJsHandle, 'execute'>): Promise<number> {
   return Number(await ask(db, 'select count(*)::int from pg_prepared_statements'))
+}
+
+/** Whether the connection of the handle has a statement prepared whose text has these letters. */
+async function isPrepared(db: Pick<PostgresJsHandle, 'execute'>, letters: string): Promise<boolean> {
+  return (
+    (await ask(
+      db,
+      `select count(*)::int from pg_prepared_statements where statement like '%${letters}%'`,
+    )) !== 0
+  )
 }
 
 /** The first of the ports that is free. */

@@ -1,3 +1,4 @@
+import { LruMap } from '../../lru-map.ts'
 import type { ResultSet } from './client.ts'
 import { formOf } from './safe-text/form.ts'
 import type { Reading, Unlearned } from './safe-text/reading.ts'
@@ -16,16 +17,15 @@ import type { Reading, Unlearned } from './safe-text/reading.ts'
  * The names of tables and columns are not guarded: whoever may change the schema is trusted.
  */
 export class SafeText {
-  readonly #size: number
   readonly #guards: boolean
-  readonly #known = new Map<string, Reading>()
+  readonly #known: LruMap<string, Reading>
 
   /**
-   * @param size how many texts are kept; what is beyond is read anew each time
+   * @param size how many texts are kept, those that were run last
    * @param guards whether texts need guarding at all: those of remote servers do not
    */
   constructor(size: number, guards: boolean) {
-    this.#size = size
+    this.#known = new LruMap(size)
     this.#guards = guards
   }
 
@@ -59,7 +59,7 @@ export class SafeText {
   }
 
   #keep(sql: string, reading: Reading): Reading {
-    if (this.#known.size < this.#size) this.#known.set(sql, reading)
+    this.#known.set(sql, reading)
     return reading
   }
 }

@@ -120,8 +120,8 @@ export class PostgresConnection implements Connection {
       const transaction = this.#transaction
       if (text.movesSearchPath) this.#movePath(transaction, text.taints)
       // Without parameters the simple protocol takes several statements.
-      const mayPrepare = params.length > 0 && text.isKept && !this.#isPathMoved && !transaction?.isPathMoved
-      const prepared = mayPrepare ? this.#prepared.get(sql, spelled) : null
+      const mayPrepare = params.length > 0 && !this.#isPathMoved && !transaction?.isPathMoved
+      const prepared = mayPrepare ? this.#prepared.get(sql, spelled, text.isRepeated) : null
       const relational = asArrays ? text.relational : null
       const mayControl = text.isSavepoint
       const work = { sql, spelled, asArrays, relational, prepared, transaction, mayControl }
@@ -268,18 +268,18 @@ export class PostgresConnection implements Connection {
     if (this.#lost !== null) return this.#recover(work, null, this.#lost)
     return new Promise((resolve, reject) => {
       const parsed = work.prepared?.use() ?? null
-      const isParsedNow = parsed !== null && parsed.name === null
+      const isParsedNow = parsed !== null && parsed.named === null
       const rows = work.relational ? true : work.asArrays ? 'values' : false
-      const query = new Query(work.sql, work.spelled, rows, parsed !== null, isParsedNow)
+      const query = new Query(work.sql, work.spelled, rows, parsed !== null, isParsedNow ? 'its text' : 'nothing')
       const fail = (error: unknown) => {
         if (!this.#underWay.settles(fail)) return
-        if (isParsedNow) work.prepared?.answered(parsed, query.statementName)
+        if (isParsedNow) work.prepared?.answered(parsed, query.named)
         this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
       this.#underWay.add(fail)
       query.answer.then((answer) => {
         if (!this.#underWay.settles(fail)) return
-        if (isParsedNow) work.prepared?.answered(parsed, query.statementName)
+        if (isParsedNow) work.prepared?.answered(parsed, query.named)
         const result = resultOf(answer, carriesBegin)
         if (work.relational !== null) readRelational(result, work.relational)
         const refusal = refusalOf(result, work.mayControl)
@@ -301,9 +301,10 @@ export class PostgresConnection implements Connection {
     const over = () => {
       this.#deallocating--
     }
-    for (const name of this.#prepared.takeUnused()) {
+    for (const { name, forgotten } of this.#prepared.takeUnused()) {
       this.#deallocating++
-      const query = new Query(`deallocate "${name}"`, [], false, false, false)
+      const forgets = forgotten === null ? 'nothing' : { signature: forgotten }
+      const query = new Query(`deallocate "${name}"`, [], false, false, forgets)
       query.answer.then(over, over)
       this.#sendQuery(query)
     }

@@ -1,28 +1,44 @@
+import { LruMap } from '../../lru-map.ts'
 import { PARSE_LIFETIME, schemaVersion } from '../../postgresql/schema-version.ts'
 import type { Spelled } from './parameters.ts'
+import type { Named } from './query.ts'
 import type { ServerError } from './server-error.ts'
 
 /** A statement as the server has parsed it, types of parameters included. */
 export interface Parsed {
-  /** What the server calls it; `null` until it has answered. */
-  name: string | null
+  /** What server and driver know it by; `null` until the server has answered. */
+  named: Named | null
   readonly at: number
   readonly schemaVersion: number
 }
 
-/** The statements that one connection keeps prepared. */
+/** What the server still has and nobody uses. */
+interface Unused {
+  readonly named: Named
+  /** By which it is, or was, one of the statements. */
+  readonly signature: string
+}
+
+/** What is unused is closed outside of transactions only. In a long one nothing else is prepared once there is so much. */
+const MOST_UNUSED = 16
+
+/** The statements that one connection keeps prepared: those that were used last. */
 export class PreparedStatements {
   readonly #size: number
-  readonly #statements = new Map<string, PreparedStatement>()
-  /** Names that the server still has and nobody uses. */
-  readonly #unused: string[] = []
+  readonly #statements: LruMap<string, PreparedStatement>
+  readonly #unused: Unused[] = []
 
   constructor(size: number) {
     this.#size = size
+    this.#statements = new LruMap(size)
   }
 
-  /** One for each text and types that its parameters are sent as; `null` when there are too many. */
-  get(sql: string, params: readonly Spelled[]): PreparedStatement | null {
+  /**
+   * One for each text and types that its parameters are sent as. Where there is no room, the least recently used one goes
+   * for a text that is `isRepeated`; `null` for others, which may never come again.
+   */
+  get(sql: string, params: readonly Spelled[], isRepeated: boolean): PreparedStatement | null {
+    if (this.#size === 0) return null
     let types = ''
     for (let at = 0; at < params.length; at++) {
       const param = params[at]
@@ -31,9 +47,9 @@ export class PreparedStatements {
     const signature = types === '' ? sql : types + sql
     const known = this.#statements.get(signature)
     if (known !== undefined) return known
-    if (this.#statements.size >= this.#size) return null
-    const statement = new PreparedStatement(this.#unused)
-    this.#statements.set(signature, statement)
+    if (this.#statements.isFull && (!isRepeated || this.#unused.length >= MOST_UNUSED)) return null
+    const statement = new PreparedStatement((named) => this.#unused.push({ named, signature }))
+    this.#statements.set(signature, statement)?.retire()
     return statement
   }
 
@@ -41,52 +57,65 @@ export class PreparedStatements {
     return this.#unused.length > 0
   }
 
-  takeUnused(): string[] {
-    return this.#unused.splice(0)
+  /** What the server is to close; the driver is to forget it where nothing else has taken its place there. */
+  takeUnused(): { name: string; forgotten: string | null }[] {
+    return this.#unused.splice(0).map(({ named, signature }) => ({
+      name: named.name,
+      forgotten: this.#statements.has(signature) ? null : named.driversSignature,
+    }))
   }
 }
 
 /** A text that is parsed by the server once in a while, and runs by its name in between. */
 export class PreparedStatement {
-  readonly #unused: string[]
+  readonly #leave: (named: Named) => void
   #parsed: Parsed | null = null
+  #isRetired = false
   #repeatedAt = Number.NEGATIVE_INFINITY
 
-  constructor(unused: string[]) {
-    this.#unused = unused
+  /** @param leave told what the server has and nobody uses any more */
+  constructor(leave: (named: Named) => void) {
+    this.#leave = leave
   }
 
   /**
    * What an execution that is sent now runs from. Without a name it has to be parsed by this execution; `null` while
-   * another one does, so that two never do at once.
+   * another one does, so that two never do at once, and once it is retired.
    */
   use(): Parsed | null {
+    if (this.#isRetired) return null
     const now = performance.now()
     const parsed = this.#parsed
     if (parsed !== null) {
       if (parsed.schemaVersion === schemaVersion() && now - parsed.at < PARSE_LIFETIME) {
-        return parsed.name === null ? null : parsed
+        return parsed.named === null ? null : parsed
       }
       this.drop(parsed)
     }
-    this.#parsed = { name: null, at: now, schemaVersion: schemaVersion() }
+    this.#parsed = { named: null, at: now, schemaVersion: schemaVersion() }
     return this.#parsed
   }
 
-  /** The server has answered the execution that parsed: by what name it keeps it, `null` if it could not parse it. */
-  answered(parsed: Parsed | null, name: string | null): void {
+  /** The server has answered the execution that parsed: by what it keeps it, `null` if it could not parse it. */
+  answered(parsed: Parsed | null, named: Named | null): void {
     if (parsed === null) return
-    parsed.name = name
+    parsed.named = named
     if (this.#parsed === parsed) {
-      if (name === null) this.#parsed = null
-    } else if (name !== null) this.#unused.push(name)
+      if (named === null) this.#parsed = null
+    } else if (named !== null) this.#leave(named)
   }
 
   /** Never runs from this again. */
   drop(parsed: Parsed): void {
     if (this.#parsed !== parsed) return
     this.#parsed = null
-    if (parsed.name !== null) this.#unused.push(parsed.name)
+    if (parsed.named !== null) this.#leave(parsed.named)
+  }
+
+  /** Another one has taken its place. Executions under way are not disturbed: the server closes it behind them. */
+  retire(): void {
+    this.#isRetired = true
+    if (this.#parsed !== null) this.drop(this.#parsed)
   }
 
   /**

@@ -7,6 +7,17 @@ export type SendQuery = (query: Query) => void
 /** A query's rows: objects, arrays of values, or arrays of bytes. */
 type Rows = false | 'values' | true
 
+/** What postgres.js is to forget: the statement of the query's own text, or the one it has by a signature. */
+type Forgotten = 'nothing' | 'its text' | { readonly signature: string }
+
+/** A prepared statement. */
+export interface Named {
+  /** What the server calls it. */
+  readonly name: string
+  /** What postgres.js looks it up by. */
+  readonly driversSignature: string
+}
+
 /**
  * A query as the connections of postgres.js know it. Their own is a promise of another class, with more promises around
  * it; making and awaiting it took a quarter of the processor time of a prepared select.
@@ -35,18 +46,18 @@ export class Query {
   prepared = false
   statement: { readonly name: string; readonly columns?: unknown } | null = null
   parsing = false
-  #isParsedAnew: boolean
+  #forgotten: Forgotten
 
   /**
    * @param prepare by the name that the connection has given the text, or gives it now
-   * @param isParsedAnew Have postgres.js forget what is prepared of its text; the server keeps that until it is told
+   * @param forgotten what postgres.js is to forget of what it has prepared; the server keeps that until it is told
    */
-  constructor(sql: string, params: readonly Spelled[], rows: Rows, prepare: boolean, isParsedAnew: boolean) {
+  constructor(sql: string, params: readonly Spelled[], rows: Rows, prepare: boolean, forgotten: Forgotten) {
     this.strings = [sql]
     this.args = params
     this.options = prepare ? PREPARED : params.length === 0 ? SIMPLE : UNPREPARED
     this.isRaw = rows
-    this.#isParsedAnew = isParsedAnew
+    this.#forgotten = forgotten
     let resolve = (_: QueryResult) => {}
     let reject = (_: unknown) => {}
     this.answer = new Promise((onAnswer, onError) => {
@@ -77,16 +88,19 @@ export class Query {
 
   set describeFirst(_: boolean) {}
 
-  /** Asked first when a query is built: for `true` postgres.js forgets the statement it has of that text. */
+  /** Asked first when a query is built: for `true` postgres.js forgets the statement it has by that signature. */
   get onlyDescribe(): boolean {
-    const isAsked = this.#isParsedAnew
-    this.#isParsedAnew = false
-    return isAsked
+    const forgotten = this.#forgotten
+    if (forgotten === 'nothing') return false
+    this.#forgotten = 'nothing'
+    if (forgotten !== 'its text') this.signature = forgotten.signature
+    return true
   }
 
-  /** What the server calls the statement; `null` if it could not parse it. */
-  get statementName(): string | null {
-    return this.statement?.columns == null ? null : this.statement.name
+  /** What the statement is known by; `null` if the server could not parse it. */
+  get named(): Named | null {
+    const { statement, signature } = this
+    return statement?.columns == null ? null : { name: statement.name, driversSignature: String(signature) }
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Connection, Transaction, TransactionOptions } from './adapter.ts'
 import { ClosedError, PendingRollbackError, StatementError, TransactionAbortedError } from './errors.ts'
+import { Fifo } from './fifo.ts'
 import { type Limits, runWithin } from './limits.ts'
 import type { Statement } from './statement.ts'
 
@@ -15,7 +16,15 @@ interface Inner {
   /** `null` while it is on its way. */
   scope: Scope | null
   readonly over: Promise<void>
+  readonly openedAt: number
   ended(): void
+}
+
+/** What waits for the inner level to end. */
+interface Turn {
+  readonly cameAt: number
+  go(): void
+  reject(error: Error): void
 }
 
 /** Seconds after which a connection that does not answer to a rollback is thrown away, which undoes everything too. */
@@ -43,6 +52,8 @@ export class Scope implements Transaction {
   #failure: unknown
   #running = 0
   readonly #onQuiet: (() => void)[] = []
+  readonly #turns = new Fifo<Turn>()
+  #turnTimer: NodeJS.Timeout | undefined
   /** Called once, when the level has ended. Who ended it waits for what it returns. */
   onEnd: (() => Promise<void> | void) | null = null
 
@@ -67,7 +78,7 @@ export class Scope implements Transaction {
   }
 
   run(statement: Statement): Promise<unknown> {
-    if (this.#inner !== null) return this.#turn().then(() => this.run(statement))
+    if (this.#inner !== null) return this.#inTurn(() => this.run(statement))
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
     const result = runWithin(this.#connection, () => this.#connection.run(statement), this.#limits)
@@ -82,8 +93,11 @@ export class Scope implements Transaction {
     return result
   }
 
-  async begin(options: TransactionOptions = {}): Promise<Scope> {
-    while (this.#inner !== null) await this.#turn()
+  begin(options: TransactionOptions = {}): Promise<Scope> {
+    return this.#inTurn(() => this.#begin(options))
+  }
+
+  async #begin(options: TransactionOptions): Promise<Scope> {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
     if (this.#outer !== null) refuseOthers(options, this.#options)
@@ -109,11 +123,12 @@ export class Scope implements Transaction {
    * Ends the level and keeps what was done in it.
    * @throws TransactionAbortedError when the database rolled back instead, since a statement had failed
    */
-  async commit(): Promise<void> {
-    while (this.#inner !== null) await this.#turn()
-    const refusal = this.#refusal()
-    if (refusal !== null) throw refusal
-    await this.#endWith(this.#commit())
+  commit(): Promise<void> {
+    return this.#inTurn(async () => {
+      const refusal = this.#refusal()
+      if (refusal !== null) throw refusal
+      await this.#endWith(this.#commit())
+    })
   }
 
   /** Ends the level and undoes what was done in it. Passes silently when the connection is lost: all is undone then. */
@@ -231,25 +246,61 @@ export class Scope implements Transaction {
     const inner: Inner = {
       scope: null,
       over,
+      openedAt: performance.now(),
       ended: () => {
-        if (this.#inner === inner) this.#inner = null
         resolve()
+        if (this.#inner !== inner) return
+        this.#inner = null
+        this.#takeTurns()
       },
     }
     this.#inner = inner
     return inner
   }
 
-  /** Waits for the inner level to end. */
-  async #turn(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const tooLong = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(innerStillOpen(this.#limits.turnTimeout)),
-        this.#limits.turnTimeout * 1_000,
-      )
+  /** Does something when no inner level is open, and after all that has waited for that before. */
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#inner === null) return work()
+    return new Promise((resolve, reject) => {
+      this.#turns.push({ cameAt: performance.now(), go: () => resolve(work()), reject })
+      this.#watchTurns()
     })
-    await Promise.race([this.#inner?.over, tooLong]).finally(() => clearTimeout(timer))
+  }
+
+  /** Lets go on what has waited, until some of it opens an inner level: the rest is not woken for nothing. */
+  #takeTurns(): void {
+    while (this.#inner === null) {
+      const turn = this.#turns.shift()
+      if (turn === undefined) break
+      turn.go()
+    }
+    if (this.#turns.first !== undefined) return
+    clearTimeout(this.#turnTimer)
+    this.#turnTimer = undefined
+  }
+
+  /** One timer for all who wait: whoever came first has waited longest. */
+  #watchTurns(): void {
+    const { first } = this.#turns
+    if (first === undefined || this.#turnTimer !== undefined) return
+    const left = this.#limits.turnTimeout * 1_000 - this.#waitedFor(first)
+    this.#turnTimer = setTimeout(() => this.#refuseLateTurns(), Math.max(1, Math.ceil(left)))
+  }
+
+  #refuseLateTurns(): void {
+    this.#turnTimer = undefined
+    const { turnTimeout } = this.#limits
+    for (let turn = this.#turns.first; turn !== undefined; turn = this.#turns.first) {
+      if (this.#waitedFor(turn) < turnTimeout * 1_000) break
+      this.#turns.shift()
+      turn.reject(innerStillOpen(turnTimeout))
+    }
+    this.#watchTurns()
+  }
+
+  /** Milliseconds, for the inner level that is open now. */
+  #waitedFor({ cameAt }: Turn): number {
+    return performance.now() - Math.max(cameAt, this.#inner?.openedAt ?? 0)
   }
 }
 

@@ -31,6 +31,7 @@ const layers = [
   'redact-message',
   'statement',
   'lru-map',
+  'fifo',
   'statement-cache',
   'adapter',
   'within-transaction',

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
 import { owesRound, round } from '../../event-loop.ts'
+import { Fifo } from '../../fifo.ts'
 import { isContention } from './driver-error.ts'
 
 /** What is to be known of the client that is called. */
@@ -23,7 +24,7 @@ export class Calls {
   readonly #options: CallsOptions
   readonly #stop = new AbortController()
   /** Calls that wait for the one under way. */
-  readonly #queue: (() => void)[] = []
+  readonly #queue = new Fifo<() => void>()
   #isCalling = false
   #lost: Error | null = null
 
@@ -47,7 +48,7 @@ export class Calls {
   stop(reason: Error): void {
     this.#lost = reason
     this.#stop.abort(reason)
-    for (const go of this.#queue.splice(0)) go()
+    for (let go = this.#queue.shift(); go !== undefined; go = this.#queue.shift()) go()
   }
 
   /** What to throw where the connection is lost. */

@@ -18,7 +18,12 @@ interface Kept {
   usedAt: number
   /** Those who are about to use it, and are not seen in its pool yet. */
   users: number
+  /** Texts by which it is found without being parsed, those that came last. */
+  readonly texts: string[]
 }
+
+/** A program writes one dburi in a few ways. What comes in ever new spellings is parsed each time, and not remembered for ever. */
+const MOST_TEXTS = 16
 
 /**
  * One engine for each dburi and options. The key is what the dburi means, not how it is spelled; an opening is shared
@@ -71,9 +76,17 @@ export class EngineCache {
   #look(text: string, options: EngineOptions | undefined): Kept {
     const known = options === undefined ? this.#byText.get(text) : undefined
     const kept = known ?? this.#find(text, options ?? {})
-    if (known === undefined && options === undefined) this.#byText.set(text, kept)
+    if (known === undefined && options === undefined) this.#remember(text, kept)
     kept.usedAt = performance.now()
     return kept
+  }
+
+  #remember(text: string, kept: Kept): void {
+    this.#byText.set(text, kept)
+    kept.texts.push(text)
+    if (kept.texts.length <= MOST_TEXTS) return
+    const [oldest = text] = kept.texts.splice(0, 1)
+    this.#byText.delete(oldest)
   }
 
   /** Forgets and disposes of all engines of a dburi. */
@@ -109,7 +122,15 @@ export class EngineCache {
     const engine = inTheWay
       ? this.#closed((other) => other.dburiKey === key).then(() => this.#options.open(dburi, options))
       : this.#options.open(dburi, options)
-    const kept: Kept = { dburiKey: key, cacheKey, engine, opened: null, usedAt: performance.now(), users: 0 }
+    const kept: Kept = {
+      dburiKey: key,
+      cacheKey,
+      engine,
+      opened: null,
+      usedAt: performance.now(),
+      users: 0,
+      texts: [],
+    }
     this.#kept.set(cacheKey, kept)
     engine.then(
       (opened) => {
@@ -147,7 +168,7 @@ export class EngineCache {
 
   #drop(kept: Kept): void {
     if (this.#kept.get(kept.cacheKey) === kept) this.#kept.delete(kept.cacheKey)
-    for (const [text, other] of this.#byText) if (other === kept) this.#byText.delete(text)
+    for (const text of kept.texts.splice(0)) this.#byText.delete(text)
   }
 
   #evict(newest: Kept): void {

@@ -13,10 +13,11 @@ import { libsql } from './libsql.ts'
 import { manager } from './manager.ts'
 import { mysql } from './mysql.ts'
 import { pickle } from './pickle.ts'
+import { pool } from './pool.ts'
 import { postgresql } from './postgresql.ts'
 import { schema } from './schema.ts'
 
-const benches = { manager, imports, pickle, libsql, postgresql, mysql, schema, backend, engines }
+const benches = { manager, imports, pickle, libsql, postgresql, mysql, schema, backend, pool, engines }
 const chosen = process.argv.slice(2)
 
 for (const [name, bench] of Object.entries(benches)) {

@@ -38,6 +38,7 @@ async function waiters(): Promise<void> {
     pipeline: 1,
     timeout: 600,
     recycle: -1,
+    idleTimeout: 0,
     prePing: true,
   })
   const before = process.cpuUsage()

@@ -743,7 +743,7 @@ describe('a long dburi', () => {
 })
 
 function judge(dburi: Dburi): void {
-  const rest = withOptions(dburi, takePoolOptions(dburi.options).rest)
+  const rest = withOptions(dburi, takePoolOptions(dburi.options, dburi.dialect).rest)
   if (dburi.driver === 'postgres-js') postgresOptions(rest, {})
   if (dburi.driver === 'mysql2') mysqlOptions(rest)
 }

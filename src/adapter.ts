@@ -4,9 +4,13 @@ import type { Statement } from './statement.ts'
 
 /** How a transaction begins. */
 export interface TransactionOptions {
-  /** @default the server's */
+  /** SQLite is always serializable, which is any of them or more. @default the server's */
   isolationLevel?: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
-  /** Refuses writes, and takes no write lock on SQLite. @default false */
+  /**
+   * Refuses writes. On SQLite it takes no lock for writing: others write meanwhile, though in `journal_mode=delete` they
+   * cannot commit before it ends.
+   * @default false
+   */
   readOnly?: boolean
   /** PostgreSQL: wait for a snapshot that cannot fail to serialize. @default false */
   deferrable?: boolean

@@ -108,7 +108,7 @@ const SYNONYMS: ReadonlyMap<string, readonly string[]> = new Map([
 const ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ...namesOf('the dburi is the first argument', 'url', 'uri', 'dburi', 'connectionstring', 'connection'),
   ...namesOf('write it into the dburi', 'host', 'port', 'user', 'database', 'ssl', 'sslmode', 'authtoken'),
-  ...namesOf('give it to begin() of the session', 'isolationlevel', 'readonly'),
+  ...namesOf('give it to a session, or to its begin()', 'isolationlevel', 'readonly'),
 ])
 
 function namesOf(where: string, ...names: string[]): [name: string, where: string][] {

@@ -29,7 +29,7 @@ import {
   type PrepareOptions,
   type PrepareTarget,
 } from './schema/options.ts'
-import { SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
+import { refuseMisplaced, SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
 import { placeOf } from './unclosed.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
@@ -188,6 +188,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     this.#refuseDisposed()
     const { sessionOptions, engineOptions } = splitOptions('createSession', options)
     const engine = await this.#engines.get(dburiText(dburi), engineOptions)
+    refuseMisplaced(engine.dialect, sessionOptions)
     const models = await this.#modelsOf(engine)
     return {
       engine: engine.within(sessionOptions.statementTimeout),
@@ -211,7 +212,10 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     const { prepareModels } = await import('./schema/prepare.ts')
     const own = this.#prepareOptions(engine)
     // Whatever is looked at besides, a session waits for what the manager itself is to prepare.
-    if (options !== undefined) return prepareModels(asTarget(engine), models, { ...own, ...given(options) })
+    if (options !== undefined) {
+      const asked: PrepareOptions = given(options, Object.keys(PREPARE_CHECKS))
+      return prepareModels(asTarget(engine), models, { ...own, ...asked })
+    }
     return this.#prepared.get(engine.origin, async () => {
       const report = await prepareModels(asTarget(engine), models, own)
       this.#ready.set(engine.origin, models)
@@ -310,6 +314,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   }
 
   async #sessionOn(engine: Engine, options: SessionOptions): Promise<Session> {
+    refuseMisplaced(engine.dialect, options)
     let models = this.#ready.get(engine)
     if (models === undefined) {
       await this.prepareModels(engine)
@@ -384,11 +389,6 @@ function asTarget(engine: Engine): PrepareTarget {
   return engine as Engine & PrepareTarget
 }
 
-/** An option that is undefined says nothing. */
-function given(options: PrepareOptions): PrepareOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
 interface SplitOptions {
   readonly sessionOptions: SessionOptions
   readonly engineOptions: EngineOptions | undefined
@@ -399,27 +399,25 @@ const NO_OPTIONS: SplitOptions = { sessionOptions: {}, engineOptions: undefined 
 function splitOptions(of: string, options: SessionFactoryOptions | undefined): SplitOptions {
   if (options === undefined) return NO_OPTIONS
   checkOptions(of, options, FACTORY_CHECKS)
-  const { autocommit, shortLivedSessions, statementTimeout, signal } = options
-  const engineOptions: EngineOptions = Object.fromEntries(
-    ENGINE_OPTIONS.map((name) => [name, Reflect.get(options, name)]).filter(
-      ([, value]) => value !== undefined,
-    ),
-  )
+  const engineOptions: EngineOptions = given(options, ENGINE_OPTIONS)
   return {
-    sessionOptions: {
-      ...(autocommit !== undefined && { autocommit }),
-      ...(shortLivedSessions !== undefined && { shortLivedSessions }),
-      ...(statementTimeout !== undefined && { statementTimeout }),
-      ...(signal !== undefined && { signal }),
-    },
+    sessionOptions: given(options, SESSION_OPTIONS),
     engineOptions: Object.keys(engineOptions).length === 0 ? undefined : engineOptions,
   }
 }
 
+/** Those of these options that say something. */
+function given(options: object, names: readonly string[]): object {
+  const all = names.map((name) => [name, Reflect.get(options, name)])
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined))
+}
+
 const FACTORY_CHECKS: Checks<SessionFactoryOptions> = { ...ENGINE_CHECKS, ...SESSION_CHECKS }
 
-/** What makes another engine; the deadline of a session's statements does not. */
-const ENGINE_OPTIONS = Object.keys(ENGINE_CHECKS).filter((name) => name !== 'statementTimeout')
+const SESSION_OPTIONS = Object.keys(SESSION_CHECKS)
+
+/** What makes another engine; what a session may have for itself does not. */
+const ENGINE_OPTIONS = Object.keys(ENGINE_CHECKS).filter((name) => !SESSION_OPTIONS.includes(name))
 
 /** How often a session is tried on engines that are disposed of meanwhile. */
 const ATTEMPTS = 3

@@ -1,5 +1,5 @@
 import type { Connection, Executor, Transaction, TransactionOptions } from './adapter.ts'
-import { aDeadline, aFlag, aSignal, type Checks, checkOptions, oneOf } from './check-options.ts'
+import { aDeadline, aFlag, aSignal, type Checks, checkOptions } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
 import type { Engine } from './engine.ts'
 import { ClosedError, DrizzleCeleryError, PendingRollbackError } from './errors.ts'
@@ -7,10 +7,19 @@ import type { Limits } from './limits.ts'
 import type { Lease } from './pool.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
+import {
+  refuseAll,
+  refuseOfOthers,
+  TRANSACTION_CHECKS,
+  transactionOptionsOf,
+} from './transaction-options.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
-/** How a session is opened. */
-export interface SessionOptions {
+/**
+ * How a session is opened. `isolationLevel`, `readOnly` and the other options of a transaction are those of each that it
+ * begins; `begin()` overrules them for one.
+ */
+export interface SessionOptions extends TransactionOptions {
   /**
    * Let each statement commit by itself, on one connection that is kept from the first statement until `close()`.
    * `begin()` still begins a transaction.
@@ -44,13 +53,16 @@ export const SESSION_CHECKS: Checks<SessionOptions> = {
   shortLivedSessions: aFlag,
   statementTimeout: aDeadline,
   signal: aSignal,
+  ...TRANSACTION_CHECKS,
 }
 
-const BEGIN_CHECKS: Checks<TransactionOptions> = {
-  isolationLevel: oneOf('read uncommitted', 'read committed', 'repeatable read', 'serializable'),
-  readOnly: aFlag,
-  deferrable: aFlag,
-  withConsistentSnapshot: aFlag,
+/**
+ * Refuses options that a session on this dialect cannot have.
+ * @throws OptionError
+ */
+export function refuseMisplaced(dialect: Dialect, options: SessionOptions): void {
+  if (options.autocommit) refuseAll(options)
+  refuseOfOthers(dialect, options)
 }
 
 /** What a session holds while it has a connection. */
@@ -119,6 +131,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   readonly models: Models
   readonly #engine: Engine<D, Db>
   readonly #options: SessionOptions
+  /** What its transactions are begun with. */
+  readonly #transactionOptions: TransactionOptions
   readonly #limits: Limits
   /** What is known of the session when it is garbage-collected. */
   readonly #trace: SessionTrace
@@ -128,10 +142,12 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #stopWaiting: ((reason: Error) => void) | null = null
 
   constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
+    refuseMisplaced(engine.dialect, options)
     this.#engine = engine
     this.dialect = engine.dialect
     this.models = models
     this.#options = options
+    this.#transactionOptions = transactionOptionsOf(options)
     this.#limits = {
       statementTimeout: options.statementTimeout ?? engine.limits.statementTimeout,
       signal: options.signal,
@@ -163,17 +179,19 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   /**
-   * Begins a transaction with options of its own; without it the first statement begins one with the server's defaults.
-   * On PostgreSQL (postgres.js) one without options is sent with the first statement: `now()` is that moment, and what
-   * stands in its way rejects there.
-   * @throws DrizzleCeleryError with code `IN_TRANSACTION` when one has begun, is being begun, or is not ended yet
+   * Begins a transaction with options of its own, which overrule those of the session one by one; without it the first
+   * statement begins one as the session's options say. On PostgreSQL (postgres.js) it is sent with the first statement:
+   * `now()` is that moment, and what stands in its way rejects there.
+   * @throws OptionError for what the dialect has not; DrizzleCeleryError with code `IN_TRANSACTION` when one has begun, is being begun, or is not ended yet
    */
   async begin(options: TransactionOptions = {}): Promise<void> {
-    checkOptions('begin', options, BEGIN_CHECKS)
+    checkOptions('begin', options, TRANSACTION_CHECKS)
+    const asked = transactionOptionsOf(options, this.#transactionOptions)
+    refuseOfOthers(this.dialect, asked)
     if (isEnding(this.#state)) throw inTransaction()
     this.#refuse()
     if (hasBegun(this.#state)) throw inTransaction()
-    await this.#open(options)
+    await this.#open(asked)
   }
 
   /**
@@ -258,7 +276,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /** Ready for statements; opened once for all callers that come meanwhile. */
   #opened(): Promise<Connected> {
-    return this.#state.is === 'opening' ? this.#state.next : this.#open(this.#options.autocommit ? null : {})
+    if (this.#state.is === 'opening') return this.#state.next
+    return this.#open(this.#options.autocommit ? null : this.#transactionOptions)
   }
 
   /** Moves to a state, and from one that passes on to the next, unless another call has moved the session meanwhile. */

@@ -554,6 +554,76 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual(['b'])
     })
 
+    const sessionTitle = 'refuses writes in every transaction of a session that is readOnly, but in one begun otherwise'
+    it.skipIf(writesReadOnly)(
+      writesReadOnly ? `${sessionTitle} (skipped: ${writesReadOnly})` : sessionTitle,
+      async () => {
+        const session = await open({ readOnly: true, isolationLevel: 'serializable' })
+        for (const end of ['commit', 'rollback'] as const) {
+          expect(await idsIn(session.db, session.models)).toEqual([])
+          await session[end]()
+          const refusal = await causeOf(insert(session, 'a'))
+          expect(String(refusal)).toMatch(/in a read.only transaction/i)
+          await session.rollback()
+        }
+        await session.begin({ readOnly: false })
+        await insert(session, 'b')
+        await session.commit()
+        const again = await causeOf(insert(session, 'a'))
+        await session.close()
+
+        expect(String(again)).toMatch(/in a read.only transaction/i)
+        expect(await ids()).toEqual(['b'])
+        await manager.session(dburi, { readOnly: true }, async (db, session) => {
+          expect(await idsIn(db as unknown as Db, session.models as unknown as ResultModels)).toEqual(['b'])
+        })
+        const { sessionMaker } = await manager.createSession(dburi, { readOnly: true })
+        const made = sessionMaker() as unknown as AnySession
+        expect(String(await causeOf(insert(made, 'a')))).toMatch(/in a read.only transaction/i)
+        await made.close()
+        expect(manager.stats().engines).toHaveLength(1)
+      },
+    )
+
+    it('refuses options of a transaction that only other dialects have, before it connects', async () => {
+      const { dialect } = await manager.getEngine(dburi)
+      const foreign = [
+        ...(dialect === 'postgresql' ? [] : ['deferrable']),
+        ...(dialect === 'mysql' ? [] : ['withConsistentSnapshot']),
+      ]
+      for (const name of foreign) {
+        const options = { [name]: true }
+        const refusals = [
+          await causeOf(manager.sessionFactory(dburi, options)),
+          await causeOf(manager.createSession(dburi, options)),
+          await causeOf(manager.session(dburi, options, async () => {})),
+        ]
+        for (const refusal of refusals) {
+          expect(refusal).toMatchObject({ code: 'INVALID_OPTION', option: name })
+          expect(String(refusal)).toContain(dialect)
+        }
+      }
+      expect(manager.stats().engines).toMatchObject([{ open: 0 }])
+
+      const session = await open()
+      for (const name of foreign)
+        expect(await causeOf(session.begin({ [name]: true }))).toMatchObject({
+          code: 'INVALID_OPTION',
+          option: name,
+        })
+      await insert(session, 'a')
+      await session.commit()
+      await session.close()
+      expect(await ids()).toEqual(['a'])
+    })
+
+    it('refuses options of a transaction beside autocommit, where none would have them', async () => {
+      const refusal = await causeOf(open({ autocommit: true, readOnly: true, isolationLevel: 'serializable' }))
+
+      expect(refusal).toMatchObject({ code: 'INVALID_OPTION', option: 'isolationLevel' })
+      expect(String(refusal)).toContain('readOnly')
+    })
+
     it('begins a transaction in an autocommit session that is told to', async () => {
       const session = await open({ autocommit: true })
       await session.begin()

@@ -53,6 +53,7 @@ const layers = [
   'adapters/*',
   'pool',
   'transaction',
+  'transaction-options',
   'dialect-resolver',
   'engine-options',
   'engine',

@@ -492,6 +492,60 @@ describe('writers of one process', () => {
     },
   )
 
+  it('that only read lock out no writer of this process or another', async () => {
+    const uri = `${dburi}?journal_mode=wal&timeout=0.5`
+    const engine = await openWithTable(uri)
+    const session = new Session(engine, {}, { readOnly: true })
+    expect(await session.db.select().from(t)).toEqual([])
+
+    await engine.db.insert(t).values({ w: 'node' })
+    const python = `import sqlite3; c = sqlite3.connect('${join(directory, 'x.db')}', timeout=1); c.execute("insert into t (w) values ('python')"); c.commit()`
+    execFileSync('python3', ['-c', python])
+    expect(await session.db.select().from(t)).toEqual([])
+    await session.commit()
+
+    expect((await session.db.select().from(t)).map(({ w }) => w)).toEqual(['node', 'python'])
+    await session.close()
+  })
+
+  it.each([
+    ['has only read', false],
+    ['has written', true],
+  ])('say of one in their way that it %s', async (_, writes) => {
+    const engine = await openWithTable(`${dburi}?timeout=0.2`)
+    await using session = new Session(engine, {})
+    await session.db.select().from(t)
+    if (writes) await session.db.insert(t).values({ w: 'a' })
+    await using other = new Session(engine, {})
+    const errors = [
+      await failure(engine.db.insert(t).values({ w: 'b' })),
+      await failure(other.db.insert(t).values({ w: 'b' })),
+    ]
+
+    for (const error of errors) {
+      expect(error).toBeInstanceOf(TransactionConflictError)
+      const { message } = error as TransactionConflictError
+      expect(message).toMatch(/a transaction of this process has had it for \d+\.\d s/)
+      if (writes) expect(message).not.toMatch(/only read|readOnly/)
+      else expect(message).toMatch(/has only read so far.*`readOnly: true`/)
+      expect(message).not.toContain('wrote')
+    }
+  })
+
+  it('are told of the session that writes next, and not of the one before', async () => {
+    const engine = await openWithTable(`${dburi}?timeout=0.5`)
+    const [reads, writes] = [new Session(engine, {}), new Session(engine, {})]
+    await reads.db.select().from(t)
+    const begun = writes.db.insert(t).values({ w: 'a' }).then(() => {})
+    const late = failure(engine.db.insert(t).values({ w: 'b' }))
+    await sleep(250)
+    await reads.close()
+    await begun
+
+    expect(String(await late)).not.toContain('only read')
+    await writes.close()
+  })
+
   it('refuse to write in a read-only transaction, and only there', async () => {
     const engine = await openWithTable(`${dburi}?journal_mode=wal`)
     const session = new Session(engine, {})

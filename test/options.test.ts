@@ -79,7 +79,7 @@ describe('a wrong option', () => {
     ['getEngine', { pool_size: 1 }, 'pool_size', 'did you mean poolSize?'],
     ['getEngine', { ssl: true }, 'ssl', 'write it into the dburi'],
     ['sessionFactory', { autoCommit: true }, 'autoCommit', 'did you mean autocommit?'],
-    ['sessionFactory', { readOnly: true }, 'readOnly', 'give it to begin() of the session'],
+    ['getEngine', { readOnly: true }, 'readOnly', 'give it to a session, or to its begin()'],
     ['prepareModels', { mode: 'check' }, 'mode', 'did you mean prepare?'],
     ['engineOptions', { max: 1 }, 'engineOptions.max', 'did you mean engineOptions.poolSize?'],
     ['begin', { accessMode: 'read only' }, 'accessMode', 'did you mean readOnly?'],

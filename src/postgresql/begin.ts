@@ -8,9 +8,6 @@ const ISOLATION_LEVELS: readonly string[] = [
   'serializable',
 ] satisfies TransactionOptions['isolationLevel'][]
 
-/** Begins a transaction with the server's defaults. */
-export const BEGIN = 'begin'
-
 /**
  * The statement that begins a transaction.
  * @throws OptionError when the isolation level is none: it becomes part of the statement
@@ -24,7 +21,7 @@ export function beginText({ isolationLevel, readOnly, deferrable }: TransactionO
     )
   }
   const parts = [
-    BEGIN,
+    'begin',
     isolationLevel && `isolation level ${isolationLevel}`,
     readOnly && 'read only',
     deferrable && 'deferrable',

@@ -79,7 +79,10 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
 
   const steps = {
     'the first statement': (session) => session.db.execute(sql`select ${1}::int`),
-    begin: (session) => session.begin({ isolationLevel: 'serializable' }),
+    'the first statement of a transaction with options': async (session) => {
+      await session.begin({ isolationLevel: 'serializable' })
+      await session.db.execute(sql`select 1`)
+    },
     commit: (session) => session.commit(),
     rollback: (session) => session.rollback(),
   } satisfies Record<string, (session: SessionFor<'postgresql://'>) => PromiseLike<unknown>>
@@ -88,7 +91,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
     await using session = sessionMaker()
     await session.db.execute(sql`select 1`)
-    if (step === 'the first statement' || step === 'begin') await session.commit()
+    if (step.startsWith('the first statement')) await session.commit()
 
     proxy.mode = 'blackhole'
     const { error, after } = await outcome(take(session), 10_000)

@@ -21,6 +21,7 @@ import { type Contended, Patience } from './patience.ts'
 import { SafeStatements } from './safe-statements.ts'
 import type { SafeText } from './safe-text.ts'
 import { scriptParts } from './script.ts'
+import type { Writer } from './write-mutex.ts'
 
 /** What a connection is made of. */
 export interface ConnectionParts extends Contended {
@@ -101,12 +102,13 @@ export class LibsqlConnection implements Connection {
   async begin({ readOnly = false }: TransactionOptions): Promise<void> {
     const isReadOnly = readOnly || this.#parts.readOnly
     const [calls, patience, isLocal] = [this.#calls, this.#patience, this.#isLocal]
+    const writer: Writer = { what: 'transaction', hasWritten: false }
     let release = () => {}
     try {
-      if (!isReadOnly) release = await patience.turnToWrite()
+      if (!isReadOnly) release = await patience.turnToWrite(writer)
       const mode = isReadOnly ? READ_MODES[this.#parts.kind] : 'write'
       const driver = await patience.patiently(() => beginTransaction(this.#client, mode))
-      const transaction = new OpenTransaction(driver, { isLocal, mode, calls, patience, release })
+      const transaction = new OpenTransaction(driver, { isLocal, mode, calls, patience, writer, release })
       if (calls.lost === null) {
         this.#transaction = transaction
         return
@@ -214,6 +216,7 @@ export class LibsqlConnection implements Connection {
     if (transaction !== null) {
       const mayWrite = writes && !SAVEPOINT.test(statement.sql)
       if (mayWrite && transaction.onlyReads) return Promise.reject(writeWhereOnlyRead())
+      if (mayWrite) transaction.writes()
       return this.#inTransaction(transaction, (driver) => driver.execute(statement))
     }
     const call = () => this.#client.execute(statement)
@@ -243,8 +246,10 @@ export class LibsqlConnection implements Connection {
     switch (call.name) {
       case 'executeMultiple':
         if (transaction?.onlyReads) throw writeWhereOnlyRead()
-        if (transaction !== null)
+        if (transaction !== null) {
+          transaction.writes()
           return this.#inTransaction(transaction, (driver) => driver.executeMultiple(sql))
+        }
         return this.#patience.holding(() => this.#script(sql))
       case 'migrate': {
         if (transaction !== null) throw migrationInTransaction()

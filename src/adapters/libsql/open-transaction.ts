@@ -2,6 +2,7 @@ import type { Calls } from './calls.ts'
 import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
 import { isContention, isLoss, isTransactionClosed } from './driver-error.ts'
 import type { Patience } from './patience.ts'
+import type { Writer } from './write-mutex.ts'
 
 /**
  * How a transaction keeps from writing, if it does: `query-only` has SQLite refuse what writes. libSQL's own `read` lets
@@ -16,6 +17,8 @@ export interface OpenTransactionParts {
   readonly mode: TransactionMode
   readonly calls: Calls
   readonly patience: Patience
+  /** How others are told of it. */
+  readonly writer: Writer
   /** Ends our turn to write. */
   release(): void
 }
@@ -54,6 +57,11 @@ export class OpenTransaction {
   /** SQLite refuses what writes. */
   get isQueryOnly(): boolean {
     return this.#parts.mode === 'query-only'
+  }
+
+  /** It no longer only reads. */
+  writes(): void {
+    this.#parts.writer.hasWritten = true
   }
 
   /** Asks the driver's transaction for something. */

@@ -5,7 +5,7 @@ import type { DatabaseFile } from './database-file.ts'
 import type { Client } from './driver.ts'
 import { isContention } from './driver-error.ts'
 import type { LibsqlPlace } from './options.ts'
-import type { WriteMutex } from './write-mutex.ts'
+import type { WriteMutex, Writer } from './write-mutex.ts'
 
 /** What a connection shares with others, and how long it waits for them. */
 export interface Contended {
@@ -35,15 +35,15 @@ export class Patience {
   }
 
   /** Waits for our turn to write; the function it resolves to ends it. */
-  turnToWrite(): Promise<() => void> {
+  turnToWrite(writer: Writer): Promise<() => void> {
     const { mutex, busyTimeout } = this.#contended
     if (mutex === null) return Promise.resolve(() => {})
-    return mutex.acquire({ timeout: busyTimeout, signal: this.#calls.signal })
+    return mutex.acquire(writer, { timeout: busyTimeout, signal: this.#calls.signal })
   }
 
   /** Holds our turn to write while it runs. */
   async holding<Result>(work: () => Promise<Result>): Promise<Result> {
-    const release = await this.turnToWrite()
+    const release = await this.turnToWrite({ what: 'statement', hasWritten: true })
     try {
       return await work()
     } finally {

@@ -1,5 +1,12 @@
 import { AbortedError, TransactionConflictError } from '../../errors.ts'
 
+/** Who holds a mutex, or waits for it. */
+export interface Writer {
+  readonly what: 'transaction' | 'statement'
+  /** A transaction may have the turn to write and only read, so far. */
+  hasWritten: boolean
+}
+
 /** How long to wait for a mutex, and what ends the waiting before. */
 export interface WaitOptions {
   /** Milliseconds. */
@@ -12,25 +19,23 @@ export interface WaitOptions {
  * a lock, but whoever waits for that one stops the event loop, and with it the holder that lives in the same process.
  */
 export class WriteMutex {
-  #isHeld = false
+  #held: { readonly writer: Writer; readonly since: number } | null = null
   readonly #waiters: (() => void)[] = []
 
   /** Whether a writer would have to wait. */
   get isHeld(): boolean {
-    return this.#isHeld
+    return this.#held !== null
   }
 
   /**
    * Waits for the turn; the function it resolves to ends it, and does nothing when called again.
    * @throws TransactionConflictError after the timeout; AbortedError
    */
-  acquire(options: WaitOptions): Promise<() => void> {
-    if (this.#isHeld) return this.#wait(options)
-    this.#isHeld = true
-    return Promise.resolve(this.#turn())
+  acquire(writer: Writer, options: WaitOptions): Promise<() => void> {
+    return this.#held === null ? Promise.resolve(this.#turn(writer)) : this.#wait(writer, options)
   }
 
-  #wait({ timeout, signal }: WaitOptions): Promise<() => void> {
+  #wait(writer: Writer, { timeout, signal }: WaitOptions): Promise<() => void> {
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer)
@@ -38,7 +43,7 @@ export class WriteMutex {
       }
       const waiter = () => {
         settle()
-        resolve(this.#turn())
+        resolve(this.#turn(writer))
       }
       const leave = (error: Error) => {
         settle()
@@ -46,27 +51,35 @@ export class WriteMutex {
         reject(error)
       }
       const onAbort = () => leave(new AbortedError('Stopped waiting to write', { cause: signal.reason }))
-      const timer = setTimeout(() => leave(tooLong(timeout)), timeout)
+      const timer = setTimeout(() => leave(this.#tooLong(timeout)), timeout)
       signal.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
     })
   }
 
-  #turn(): () => void {
+  #turn(writer: Writer): () => void {
+    this.#held = { writer, since: performance.now() }
     let isOver = false
     return () => {
       if (isOver) return
       isOver = true
       const next = this.#waiters.shift()
-      if (next === undefined) this.#isHeld = false
+      if (next === undefined) this.#held = null
       else next()
     }
   }
-}
 
-function tooLong(milliseconds: number): TransactionConflictError {
-  return new TransactionConflictError(
-    `Another transaction of this process wrote to the database file for longer than ${milliseconds / 1_000} s. ` +
-      'Nothing was done. Commit or close that session first, or raise the timeout option of the dburi.',
-  )
+  #tooLong(milliseconds: number): TransactionConflictError {
+    const { what, hasWritten } = this.#held?.writer ?? { what: 'transaction', hasWritten: true }
+    const seconds = ((performance.now() - (this.#held?.since ?? 0)) / 1_000).toFixed(1)
+    const soFar = hasWritten ? '' : ', and has only read so far'
+    const instead = hasWritten
+      ? ''
+      : 'Open sessions that only read with `readOnly: true`: they keep nobody from writing. '
+    return new TransactionConflictError(
+      `Waited ${milliseconds / 1_000} s (the timeout option of the dburi) for the turn to write to the database file: a ` +
+        `${what} of this process has had it for ${seconds} s${soFar}. Nothing was done. ${instead}Commit or close that ` +
+        'session first, or raise the timeout.',
+    )
+  }
 }

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
-import { BEGIN, beginText } from '../../postgresql/begin.ts'
+import { beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
 import { type RelationalColumns, relationalColumnsOf } from '../../postgresql/relational-json.ts'
 import { countsAsChange, schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
@@ -148,19 +148,9 @@ export class PostgresConnection implements Connection {
     await this.#control(`listen "${channel.replaceAll('"', '""')}"`)
   }
 
-  /** Without options BEGIN waits for the first statement, which carries it. */
+  /** BEGIN waits for the first statement, which carries it. */
   async begin(options: TransactionOptions): Promise<void> {
-    const transaction = new Begun(beginText(options))
-    this.#transaction = transaction
-    if (transaction.begin === BEGIN) return
-    transaction.beginning()
-    try {
-      await this.#control(transaction.begin)
-      transaction.ready()
-    } catch (error) {
-      if (this.#transaction === transaction) this.#transaction = null
-      throw error
-    }
+    this.#transaction = new Begun(beginText(options))
   }
 
   #sendIn(transaction: Begun, work: Work): Promise<QueryResult> {

@@ -78,8 +78,11 @@ export interface Listening {
 export interface Database<Db> {
   /** Opens one more connection. @throws ConnectError */
   connect(signal?: AbortSignal): Promise<Connection>
-  /** The Drizzle handle whose statements go to `executor`. */
-  handle(executor: Executor): Db
+  /**
+   * The Drizzle handle whose statements go to `executor`.
+   * @param logger for this handle, instead of the one the database was opened with
+   */
+  handle(executor: Executor, logger?: DrizzleLogger): Db
   /**
    * Opens a connection that hears what is sent to a channel, until it is closed or the database released; `null` where
    * something stands in between that hands nothing on. Missing where there are no channels.
@@ -126,7 +129,7 @@ export interface AdapterOptions {
    * @default 'UTC'
    */
   timeZone?: string
-  /** Passed on to Drizzle. */
+  /** Passed on to Drizzle by the handles that are given no logger of their own. */
   logger?: DrizzleLogger
   /** Passed on to Drizzle 0.45: how columns without a name are called in the database. */
   casing?: 'snake_case' | 'camelCase'

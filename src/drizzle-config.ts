@@ -1,4 +1,4 @@
-import type { AdapterOptions } from './adapter.ts'
+import type { AdapterOptions, DrizzleLogger } from './adapter.ts'
 
 /** What Drizzle's factories take beside the client. 0.45 takes the schema for relational queries, 1.0 the relations. */
 export interface DrizzleConfig {
@@ -20,6 +20,14 @@ export function drizzleConfig({ logger, casing, models, exposeParameters }: Adap
     // 1.0 hides them by itself; 0.45 never does, so that the engine does.
     ...(exposeParameters && { paramsInErrors: true }),
   }
+}
+
+/** The same with another logger, where there is one. */
+export function withLogger<Config extends DrizzleConfig>(
+  config: Config,
+  logger: DrizzleLogger | undefined,
+): Config {
+  return logger === undefined ? config : { ...config, logger }
 }
 
 /** What `defineRelations` of Drizzle 1.0 returns: plain objects, with nothing to tell them by but their keys. */

@@ -2,6 +2,7 @@ import { type Dburi, parseDburi } from './dburi.ts'
 import { dburiKey } from './dburi-key.ts'
 import { registeredSchemes } from './dialect-resolver.ts'
 import type { DisposeOptions, Engine, EngineOptions } from './engine.ts'
+import { redactDburi } from './redact-dburi.ts'
 
 export interface EngineCacheOptions {
   readonly open: (dburi: Dburi, options: EngineOptions) => Promise<Engine>
@@ -12,6 +13,8 @@ export interface EngineCacheOptions {
 interface Kept {
   readonly dburiKey: string
   readonly cacheKey: string
+  /** What stands in the key for each option. */
+  readonly identities: ReadonlyMap<string, string>
   readonly engine: Promise<Engine>
   /** The engine once it is open. */
   opened: Engine | null
@@ -24,6 +27,8 @@ interface Kept {
 
 /** A program writes one dburi in a few ways. What comes in ever new spellings is parsed each time, and not remembered for ever. */
 const MOST_TEXTS = 16
+/** Engines of one dburi that are taken for meant. */
+const HANDFUL = 5
 
 /**
  * One engine for each dburi and options. The key is what the dburi means, not how it is spelled; an opening is shared
@@ -36,6 +41,10 @@ export class EngineCache {
   readonly #closing = new Map<Promise<void>, { readonly dburiKey: string; readonly isExclusive: boolean }>()
   /** The same, by the text they were asked for without options: the quick way to a known engine. */
   readonly #byText = new Map<string, Kept>()
+  /** Those that have the same dburi, by its key. */
+  readonly #siblings = new Map<string, Set<Kept>>()
+  /** The keys of dburis whose many engines were told of. */
+  readonly #told = new Set<string>()
   readonly #identities = new WeakMap<object, number>()
   #lastIdentity = 0
 
@@ -48,14 +57,15 @@ export class EngineCache {
   }
 
   /**
-   * The deadline of statements makes no other database of it: engines that differ in it share all but that.
+   * The deadline of statements and the logger make no other database of it: engines that differ in them share all else.
    * @throws DburiError
    */
   get(text: string, options: EngineOptions | undefined): Promise<Engine> {
-    if (options?.statementTimeout === undefined) return this.#look(text, options).engine
-    const { statementTimeout, ...others } = options
+    if (options?.statementTimeout === undefined && options?.logger === undefined)
+      return this.#look(text, options).engine
+    const { statementTimeout, logger, ...others } = options
     const { engine } = this.#look(text, Object.keys(others).length === 0 ? undefined : others)
-    return engine.then((opened) => opened.within(statementTimeout))
+    return engine.then((opened) => opened.within({ statementTimeout, logger }))
   }
 
   /** Does something with an engine that is not disposed of for being idle meanwhile. */
@@ -92,11 +102,7 @@ export class EngineCache {
   /** Forgets and disposes of all engines of a dburi. */
   async forget(text: string, options?: DisposeOptions): Promise<void> {
     const key = dburiKey(parseDburi(text, registeredSchemes()))
-    await Promise.all(
-      [...this.#kept.values()]
-        .filter((kept) => kept.dburiKey === key)
-        .map((kept) => this.#dispose(kept, options)),
-    )
+    await Promise.all([...(this.#siblings.get(key) ?? [])].map((kept) => this.#dispose(kept, options)))
     await this.#closed(({ dburiKey }) => dburiKey === key)
   }
 
@@ -113,25 +119,26 @@ export class EngineCache {
   #find(text: string, options: EngineOptions): Kept {
     const dburi = parseDburi(text, registeredSchemes())
     const key = dburiKey(dburi)
-    const cacheKey = `${key} ${this.#keyOf(options)}`
-    return this.#kept.get(cacheKey) ?? this.#open(dburi, options, key, cacheKey)
+    const identities = this.#identitiesOf(options)
+    const cacheKey = `${key} ${[...identities].map((each) => each.join('=')).join('&')}`
+    const known = this.#kept.get(cacheKey)
+    if (known !== undefined) return known
+    const kept = this.#open(dburi, options, { dburiKey: key, cacheKey, identities })
+    this.#tellOfMany(dburi, key)
+    this.#evict(kept)
+    return kept
   }
 
-  #open(dburi: Dburi, options: EngineOptions, key: string, cacheKey: string): Kept {
+  #open(dburi: Dburi, options: EngineOptions, as: Pick<Kept, 'dburiKey' | 'cacheKey' | 'identities'>): Kept {
+    const { dburiKey: key, cacheKey } = as
     const inTheWay = [...this.#closing.values()].some((other) => other.isExclusive && other.dburiKey === key)
     const engine = inTheWay
       ? this.#closed((other) => other.dburiKey === key).then(() => this.#options.open(dburi, options))
       : this.#options.open(dburi, options)
-    const kept: Kept = {
-      dburiKey: key,
-      cacheKey,
-      engine,
-      opened: null,
-      usedAt: performance.now(),
-      users: 0,
-      texts: [],
-    }
+    const kept: Kept = { ...as, engine, opened: null, usedAt: performance.now(), users: 0, texts: [] }
     this.#kept.set(cacheKey, kept)
+    const siblings = this.#siblings.get(key) ?? new Set()
+    this.#siblings.set(key, siblings.add(kept))
     engine.then(
       (opened) => {
         kept.opened = opened
@@ -143,7 +150,6 @@ export class EngineCache {
       },
       () => this.#drop(kept),
     )
-    this.#evict(kept)
     return kept
   }
 
@@ -168,6 +174,9 @@ export class EngineCache {
 
   #drop(kept: Kept): void {
     if (this.#kept.get(kept.cacheKey) === kept) this.#kept.delete(kept.cacheKey)
+    const siblings = this.#siblings.get(kept.dburiKey)
+    siblings?.delete(kept)
+    if (siblings?.size === 0) this.#siblings.delete(kept.dburiKey)
     for (const text of kept.texts.splice(0)) this.#byText.delete(text)
   }
 
@@ -181,13 +190,37 @@ export class EngineCache {
     for (const kept of idle.slice(0, surplus)) void this.#dispose(kept)
   }
 
-  /** Options that say the same give the same key; functions and objects count by identity. */
-  #keyOf(options: EngineOptions): string {
-    return Object.entries(options)
-      .filter(([, value]) => value !== undefined)
-      .sort(([one], [other]) => (one < other ? -1 : 1))
-      .map(([name, value]) => `${name}=${this.#identify(value)}`)
-      .join('&')
+  /** Whoever writes an option anew for each call has each call open an engine. */
+  #tellOfMany(dburi: Dburi, key: string): void {
+    const siblings = [...(this.#siblings.get(key) ?? [])]
+    if (siblings.length <= HANDFUL || this.#told.has(key)) return
+    this.#told.add(key)
+    const names = new Set(siblings.flatMap(({ identities }) => [...identities.keys()]))
+    const differing = [...names].filter(
+      (name) => new Set(siblings.map(({ identities }) => identities.get(name))).size > 1,
+    )
+    const instead = differing.includes('password')
+      ? 'A password function counts by its identity: give the same one each time, or the same engineKey. '
+      : ''
+    process.emitWarning(
+      `There are ${siblings.length} engines of ${redactDburi(dburi)}, each with connections of its own, because calls differ ` +
+        `in ${differing.join(' and ')}. ${instead}Calls that give the same options share one engine; maxEngines of the ` +
+        'manager limits how many are kept.',
+      { code: 'DRIZZLE_CELERY_MANY_ENGINES' },
+    )
+  }
+
+  /**
+   * What stands for each option in the key, in order: the same for options that say the same. Functions and objects count
+   * by identity, unless an `engineKey` stands for that.
+   */
+  #identitiesOf(options: EngineOptions): ReadonlyMap<string, string> {
+    const isKeyed = options.engineKey !== undefined
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    given.sort(([one], [other]) => (one < other ? -1 : 1))
+    return new Map(
+      given.map(([name, value]) => [name, isKeyed && isFunction(value) ? '#' : this.#identify(value)]),
+    )
   }
 
   #identify(value: unknown): string {
@@ -200,4 +233,8 @@ export class EngineCache {
     }
     return `#${identity}`
   }
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function'
 }

@@ -1,5 +1,5 @@
 import type { AdapterOptions } from './adapter.ts'
-import { aDeadline, aFlag, aSignal, aText, type Checks, check, isObject } from './check-options.ts'
+import { aDeadline, aFlag, aLogger, aSignal, aText, type Checks, check } from './check-options.ts'
 import { MAX_RESPONSE_BYTES_RULE } from './max-response-bytes.ts'
 import type { CheckoutOptions } from './pool.ts'
 import { POOL_RULES, type PoolOptions } from './pool-options.ts'
@@ -23,6 +23,14 @@ export interface EngineOptions
    * @default none
    */
   statementTimeout?: number
+  /**
+   * Stands for the identity of `password` where that is a function: without it another function is another engine, so that
+   * two users never share one, and with it functions written inline share the engine of the first. Engines of different
+   * keys are different ones, and so are engines of one key that differ in another option. Not among the `engineOptions`
+   * of a manager.
+   * @default none
+   */
+  engineKey?: string
 }
 
 /** How an engine is closed. */
@@ -53,11 +61,8 @@ export const ENGINE_CHECKS: Checks<EngineOptions> = {
   ),
   sqliteRoot: aText,
   timeZone: aText,
-  // Drizzle takes true for a logger of its own.
-  logger: check(
-    (value) => typeof value === 'boolean' || (isObject(value) && 'logQuery' in value),
-    'an object with logQuery(query, params)',
-  ),
+  logger: aLogger,
+  engineKey: aText,
 }
 
 export const CHECKOUT_CHECKS: Checks<CheckoutOptions> = { signal: aSignal, ownConnection: aFlag }

@@ -1,5 +1,5 @@
-import type { Connection, Database, Executor, TransactionOptions } from './adapter.ts'
-import { checkOptions } from './check-options.ts'
+import type { Connection, Database, DrizzleLogger, Executor, TransactionOptions } from './adapter.ts'
+import { checkOptions, isObject } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
 import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './engine-options.ts'
 import { ConnectError } from './errors.ts'
@@ -29,6 +29,7 @@ export interface EngineParts<D extends Dialect, Db> {
   readonly pool: PoolOptions
   readonly pooled: boolean
   readonly statementTimeout: number | undefined
+  readonly logger?: DrizzleLogger | undefined
   readonly exposeParameters: boolean
   /** The dburi as it may be printed. */
   readonly name: string
@@ -38,14 +39,23 @@ export interface EngineParts<D extends Dialect, Db> {
 
 const GRACE = 5
 
+/** Stands for the logger of engines without one, and for Drizzle's own, which is asked for by `true`. */
+const NO_LOGGER = {}
+
 /** How statements of `engine.db` run. */
 const SHARED = { isShared: true }
 
-/** What the engines of one open database have in common, whatever their `statementTimeout`. */
+/** What engines of one open database may each have for themselves; what is left out is as in the first. */
+export interface EngineVariant {
+  readonly statementTimeout?: number | undefined
+  readonly logger?: DrizzleLogger | undefined
+}
+
+/** What the engines of one open database have in common. */
 interface Shared<D extends Dialect, Db> {
   readonly pool: Pool<Connection>
-  /** The engines beside the first, by `statementTimeout`. */
-  readonly others: Map<number, WeakRef<Engine<D, Db>>>
+  /** The engines beside the first, by `logger` and `statementTimeout`. */
+  readonly others: WeakMap<object, Map<number | undefined, WeakRef<Engine<D, Db>>>>
   sessions: number
   disposed: Promise<void> | null
   onDispose: ((disposed: Promise<void>) => void) | null
@@ -58,8 +68,9 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   /** The dialect of `db`, which tells the members of a union of engines apart. */
   readonly dialect: D
   /**
-   * The shared Drizzle handle. Each statement autocommits, on a connection that nobody else uses meanwhile; where all are
-   * in use it waits its turn, as sessions do. `db.transaction()` takes a connection of its own for as long as it runs.
+   * The shared Drizzle handle. Each statement autocommits, on a connection that nobody else uses meanwhile (on libSQL,
+   * with others of its kind); where all are in use it waits its turn, as sessions do. `db.transaction()` takes a connection
+   * of its own for as long as it runs.
    */
   readonly db: Db
   readonly #parts: EngineParts<D, Db>
@@ -67,7 +78,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   readonly #executor: Executor
   /** What statements of this engine are held to. @internal */
   readonly limits: Limits
-  /** The engine that was opened, for one that only has another `statementTimeout`. @internal */
+  /** The engine that was opened, for a variant of it. @internal */
   readonly origin: Engine<D, Db>
 
   constructor(parts: EngineParts<D, Db>, origin?: Engine<D, Db>) {
@@ -82,19 +93,25 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /**
-   * The same database and pool, with another deadline for statements: the same engine for the same deadline.
+   * The same database and pool, with another deadline for statements or another logger: the same engine for the same ones.
    * @internal
    */
-  within(statementTimeout: number | undefined): Engine<D, Db> {
-    if (statementTimeout === undefined || statementTimeout === this.limits.statementTimeout) return this
-    if (statementTimeout === this.origin.limits.statementTimeout) return this.origin
+  within(variant: EngineVariant): Engine<D, Db> {
+    const { statementTimeout = this.#parts.statementTimeout, logger = this.#parts.logger } = variant
+    for (const known of [this, this.origin]) {
+      const { statementTimeout: itsTimeout, logger: itsLogger } = known.#parts
+      if (statementTimeout === itsTimeout && logger === itsLogger) return known
+    }
     const { others } = this.#shared
-    const known = others.get(statementTimeout)?.deref()
-    if (known !== undefined) return known
+    const key: object = isObject(logger) ? logger : NO_LOGGER
+    const siblings = others.get(key) ?? new Map<number | undefined, WeakRef<Engine<D, Db>>>()
+    others.set(key, siblings)
+    const known = siblings.get(statementTimeout)?.deref()
+    if (known !== undefined && known.#parts.logger === logger) return known
 
-    for (const [seconds, other] of others) if (other.deref() === undefined) others.delete(seconds)
-    const engine = new Engine({ ...this.#parts, statementTimeout }, this.origin)
-    others.set(statementTimeout, new WeakRef(engine))
+    for (const [seconds, other] of siblings) if (other.deref() === undefined) siblings.delete(seconds)
+    const engine = new Engine({ ...this.#parts, statementTimeout, logger }, this.origin)
+    siblings.set(statementTimeout, new WeakRef(engine))
     return engine
   }
 
@@ -118,9 +135,9 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /** A Drizzle handle whose statements go to `executor`. @internal */
-  handle(executor: Executor): Db {
+  handle(executor: Executor, logger = this.#parts.logger): Db {
     const { database, exposeParameters } = this.#parts
-    return database.handle(exposeParameters ? executor : hidingParams(executor))
+    return database.handle(exposeParameters ? executor : hidingParams(executor), logger)
   }
 
   /** Runs a statement where those of `db` run, without Drizzle: rows have the driver's own shape. @internal */
@@ -278,7 +295,7 @@ function sharedOf<D extends Dialect, Db>(parts: EngineParts<D, Db>): Shared<D, D
   watch(pool, poolTrace(parts, pool.members))
   return {
     pool,
-    others: new Map(),
+    others: new WeakMap(),
     sessions: 0,
     disposed: null,
     onDispose: null,

@@ -33,8 +33,8 @@ export async function openEngine(
 ): Promise<Engine> {
   checkOptions('the engine', options, ENGINE_CHECKS)
   const { pooled = true, statementTimeout, statementCacheSize = STATEMENT_CACHE_SIZE, ...given } = options
-  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout, ...adapterOptions } =
-    given
+  const { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout, ...others } = given
+  const { engineKey: _, ...adapterOptions } = others
   const fromOptions = { poolSize, maxOverflow, poolTimeout, poolRecycle, poolPrePing, idleTimeout }
   const { exposeParameters = false } = adapterOptions
   const adapter = await resolveAdapter(dburi)
@@ -64,6 +64,7 @@ export async function openEngine(
     pool,
     pooled,
     statementTimeout,
+    logger: adapterOptions.logger,
     exposeParameters,
     name: redactDburi(dburi),
     place,

@@ -102,7 +102,7 @@ export interface SessionManagerOptions<Models extends ModelsByDialect> {
    */
   pooled?: boolean
   /** Options for every engine; those given with a dburi overrule them. Celery's `database_engine_options`. */
-  engineOptions?: EngineOptions
+  engineOptions?: Omit<EngineOptions, 'engineKey'>
   /**
    * Called with every engine that is opened, before anybody else gets it. When it throws, the engine is disposed of and
    * forgotten. Celery's `database_engine_callback`.
@@ -191,7 +191,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     refuseMisplaced(engine.dialect, sessionOptions)
     const models = await this.#modelsOf(engine)
     return {
-      engine: engine.within(sessionOptions.statementTimeout),
+      engine: engine.within(sessionOptions),
       sessionMaker: () => new Session(engine, models, sessionOptions),
     }
   }
@@ -317,7 +317,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     refuseMisplaced(engine.dialect, options)
     let models = this.#ready.get(engine)
     if (models === undefined) {
-      await this.prepareModels(engine)
+      await this.prepareModels(engine.within({ logger: options.logger }))
       models = await this.#modelsOf(engine)
     }
     if (engine.isDisposed) throw new ClosedError('engine')
@@ -448,6 +448,9 @@ function byDialect(each: Check, example: string): Check {
   }
 }
 
+/** What every engine may have: a key is for one of them. */
+const { engineKey: _, ...COMMON_CHECKS } = ENGINE_CHECKS
+
 const MANAGER_CHECKS: Checks<SessionManagerOptions<ModelsByDialect>> = {
   models: byDialect(
     check(isObject, 'an object that has the tables as its properties'),
@@ -462,7 +465,7 @@ const MANAGER_CHECKS: Checks<SessionManagerOptions<ModelsByDialect>> = {
   ),
   casing: oneOf(...CASINGS),
   pooled: aFlag,
-  engineOptions: optionsLike(ENGINE_CHECKS),
+  engineOptions: optionsLike(COMMON_CHECKS),
   engineCallback: aFunction,
   maxEngines: check(
     (value) => value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && Number(value) >= 1),

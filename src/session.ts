@@ -1,5 +1,5 @@
-import type { Connection, Executor, Transaction, TransactionOptions } from './adapter.ts'
-import { aDeadline, aFlag, aSignal, type Checks, checkOptions } from './check-options.ts'
+import type { Connection, DrizzleLogger, Executor, Transaction, TransactionOptions } from './adapter.ts'
+import { aDeadline, aFlag, aLogger, aSignal, type Checks, checkOptions } from './check-options.ts'
 import type { Dialect } from './dialect.ts'
 import type { Engine } from './engine.ts'
 import { ClosedError, DrizzleCeleryError, PendingRollbackError } from './errors.ts'
@@ -7,12 +7,7 @@ import type { Limits } from './limits.ts'
 import type { Lease } from './pool.ts'
 import type { Statement } from './statement.ts'
 import { Scope } from './transaction.ts'
-import {
-  refuseAll,
-  refuseOfOthers,
-  TRANSACTION_CHECKS,
-  transactionOptionsOf,
-} from './transaction-options.ts'
+import { refuseAll, refuseOfOthers, TRANSACTION_CHECKS, transactionOptionsOf } from './transaction-options.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from './unclosed.ts'
 
 /**
@@ -45,6 +40,8 @@ export interface SessionOptions extends TransactionOptions {
    * @default none
    */
   signal?: AbortSignal
+  /** Passed on to Drizzle for the statements of this session; it is given the bound parameters. @default the engine's */
+  logger?: DrizzleLogger
 }
 
 /** What each option of a session must be. */
@@ -53,6 +50,7 @@ export const SESSION_CHECKS: Checks<SessionOptions> = {
   shortLivedSessions: aFlag,
   statementTimeout: aDeadline,
   signal: aSignal,
+  logger: aLogger,
   ...TRANSACTION_CHECKS,
 }
 
@@ -157,14 +155,14 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     watch(this, this.#trace)
   }
 
-  /** The engine its connection comes from, with the `statementTimeout` of the session. */
+  /** The engine its connection comes from, with the `statementTimeout` and the `logger` of the session. */
   get engine(): Engine<D, Db> {
-    return this.#engine.within(this.#options.statementTimeout)
+    return this.#engine.within(this.#options)
   }
 
   /** The Drizzle handle of this session. Its `transaction()` sets a savepoint. */
   get db(): Db {
-    this.#db ??= this.#engine.handle(this.#executor())
+    this.#db ??= this.#engine.handle(this.#executor(), this.#options.logger)
     return this.#db
   }
 

@@ -45,9 +45,7 @@ export function refuseAll(options: TransactionOptions): void {
 function refuse(options: TransactionOptions, why: (name: keyof TransactionOptions) => string | null): void {
   const errors = NAMES.flatMap((name) => {
     const reason = options[name] ? why(name) : null
-    return reason === null
-      ? []
-      : [new OptionError('INVALID_OPTION', name, `The option ${name} ${reason}`)]
+    return reason === null ? [] : [new OptionError('INVALID_OPTION', name, `The option ${name} ${reason}`)]
   })
   if (errors.length > 0) throw together(errors)
 }

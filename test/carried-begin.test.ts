@@ -66,28 +66,36 @@ describeNeeding('postgresql', 'BEGIN', () => {
     },
   )
 
+  const options = { isolationLevel: 'serializable', readOnly: true, deferrable: true } as const
   it.each([
-    ['the session', { isolationLevel: 'serializable', readOnly: true, deferrable: true }, {}],
-    ['begin()', {}, { isolationLevel: 'serializable', readOnly: true, deferrable: true }],
-  ] as const)('costs no round trip with options of %s, which hold from the first statement on', async (_, ...options) => {
-    const [ofSession, ofBegin] = options
-    const dburi = withOptions(relay.dburi, { pool_size: '1', max_overflow: '0' })
-    const { engine, sessionMaker } = await manager.createSession(dburi, ofSession)
-    await engine.db.execute(sql`select 1`)
-    await using session = sessionMaker()
-    const before = relay.packets
-    await session.begin(ofBegin)
-    const [row] = await session.db.execute(
-      sql`select current_setting('transaction_isolation') i, current_setting('transaction_read_only') r, current_setting('transaction_deferrable') d, ${1}::int`,
-    )
-    await session.commit()
+    ['the session', { ofSession: options, ofBegin: {} }],
+    ['begin()', { ofSession: {}, ofBegin: options }],
+  ])(
+    'costs no round trip with options of %s, which hold from the first statement on',
+    async (_, { ofSession, ofBegin }) => {
+      const dburi = withOptions(relay.dburi, { pool_size: '1', max_overflow: '0' })
+      const { engine, sessionMaker } = await manager.createSession(dburi, ofSession)
+      await engine.db.execute(sql`select 1`)
+      await using session = sessionMaker()
+      const before = relay.packets
+      await session.begin(ofBegin)
+      const [row] = await session.db.execute(
+        sql`select current_setting('transaction_isolation') i, current_setting('transaction_read_only') r, current_setting('transaction_deferrable') d, ${1}::int`,
+      )
+      await session.commit()
 
-    expect(row).toMatchObject({ i: 'serializable', r: 'on', d: 'on' })
-    expect(relay.packets - before).toBe(2)
-    expect(await codeFrom(session.db.insert(numbers).values({ n: 1 }).then(() => session.commit()))).toBe(
-      'isolationLevel' in ofSession ? 'SQLSTATE 25006' : null,
-    )
-  })
+      expect(row).toMatchObject({ i: 'serializable', r: 'on', d: 'on' })
+      expect(relay.packets - before).toBe(2)
+      expect(
+        await codeFrom(
+          session.db
+            .insert(numbers)
+            .values({ n: 1 })
+            .then(() => session.commit()),
+        ),
+      ).toBe('isolationLevel' in ofSession ? 'SQLSTATE 25006' : null)
+    },
+  )
 
   it('is not sent for a transaction without statements', async () => {
     const engine = await engineOf()

@@ -554,7 +554,8 @@ export function conformance(name: string, subject: Subject): void {
       expect(await ids()).toEqual(['b'])
     })
 
-    const sessionTitle = 'refuses writes in every transaction of a session that is readOnly, but in one begun otherwise'
+    const sessionTitle =
+      'refuses writes in every transaction of a session that is readOnly, but in one begun otherwise'
     it.skipIf(writesReadOnly)(
       writesReadOnly ? `${sessionTitle} (skipped: ${writesReadOnly})` : sessionTitle,
       async () => {
@@ -584,6 +585,22 @@ export function conformance(name: string, subject: Subject): void {
         expect(manager.stats().engines).toHaveLength(1)
       },
     )
+
+    it('tells the logger of a session of its own statements, and of no others', async () => {
+      const told: string[][] = [[], []]
+      const [mine, others] = await Promise.all(
+        told.map((texts) => open({ logger: { logQuery: (text: string) => void texts.push(text) } })),
+      )
+      if (mine === undefined || others === undefined) throw new Error('There are two')
+      for (const texts of told) texts.length = 0
+      await idsIn(mine.db, mine.models)
+      await mine.close()
+      await idsIn(await shared(), mine.models)
+      await others.close()
+
+      expect(told.map((texts) => texts.filter((text) => /celery_taskmeta/.test(text)).length)).toEqual([1, 0])
+      expect(manager.stats().engines).toHaveLength(1)
+    })
 
     it('refuses options of a transaction that only other dialects have, before it connects', async () => {
       const { dialect } = await manager.getEngine(dburi)
@@ -618,7 +635,9 @@ export function conformance(name: string, subject: Subject): void {
     })
 
     it('refuses options of a transaction beside autocommit, where none would have them', async () => {
-      const refusal = await causeOf(open({ autocommit: true, readOnly: true, isolationLevel: 'serializable' }))
+      const refusal = await causeOf(
+        open({ autocommit: true, readOnly: true, isolationLevel: 'serializable' }),
+      )
 
       expect(refusal).toMatchObject({ code: 'INVALID_OPTION', option: 'isolationLevel' })
       expect(String(refusal)).toContain('readOnly')

@@ -532,20 +532,6 @@ describe('writers of one process', () => {
     }
   })
 
-  it('are told of the session that writes next, and not of the one before', async () => {
-    const engine = await openWithTable(`${dburi}?timeout=0.5`)
-    const [reads, writes] = [new Session(engine, {}), new Session(engine, {})]
-    await reads.db.select().from(t)
-    const begun = writes.db.insert(t).values({ w: 'a' }).then(() => {})
-    const late = failure(engine.db.insert(t).values({ w: 'b' }))
-    await sleep(250)
-    await reads.close()
-    await begun
-
-    expect(String(await late)).not.toContain('only read')
-    await writes.close()
-  })
-
   it('refuse to write in a read-only transaction, and only there', async () => {
     const engine = await openWithTable(`${dburi}?journal_mode=wal`)
     const session = new Session(engine, {})

@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs'
-import type { Adapter, AdapterOptions, Database, Executor } from '../adapter.ts'
+import type { Adapter, AdapterOptions, Database, DrizzleLogger, Executor } from '../adapter.ts'
 import type { LibsqlHandle } from '../dialect.ts'
-import { drizzleConfig } from '../drizzle-config.ts'
+import { drizzleConfig, withLogger } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { keepingParams } from '../hidden-params.ts'
 import { importDriver } from '../import-driver.ts'
@@ -35,8 +35,11 @@ export const adapter: Adapter<'sqlite', LibsqlHandle> = {
         return requests === null ? client : closingWith(client, requests)
       },
       // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
-      handle: (client, shown) =>
-        showClient<LibsqlHandle>(drizzle({ client: client as never, ...config }), () => shown() as never),
+      handle: (client, shown, logger) =>
+        showClient<LibsqlHandle>(
+          drizzle({ client: client as never, ...withLogger(config, logger) }),
+          () => shown() as never,
+        ),
     })
   },
 }
@@ -44,7 +47,7 @@ export const adapter: Adapter<'sqlite', LibsqlHandle> = {
 interface Driver {
   client(authToken: string | null): Client
   /** @param shown makes the `$client` of the handle */
-  handle(client: LibsqlClient, shown: () => LibsqlClient): LibsqlHandle
+  handle(client: LibsqlClient, shown: () => LibsqlClient, logger?: DrizzleLogger): LibsqlHandle
 }
 
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
@@ -65,9 +68,9 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
     pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.
     ...(place.kind === 'file' && { spread: 1 }),
-    handle: (executor) => {
+    handle: (executor, logger) => {
       const clientOn = (on: Executor) => new LibsqlClient(on, protocolOf(plan))
-      return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)))
+      return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)), logger)
     },
 
     async connect(signal) {

@@ -1,7 +1,7 @@
 import type { Connection as Driver } from 'mysql2'
 import type { Adapter, AdapterOptions } from '../adapter.ts'
 import type { Mysql2Handle } from '../dialect.ts'
-import { type DrizzleConfig, drizzleConfig } from '../drizzle-config.ts'
+import { type DrizzleConfig, drizzleConfig, withLogger } from '../drizzle-config.ts'
 import { importDriver } from '../import-driver.ts'
 import { SERVER_IDLE_TIMEOUT } from '../pool-options.ts'
 import { handleOver } from './mysql2/client.ts'
@@ -38,9 +38,9 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
           },
           signal,
         ),
-      handle: (executor) =>
+      handle: (executor, logger) =>
         // Drizzle's type wants all of mysql2; `DrizzleClient` is all it uses.
-        handleOver(executor, (client) => drizzle({ client, ...config } as never)),
+        handleOver(executor, (client) => drizzle({ client, ...withLogger(config, logger) } as never)),
     }
 
     function driver({ socket, endpoint, password, ssl: tls }: DriverOptions): Driver {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Adapter } from '../adapter.ts'
 import type { PgliteHandle } from '../dialect.ts'
-import { drizzleConfig } from '../drizzle-config.ts'
+import { drizzleConfig, withLogger } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
 import { pathUnder } from '../sqlite-root.ts'
@@ -38,10 +38,11 @@ export const adapter: Adapter<'postgresql', PgliteHandle> = {
         await instance.open(signal)
         return new PgliteConnection(instance, { statementCacheSize, exposeParameters })
       },
-      handle: (executor) =>
+      handle: (executor, logger) =>
         // Drizzle's type wants all of PGlite; `DrizzleClient` is all it uses.
-        showClient<PgliteHandle>(drizzle({ client: drizzleClient(executor) as never, ...config }), () =>
-          pgliteClient(executor),
+        showClient<PgliteHandle>(
+          drizzle({ client: drizzleClient(executor) as never, ...withLogger(config, logger) }),
+          () => pgliteClient(executor),
         ),
       release: () => instance.close(),
     }

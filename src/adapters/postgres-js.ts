@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Adapter, AdapterOptions } from '../adapter.ts'
 import type { PostgresJsHandle } from '../dialect.ts'
-import { drizzleConfig } from '../drizzle-config.ts'
+import { drizzleConfig, withLogger } from '../drizzle-config.ts'
 import { showClient } from '../handle-client.ts'
 import { importDriver } from '../import-driver.ts'
 import { markName } from '../marked-names.ts'
@@ -33,10 +33,11 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
       pooling: 'queue',
       idleTimeout: SERVER_IDLE_TIMEOUT,
       connect: (signal) => open(signal),
-      handle: (executor) =>
+      handle: (executor, logger) =>
         // Drizzle's type wants all of postgres.js; `DrizzleClient` is all it uses.
-        showClient<PostgresJsHandle>(drizzle({ client: drizzleClient(executor) as never, ...config }), () =>
-          postgresJsClient(executor),
+        showClient<PostgresJsHandle>(
+          drizzle({ client: drizzleClient(executor) as never, ...withLogger(config, logger) }),
+          () => postgresJsClient(executor),
         ),
       listen: (channel, hearing, signal) => listeners.listen(channel, hearing, signal),
       release: () => listeners.release(),

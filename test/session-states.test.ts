@@ -1,5 +1,7 @@
 /** Random programs of calls on one session, at the same time and one after the other, beside a model of its states. */
+
 import { setImmediate as round } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import {
   type Connection,
   type Database,
@@ -245,6 +247,17 @@ interface Made {
   settled: string | null
 }
 
+/** Other options for each of the first 15; what a statement begins with has none. */
+function nthOptions(number: number): TransactionOptions {
+  const levels = ['read uncommitted', 'read committed', 'repeatable read', 'serializable', undefined] as const
+  const [isolationLevel, readOnly] = [levels[number % 5], [true, false, undefined][Math.floor(number / 5)]]
+  return {
+    deferrable: false,
+    ...(isolationLevel !== undefined && { isolationLevel }),
+    ...(readOnly !== undefined && { readOnly }),
+  }
+}
+
 /** Runs a program on a session over the fake, and says where it does not agree with the model. */
 async function disagreements(
   schedule: fc.Scheduler,
@@ -276,7 +289,7 @@ async function disagreements(
     statement: (name) => db.run({ sql: name, params: [], asArrays: false }),
     'failing statement': () => db.run({ sql: 'fail', params: [], asArrays: false }),
     begin: (name) => {
-      const own: TransactionOptions = {}
+      const own = nthOptions(optionsOf.size)
       optionsOf.set(name, own)
       return session.begin(own)
     },
@@ -388,7 +401,9 @@ async function disagreements(
   }
   // Every begin that was accepted and succeeded has a transaction of its own, with its options.
   for (const { step, name, settled } of made) {
-    const its = server.begun.filter((transaction) => transaction.options === optionsOf.get(name))
+    const its = server.begun.filter((transaction) =>
+      isDeepStrictEqual(transaction.options, optionsOf.get(name)),
+    )
     if (step === 'begin' && settled === 'ok' && its.length !== 1)
       say(`${name} has ${its.length} transactions`)
   }

@@ -71,15 +71,15 @@ export interface DatabaseBackendOptions {
   /** Called with the engine before anything is done with it. */
   databaseEngineCallback?: ((engine: Engine) => void | Promise<void>) | null
   /**
-   * Try again when an operation fails for a reason that may pass. Celery documents this default since 5.7 and tries three
-   * times before; its code has it off.
+   * Try again when an operation fails for a reason that may pass, after waits that grow. Celery documents this default since
+   * 5.7 and tries three times before; its code has it off.
    * @default true
    */
   resultBackendAlwaysRetry?: boolean
   /**
-   * Attempts after the first; Infinity is Celery's. What the server rolled back for the sake of another writer
-   * (serialization failures and deadlocks) has certainly not happened: with any retries at all it is tried again for 2 s,
-   * however often. @default 3
+   * Attempts after the first. What the server rolled back for the sake of another writer (serialization failures and
+   * deadlocks) has certainly not happened: with any retries at all it is tried again for 2 s, however often.
+   * @default Infinity, as in Celery; `retryDeadline` bounds them
    */
   resultBackendMaxRetries?: number
   /** Milliseconds that bound the first wait; each later bound is twice the one before. @default 10 */
@@ -121,7 +121,11 @@ export interface DatabaseBackendOptions {
    * @default false
    */
   preserveExtended?: boolean
-  /** Seconds after which an operation is not tried again, whatever the retries left. Not a setting of Celery. @default null */
+  /**
+   * Seconds after which an operation is not tried again, whatever the retries left; `null` for none. So long a store or a
+   * read outlasts a server that is away or takes no more clients; it is rejected at the end of it. Not a setting of Celery.
+   * @default 30, and `null` where `resultBackendMaxRetries` is given
+   */
   retryDeadline?: number | null
   /**
    * On PostgreSQL, have whoever waits told of results as they are stored, by Python too, instead of asking every half
@@ -131,6 +135,8 @@ export interface DatabaseBackendOptions {
    */
   notify?: boolean
 }
+
+const RETRY_DEADLINE = 30
 
 /** The same with nothing left open. */
 export interface SettledBackendOptions {
@@ -181,7 +187,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     databaseEngineOptions = {},
     databaseEngineCallback = null,
     resultBackendAlwaysRetry = true,
-    resultBackendMaxRetries = 3,
+    resultBackendMaxRetries = Number.POSITIVE_INFINITY,
     resultBackendBaseSleepBetweenRetriesMs = 10,
     resultBackendMaxSleepBetweenRetriesMs = 10_000,
     timezone = null,
@@ -190,7 +196,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     wire = 'pickle',
     protectReady = false,
     preserveExtended = false,
-    retryDeadline = null,
+    retryDeadline = options.resultBackendMaxRetries === undefined ? RETRY_DEADLINE : null,
     notify = false,
     ...others
   } = options

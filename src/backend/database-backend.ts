@@ -43,7 +43,7 @@ export interface BackendOptions extends DatabaseBackendOptions {
 }
 
 /** One result of many: what `storeResult` is given. */
-export interface TaskResult extends StoreOptions {
+export interface TaskResult extends Omit<StoreOptions, 'signal'> {
   readonly taskId: string
   readonly result: unknown
   /** @default 'SUCCESS' */
@@ -132,6 +132,8 @@ export class DatabaseBackend implements AsyncDisposable {
   ): Promise<boolean> {
     guardText('taskId', taskId)
     guardText('status', state)
+    const { signal } = options
+    refuseNoSignal(signal)
     const { protectReady } = this.#settled
     // It is encoded once the columns are known, and only once.
     let write: TaskWrite | undefined
@@ -144,6 +146,7 @@ export class DatabaseBackend implements AsyncDisposable {
         },
         {
           writing: `storing the result of task ${JSON.stringify(taskId)}`,
+          signal,
           exhausted: (cause, isOutcomeUnknown) =>
             new BackendStoreError(taskId, state, isOutcomeUnknown, { cause }),
         },
@@ -185,7 +188,8 @@ export class DatabaseBackend implements AsyncDisposable {
    * @returns how many rows have what was given: all, unless `protectReady` is set
    * @throws AmbiguousOutcomeError, and what `storeResult` throws
    */
-  async storeMany(results: readonly TaskResult[]): Promise<number> {
+  async storeMany(results: readonly TaskResult[], { signal }: AskOptions = {}): Promise<number> {
+    refuseNoSignal(signal)
     const { protectReady } = this.#settled
     // Encoding many is interrupted: the caller may go on with an array of theirs meanwhile.
     const given = [...results]
@@ -197,7 +201,7 @@ export class DatabaseBackend implements AsyncDisposable {
           const mayTurnBack = ({ status }: TaskWrite) => afterLoss && !READY_STATES.has(status)
           return storePieces(tables, pieces, (write) => protectReady || mayTurnBack(write))
         },
-        { writing: `storing the results of ${given.length} tasks` },
+        { writing: `storing the results of ${given.length} tasks`, signal },
       )
     } finally {
       for (const { taskId } of given) this.#tasks.drop(taskId)
@@ -209,18 +213,21 @@ export class DatabaseBackend implements AsyncDisposable {
    * throws a BackendError (`RESULT_UNREADABLE`, `RESULT_TOO_LARGE`) when its property is looked at: the rest can be read.
    * @throws BackendGetMetaError
    */
-  getTaskMeta(taskId: string): Promise<TaskMeta> {
-    return this.#tasks.meta(taskId)
+  async getTaskMeta(taskId: string, options: AskOptions = {}): Promise<TaskMeta> {
+    refuseNoSignal(options.signal)
+    return this.#tasks.meta(taskId, options)
   }
 
   /** The same for many tasks, in few statements, in the order of the ids. */
-  getMany(taskIds: readonly string[]): Promise<Map<string, TaskMeta>> {
-    return this.#tasks.many(taskIds)
+  async getMany(taskIds: readonly string[], options: AskOptions = {}): Promise<Map<string, TaskMeta>> {
+    refuseNoSignal(options.signal)
+    return this.#tasks.many(taskIds, options)
   }
 
   /** The state of a task. The result is not fetched, so it need not be readable. */
-  async getState(taskId: string): Promise<State> {
-    return this.#tasks.keptState(taskId) ?? (await this.#tasks.state(taskId)) ?? 'PENDING'
+  async getState(taskId: string, options: AskOptions = {}): Promise<State> {
+    refuseNoSignal(options.signal)
+    return this.#tasks.keptState(taskId) ?? (await this.#tasks.state(taskId, options)) ?? 'PENDING'
   }
 
   /**
@@ -228,8 +235,8 @@ export class DatabaseBackend implements AsyncDisposable {
    * where there is anything.
    * @throws BackendError when it cannot be decoded
    */
-  async getResult(taskId: string): Promise<unknown> {
-    const meta = await this.getTaskMeta(taskId)
+  async getResult(taskId: string, options?: AskOptions): Promise<unknown> {
+    const meta = await this.getTaskMeta(taskId, options)
     if (!EXCEPTION_STATES.has(meta.status)) return meta.result
     return meta.result === null ? null : taskErrorOf(meta)
   }
@@ -381,6 +388,10 @@ export class DatabaseBackend implements AsyncDisposable {
     const { wire, resultSerializer: serializer, preserveExtended } = this.#settled
     return taskWriteOf(taskId, result, state, options, { wire, serializer, written, preserveExtended })
   }
+}
+
+function refuseNoSignal(signal: unknown): void {
+  refuseUnless(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
 }
 
 /** It becomes part of the statements' texts. */

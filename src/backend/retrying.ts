@@ -1,9 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { AbortListeners } from '../abort-listeners.ts'
 import { textOf } from '../causes.ts'
 import {
+  AbortedError,
   AmbiguousOutcomeError,
   ConnectError,
   ConnectionLostError,
+  PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
 } from '../errors.ts'
@@ -30,8 +32,13 @@ export interface Operation<Result> {
   attempt(afterLoss: boolean): Promise<Result>
   /** What an ambiguous outcome is told of: `storing the result of task …`. Reads have none. */
   readonly writing?: string
-  /** Ends the trying again: no attempt is begun any more, and one under way is not interrupted. */
+  /**
+   * Ends the waiting, with an `AbortedError`: no attempt is begun any more. One under way is not interrupted, and its
+   * outcome counts.
+   */
   readonly signal?: AbortSignal | undefined
+  /** Ends the waiting for another attempt, which then says by itself that nothing can be done any more. */
+  readonly closed?: AbortSignal
   /** The error when all attempts are used up. @default the last attempt's error */
   exhausted?(error: unknown, isOutcomeUnknown: boolean): Error
 }
@@ -42,22 +49,23 @@ export interface Operation<Result> {
  * statement the database refuses) is thrown at once, as it came.
  *
  * What the server rolled back for the sake of another transaction certainly has not happened: it is tried again for
- * `ROLLBACK_BUDGET`, however often, and does not count as one of the `retries`; with `retries: 0` that is none, too.
+ * `ROLLBACK_BUDGET` at least, however often, and does not count as one of the `retries`; with `retries: 0` that is none, too.
  *
  * A write whose outcome is not known and that is not tried again is an `AmbiguousOutcomeError`: one that met the
  * `statementTimeout` may still be running, and one with `retries: 0` was not to be repeated.
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
-  const { attempt, writing, signal, exhausted } = operation
+  const { attempt, writing, signal, closed, exhausted } = operation
   const patience = new Patience(policy)
   let wasLost = false
   try {
     for (;;) {
+      if (signal?.aborted) throw aborted(signal, writing)
       try {
         return await attempt(wasLost)
       } catch (error) {
         wasLost ||= isLoss(error)
-        if (!isTransient(error) || !(await patience.outlasts(error, signal))) throw error
+        if (!isTransient(error) || !(await patience.outlasts(error, [signal, closed]))) throw error
       }
     }
   } catch (failure) {
@@ -68,6 +76,27 @@ export async function retrying<Result>(operation: Operation<Result>, policy: Ret
     if (isOutcomeUnknown) throw new AmbiguousOutcomeError(writing, { cause: error })
     throw error
   }
+}
+
+const aborts = new AbortListeners()
+
+/** Sleeps so many milliseconds, or until one of the signals is aborted. */
+async function sleepUntil(milliseconds: number, ends: readonly (AbortSignal | undefined)[]): Promise<void> {
+  const unlistens: (() => void)[] = []
+  let timer: NodeJS.Timeout | undefined
+  await new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds)
+    for (const end of ends) {
+      if (end?.aborted) resolve()
+      else if (end !== undefined) unlistens.push(aborts.add(end, resolve))
+    }
+  })
+  clearTimeout(timer)
+  for (const unlisten of unlistens) unlisten()
+}
+
+function aborted(signal: AbortSignal, writing = 'reading'): AbortedError {
+  return new AbortedError(`Stopped ${writing}: the signal was aborted`, { cause: signal.reason })
 }
 
 /** Milliseconds from the first rollback on in which what was rolled back is tried again. */
@@ -88,16 +117,15 @@ class Patience {
   }
 
   /** Waits as long as is due after this failure; false when there is no trying again. */
-  async outlasts(error: unknown, signal: AbortSignal | undefined): Promise<boolean> {
+  async outlasts(error: unknown, ends: readonly (AbortSignal | undefined)[]): Promise<boolean> {
     const left = this.#left()
     const bounds = isRollback(error) ? this.#afterRollback() : this.#afterFailure()
     if (bounds === null || left <= 0) return false
     const { failures, max } = bounds
     const wait = backoffMilliseconds(failures, { base: this.#policy.base, max: Math.min(max, left) })
-    // It rejects only when the signal is aborted, which ends this as well.
-    await sleep(wait, undefined, signal && { signal }).catch(() => {})
+    await sleepUntil(wait, ends)
     // A busy process wakes late.
-    return this.#left() > 0 && !signal?.aborted
+    return this.#left() > 0 || ends.some((end) => end?.aborted)
   }
 
   #afterFailure(): { failures: number; max: number } | null {
@@ -137,6 +165,8 @@ export class NotBegunError extends Error {
 export function isTransient(error: unknown): boolean {
   if (error instanceof NotBegunError) return error.mayPass
   if (error instanceof ConnectError) return isPassing(error)
+  // Its cause is why no connection could be opened; without one they were in use, for as long as one may wait.
+  if (error instanceof PoolTimeoutError) return isTransient(error.cause)
   return error instanceof TransactionConflictError || isLoss(error) || isConflict(error)
 }
 

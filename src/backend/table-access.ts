@@ -66,7 +66,7 @@ export interface TableAccessOptions extends TablesOptions {
 }
 
 /** A statement to run on the tables, and what becomes of a failure. */
-export interface Request extends Omit<Operation<unknown>, 'attempt'> {
+export interface Request extends Omit<Operation<unknown>, 'attempt' | 'closed'> {
   /** Made anew for each attempt. */
   statement(tables: Tables, afterLoss: boolean): Statement
 }
@@ -80,6 +80,7 @@ export class TableAccess {
   #tables: Tables | null = null
   #opening: Promise<Tables> | null = null
   #disposed: Promise<void> | null = null
+  readonly #closed = new AbortController()
 
   constructor(options: TableAccessOptions) {
     this.#options = options
@@ -100,7 +101,7 @@ export class TableAccess {
 
   /** The tables, opened if they are not. @throws SchemaError, ConnectError, ClosedError */
   open(): Promise<Tables> {
-    return retrying({ attempt: () => this.#open() }, this.#options.retries)
+    return retrying({ attempt: () => this.#open(), closed: this.#closed.signal }, this.#options.retries)
   }
 
   /** Runs one statement; the answer has the driver's own shape. */
@@ -112,17 +113,18 @@ export class TableAccess {
   /** Does something with the tables, all of it again if need be. */
   use<Result>(
     work: (tables: Tables, afterLoss: boolean) => Promise<Result>,
-    operation: Omit<Operation<Result>, 'attempt'>,
+    operation: Omit<Operation<Result>, 'attempt' | 'closed'>,
   ): Promise<Result> {
     return retrying(
-      { ...operation, attempt: (afterLoss) => this.#attempt(work, afterLoss) },
+      { ...operation, attempt: (afterLoss) => this.#attempt(work, afterLoss), closed: this.#closed.signal },
       this.#options.retries,
     )
   }
 
-  /** Disposes of the manager if it was made for these tables. Safe to call twice. */
+  /** Disposes of the manager if it was made for these tables, and ends the waiting of operations. Safe to call twice. */
   dispose(): Promise<void> {
     this.#disposed ??= this.#options.ownsManager ? this.#options.manager.dispose() : Promise.resolve()
+    this.#closed.abort()
     return this.#disposed
   }
 

@@ -19,7 +19,7 @@ export interface TaskReaderParts {
 
 /** How a question for many tasks is asked. */
 export interface AskOptions {
-  /** Ends the trying again after a failure; a statement under way is not interrupted. */
+  /** Ends the trying again after a failure, with an `AbortedError`; a statement under way is not interrupted. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -38,7 +38,7 @@ export class TaskReader {
   }
 
   /** @throws BackendGetMetaError */
-  async meta(taskId: string): Promise<TaskMeta> {
+  async meta(taskId: string, { signal }: AskOptions = {}): Promise<TaskMeta> {
     const cached = this.#cache.get(taskId)
     if (cached !== undefined) return cached
     const { access } = this.#parts
@@ -51,7 +51,7 @@ export class TaskReader {
           const context = this.#context(tables)
           return row === undefined ? pendingMeta(taskId, context) : metaOf(taskRowOf(row), context)
         },
-        { exhausted: (cause) => new BackendGetMetaError(taskId, { cause }) },
+        { signal, exhausted: (cause) => new BackendGetMetaError(taskId, { cause }) },
       )
       if (meta.status === 'SUCCESS') keep(taskId, meta)
       return meta
@@ -79,10 +79,11 @@ export class TaskReader {
   }
 
   /** The state of a task, `null` where there is no row. @throws BackendGetMetaError */
-  async state(taskId: string): Promise<State | null> {
+  async state(taskId: string, { signal }: AskOptions = {}): Promise<State | null> {
     if (!isStorable(taskId)) return null
     const answer = await this.#parts.access.run({
       statement: ({ statements }) => statements.state(taskId),
+      signal,
       exhausted: (cause) => new BackendGetMetaError(taskId, { cause }),
     })
     const [row] = rowsOf(answer)

@@ -37,6 +37,8 @@ export interface StoreOptions {
   readonly traceback?: string | null
   /** What the extended columns are filled from. @default none: they are cleared */
   readonly request?: TaskRequest | null
+  /** Ends the trying again, with an `AbortedError`; a statement under way is not interrupted. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** How values become bytes. */

@@ -36,7 +36,7 @@ describe('settleBackendOptions', () => {
       databaseEngineOptions: {},
       databaseEngineCallback: null,
       resultBackendAlwaysRetry: true,
-      resultBackendMaxRetries: 3,
+      resultBackendMaxRetries: Number.POSITIVE_INFINITY,
       resultBackendBaseSleepBetweenRetriesMs: 10,
       resultBackendMaxSleepBetweenRetriesMs: 10_000,
       timezone: 'UTC',
@@ -45,7 +45,7 @@ describe('settleBackendOptions', () => {
       wire: 'pickle',
       protectReady: false,
       preserveExtended: false,
-      retryDeadline: null,
+      retryDeadline: 30,
       notify: false,
     })
   })

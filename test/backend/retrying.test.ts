@@ -1,4 +1,6 @@
 import { createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { NotBegunError, type Operation, type RetryPolicy, retrying } from '../../src/backend/retrying.ts'
 import { DatabaseBackend } from '../../src/backend.ts'
@@ -7,11 +9,13 @@ import {
   BackendStoreError,
   ConnectError,
   ConnectionLostError,
+  PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
 } from '../../src/errors.ts'
 import { SessionManager } from '../../src/session-manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
+import { type FaultMode, FaultProxy } from '../fixtures/fault-proxy.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { newId } from './behaviour.ts'
 
@@ -201,6 +205,41 @@ describe('retrying', () => {
     expect(performance.now() - startedAt).toBeLessThan(1_500)
   })
 
+  it('the waiting ends with the signal at once, and nothing is begun after it', async () => {
+    const policy = { ...POLICY, base: 60_000, max: 60_000 }
+    vi.spyOn(Math, 'random').mockReturnValue(0.9)
+    const outcomes = []
+    for (const error of [refused, lost]) {
+      const controller = new AbortController()
+      const { attempt, operation } = failing([error], { ...STORE, signal: controller.signal })
+      const outcome = retrying(operation, policy).catch((reason: unknown) => reason)
+      setTimeout(() => controller.abort(new Error('enough')), 20)
+      outcomes.push(await outcome)
+      expect(attempt).toHaveBeenCalledOnce()
+    }
+    const { attempt, operation } = failing([], { ...STORE, signal: AbortSignal.abort() })
+    await expect(retrying(operation, policy)).rejects.toMatchObject({ code: 'ABORTED' })
+    vi.restoreAllMocks()
+
+    expect(attempt).not.toHaveBeenCalled()
+    expect(outcomes).toMatchObject([
+      { code: 'ABORTED', message: 'Stopped storing: the signal was aborted', cause: { message: 'enough' } },
+      { code: 'AMBIGUOUS_OUTCOME', cause: { code: 'ABORTED' } },
+    ])
+  })
+
+  it('no connection within poolTimeout is tried again where none could be opened, and not where all were in use', async () => {
+    const crowd = new PoolTimeoutError('none', {
+      cause: new ConnectError('CONNECT_FAILED', { host: 'h', port: 1 }, 'no', {
+        cause: serverError('53300'),
+      }),
+    })
+
+    expect(await retrying(failing([() => crowd], STORE).operation, POLICY)).toBe('done')
+    const busy = new PoolTimeoutError('all in use')
+    await expect(retrying(failing([() => busy], STORE).operation, POLICY)).rejects.toBe(busy)
+  })
+
   it('what was rolled back is tried again for two seconds, and costs no retry', async () => {
     const rollbacks = Array.from(
       { length: 40 },
@@ -285,6 +324,107 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
       `select count(*)::int as rows from celery_taskmeta where task_id like '${prefix}%'`,
     )
     expect(row).toEqual({ rows: 100 })
+  })
+
+  it.each<[string, FaultMode]>([
+    ['refuses and breaks connections', 'rst'],
+    ['accepts and hangs up', 'fin'],
+  ])(
+    'outlasts a server that %s for seconds: no store fails, each row is there once',
+    { timeout: 60_000 },
+    async (_, mode) => {
+      await using proxy = await FaultProxy.before(database.dburi)
+      await using backend = new DatabaseBackend(proxy.dburi)
+      await using direct = new DatabaseBackend(database.dburi)
+      const prefix = newId()
+      await backend.getState('x')
+      const stores: Promise<boolean>[] = []
+      const reads: Promise<unknown>[] = []
+      const store = (number: number) => stores.push(backend.markAsDone(`${prefix}-${number}`, number))
+
+      for (let number = 0; number < 20; number++) store(number)
+      proxy.mode = mode
+      const many = backend.storeMany([{ taskId: `${prefix}-many`, result: 'many' }])
+      for (let number = 20; number < 60; number++) {
+        store(number)
+        reads.push(backend.getResult(`${prefix}-${number - 20}`))
+        await sleep(60)
+      }
+      proxy.mode = 'pass'
+      const outcomes = await Promise.allSettled([...stores, ...reads, many])
+
+      expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
+      const metas = await direct.getMany(stores.map((_, number) => `${prefix}-${number}`))
+      expect([...metas.values()].map(({ result }) => result)).toEqual(stores.map((_, number) => number))
+      const [row] = await askPostgres(
+        database.dburi,
+        `select count(*)::int as rows from celery_taskmeta where task_id like '${prefix}%'`,
+      )
+      expect(row).toEqual({ rows: 61 })
+    },
+  )
+
+  it('outlasts a crowd that leaves its role no connection', { timeout: 60_000 }, async () => {
+    const role = `crowd_${process.pid}`
+    await askPostgres(database.dburi, `create role ${role} login connection limit 1`)
+    await askPostgres(
+      database.dburi,
+      `grant all on schema public to ${role}; grant all on all sequences in schema public to ${role}`,
+    )
+    const uri = new URL(database.dburi)
+    uri.username = role
+    try {
+      await using backend = new DatabaseBackend(uri.href, {
+        databaseTableNames: { task: `tasks_${role}`, group: `groups_${role}` },
+      })
+      await using manager = new SessionManager({ models: { postgresql: {} } })
+      const other = await manager.getEngine(uri.href as 'postgresql://')
+      const held = await other.connect()
+      await held.db.execute(sql`select 1`)
+      const stores = Array.from({ length: 10 }, (_, number) => backend.markAsDone(`t-${number}`, number))
+      await sleep(2_500)
+      await held.close()
+      await other.dispose()
+      const outcomes = await Promise.allSettled(stores)
+
+      expect(outcomes).toEqual(stores.map(() => ({ status: 'fulfilled', value: true })))
+      expect(await backend.counts()).toEqual({ SUCCESS: 10 })
+    } finally {
+      await askPostgres(database.dburi, `drop owned by ${role}; drop role ${role}`)
+    }
+  })
+
+  it('stops waiting for a server that is away when it is disposed of, and tells by a signal', async () => {
+    await using proxy = await FaultProxy.before(database.dburi)
+    const options = {
+      resultBackendBaseSleepBetweenRetriesMs: 600_000,
+      resultBackendMaxSleepBetweenRetriesMs: 600_000,
+    }
+    const manager = new SessionManager()
+    const backend = new DatabaseBackend(proxy.dburi, { ...options, manager })
+    await backend.getState('x')
+    proxy.mode = 'rst'
+    await expect(
+      (await manager.getEngine(proxy.dburi as 'postgresql://')).db.execute(sql`select 1`),
+    ).rejects.toThrow()
+    vi.spyOn(Math, 'random').mockReturnValue(0.9)
+    const controller = new AbortController()
+    const { signal } = controller
+    const outcomes = Promise.allSettled([
+      backend.markAsDone('a', 1, { signal }),
+      backend.getResult('a', { signal }),
+      backend.storeMany([{ taskId: 'a', result: 1 }], { signal }),
+      backend.markAsDone('b', 1),
+      backend.getState('b'),
+    ])
+    await sleep(300)
+    controller.abort()
+    await sleep(50)
+    await backend.dispose()
+    const codes = (await outcomes).map((outcome) => outcome.status === 'rejected' && outcome.reason.code)
+    await manager.dispose()
+
+    expect(codes).toEqual(['ABORTED', 'ABORTED', 'ABORTED', 'CLOSED', 'CLOSED'])
   })
 
   it('a repeat of STARTED does not turn back a task that was finished meanwhile', async () => {

@@ -260,7 +260,13 @@ export class PostgresConnection implements Connection {
       const parsed = work.prepared?.use() ?? null
       const isParsedNow = parsed !== null && parsed.named === null
       const rows = work.relational ? true : work.asArrays ? 'values' : false
-      const query = new Query(work.sql, work.spelled, rows, parsed !== null, isParsedNow ? 'its text' : 'nothing')
+      const query = new Query(
+        work.sql,
+        work.spelled,
+        rows,
+        parsed !== null,
+        isParsedNow ? 'its text' : 'nothing',
+      )
       const fail = (error: unknown) => {
         if (!this.#underWay.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, query.named)

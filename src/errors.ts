@@ -2,7 +2,7 @@
  * Every error this library throws on its own. Each has a stable `code`; the driver's error is its `cause`.
  *
  * ```
- * DrizzleCeleryError           itself, for what needs no class         IN_TRANSACTION, NO_MODELS, SCHEME_TAKEN, …
+ * DrizzleCeleryError           itself, for what needs no class         IN_TRANSACTION, PROTOCOL_VIOLATION, …
  * ├─ DburiError               the dburi cannot be read                  EMPTY, UNPARSABLE, UNSUPPORTED_DIALECT, …
  * ├─ OptionError              an option is unknown, refused or wrong    UNKNOWN_OPTION, REFUSED_OPTION, INVALID_OPTION
  * ├─ MissingDriverError       the adapter's package is not installed    MISSING_DRIVER
@@ -125,6 +125,7 @@ export type ConnectErrorCode =
   | 'CONNECT_TIMEOUT'
   | 'TLS_REFUSED'
   | 'TLS_FAILED'
+  | 'AUTH_REFUSED'
   | 'NO_SUITABLE_HOST'
   | 'FILE_UNUSABLE'
 
@@ -136,7 +137,8 @@ export type ConnectTarget = ServerTarget | { readonly file: string }
 
 /**
  * No connection could be opened; nothing was done. `CONNECT_FAILED` and `CONNECT_TIMEOUT` may pass by themselves,
- * `TLS_REFUSED` (the server has no TLS), `TLS_FAILED` (it could not prove who it is) and `FILE_UNUSABLE` (no such
+ * `TLS_REFUSED` (the server has no TLS), `TLS_FAILED` (it could not prove who it is), `AUTH_REFUSED` (the way in which it
+ * wants us to prove who we are is too costly, unsafe or unknown) and `FILE_UNUSABLE` (no such
  * directory, no right to it, no SQLite database) want a change of settings.
  */
 export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {

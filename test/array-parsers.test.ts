@@ -26,4 +26,5 @@ it.each([
 
 it('ends on a text that is cut off', () => {
   expect(parseArray('{1,2', Number)).toEqual([1, 2])
+  expect(parseArray('{"a,b', String)).toEqual(['a,b'])
 })

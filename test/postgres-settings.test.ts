@@ -23,6 +23,13 @@ it.each([
   expect([...parseBytea(text)]).toEqual(bytes)
 })
 
+it.each([String.raw`\xzzzz`, String.raw`\x00f`])(
+  'no memory of the process is taken for the bytes of %j',
+  (text) => {
+    expect(() => parseBytea(text)).toThrow('in no known form')
+  },
+)
+
 it.each([String.raw`\x00ff5c`, 'abc'])('the bytes of %j own their memory', (text) => {
   const { byteOffset, buffer } = parseBytea(text)
 

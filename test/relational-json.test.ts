@@ -129,6 +129,13 @@ describe('what is known of a relational query', () => {
     expect(relationalColumnsOf(sql)).toBeNull()
   })
 
+  it.each(['[1234567890123456789, "abc', '[[1234567890123456789, {"a": "abc', '[1234567890123456789'])(
+    'of a server that breaks off is refused: %s',
+    (json) => {
+      expect(() => parseRows(json, { isMany: false, values: ['column', 'column'] })).toThrow(SyntaxError)
+    },
+  )
+
   it('leaves all JSON as it is but for long numbers of columns', () => {
     const long = fc.bigInt({ min: 10n ** 17n, max: 10n ** 30n })
     fc.assert(

@@ -24,7 +24,7 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
     const { default: postgres } = await importDriver('postgres', () => import('postgres'))
     const { drizzle } = await import('drizzle-orm/postgres-js')
     const tls = plan.tls.mode === 'disable' ? null : await loadTls(plan.tls)
-    const { statementCacheSize, exposeParameters } = options
+    const { statementCacheSize, maxResponseBytes, exposeParameters } = options
     const config = drizzleConfig(options)
     const password = passwordOf(plan, options)
     const listeners = new Listeners((onNotify, signal) => open(signal, onNotify))
@@ -45,7 +45,10 @@ export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
 
     function open(signal?: AbortSignal, onNotify?: OnNotify): Promise<PostgresConnection> {
       const client = (given: { socket: () => Socket; password: string | null }) => clientOf(given, onNotify)
-      return connect({ plan, tls, statementCacheSize, exposeParameters, password, client }, signal)
+      return connect(
+        { plan, tls, statementCacheSize, maxResponseBytes, exposeParameters, password, client },
+        signal,
+      )
     }
 
     function clientOf(

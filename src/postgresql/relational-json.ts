@@ -184,8 +184,9 @@ function withLongNumbersAsTexts(json: string, shape: JsonRows): string {
     do {
       skipSpace()
       const character = json[at]
-      if (character === '"') match(STRING)
-      else {
+      if (character === '"') {
+        if (match(STRING) === null) at = json.length
+      } else {
         if (character === '[' || character === '{') depth++
         if (character === ']' || character === '}') depth--
         at++

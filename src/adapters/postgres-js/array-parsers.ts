@@ -57,7 +57,7 @@ export function parseArray(text: string, parse: (element: string) => unknown): u
 
   function readQuoted(): string {
     let item = ''
-    for (at++; text[at] !== '"'; at++) {
+    for (at++; text[at] !== '"' && at < text.length; at++) {
       if (text[at] === '\\') at++
       item += text[at]
     }

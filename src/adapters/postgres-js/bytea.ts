@@ -16,6 +16,7 @@ export function parseBytea(text: string): Buffer {
 
 function ownBytes(text: string, encoding: 'hex' | 'latin1', length: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(length)
-  bytes.write(text, encoding)
+  // What is left unwritten would be other memory of the process.
+  if (bytes.write(text, encoding) !== length) throw new Error('The server sent bytes in no known form')
   return bytes
 }

@@ -6,6 +6,7 @@ import { type Client, PostgresConnection } from './connection.ts'
 import type { LoadedTls } from './load-tls.ts'
 import { orderEndpoints, type PostgresPlan, type TargetSessionAttrs } from './options.ts'
 import { isBusy, isServerError, type ServerError, scrub } from './server-error.ts'
+import { ServerMessages } from './server-messages.ts'
 import { cancelRequest, connectSocket } from './socket.ts'
 import { type Encryption, encryptionAttempts } from './tls-plan.ts'
 
@@ -14,6 +15,7 @@ export interface ConnectParts {
   readonly plan: PostgresPlan
   readonly tls: LoadedTls | null
   readonly statementCacheSize: number
+  readonly maxResponseBytes: number
   readonly exposeParameters: boolean
   password(): Promise<string | null>
   /** A postgres.js client on the one socket that `socket` gives it. */
@@ -65,9 +67,15 @@ async function connectTo(
 
   const password = await passwordFor(endpoint, parts, signal)
   const socket = await open(signal)
+  const { scramMaxIterations } = plan
+  const { maxResponseBytes } = parts
+  const messages = new ServerMessages({ endpoint, maxResponseBytes, scramMaxIterations }, (error) =>
+    connection.discard(error),
+  )
   const connection = new PostgresConnection({
     socket,
-    client: parts.client({ socket: once(socket), password }),
+    client: parts.client({ socket: once(messages.stand(socket)), password }),
+    messages,
     prepare: plan.prepare,
     statementCacheSize: parts.statementCacheSize,
     exposeParameters: parts.exposeParameters,
@@ -82,6 +90,7 @@ async function connectTo(
   try {
     await connection.ping()
     await check(connection, endpoint, wanted)
+    messages.opened()
     return connection
   } catch (error) {
     connection.discard(error instanceof Error ? error : new Error(String(error)))

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
 import { textOf } from '../../causes.ts'
-import { ClosedError, ConnectionLostError } from '../../errors.ts'
+import { ClosedError, ConnectionLostError, ResponseTooLargeError } from '../../errors.ts'
 import { beginText } from '../../postgresql/begin.ts'
 import { withConflict } from '../../postgresql/conflict.ts'
 import { type RelationalColumns, relationalColumnsOf } from '../../postgresql/relational-json.ts'
@@ -23,6 +23,7 @@ import {
 } from './prepared-statements.ts'
 import { isStale, Query, type SendQuery, sendQueryOf } from './query.ts'
 import { connectionIsGone, isServerError, scrub } from './server-error.ts'
+import type { ServerMessages } from './server-messages.ts'
 
 /** What we use of a postgres.js client made with `max: 1`. */
 export interface Client {
@@ -35,6 +36,8 @@ export interface ConnectionParts {
   readonly client: Client
   /** The one socket the client was given; it never gets another. */
   readonly socket: Socket
+  /** What is told of each statement that is sent. */
+  readonly messages: Pick<ServerMessages, 'ask'>
   readonly prepare: boolean
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
@@ -273,6 +276,7 @@ export class PostgresConnection implements Connection {
         this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
       this.#underWay.add(fail)
+      this.#parts.messages.ask()
       query.answer.then((answer) => {
         if (!this.#underWay.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, query.named)
@@ -300,6 +304,7 @@ export class PostgresConnection implements Connection {
     for (const { name, forgotten } of this.#prepared.takeUnused()) {
       this.#deallocating++
       const forgets = forgotten === null ? 'nothing' : { signature: forgotten }
+      this.#parts.messages.ask()
       const query = new Query(`deallocate "${name}"`, [], false, false, forgets)
       query.answer.then(over, over)
       this.#sendQuery(query)
@@ -341,7 +346,7 @@ export class PostgresConnection implements Connection {
           this.#lastWord?.farewell() ?? (error instanceof Error ? error : new Error(String(error))),
         )
       }
-      return error instanceof ConnectionLostError ? error : this.#lost
+      return isOwnError(error) ? error : this.#lost
     }
 
     const judged = exposeParameters ? error : scrub(error, sql, spelled)
@@ -360,7 +365,7 @@ export class PostgresConnection implements Connection {
     // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#socket.destroy()
-    this.#underWay.failAll(lost)
+    this.#underWay.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }

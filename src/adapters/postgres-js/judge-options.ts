@@ -104,6 +104,7 @@ const DRIVER_OPTIONS = [
   'prepare',
   'prepare_threshold',
   'prepared_statement_cache_size',
+  'scramMaxIterations',
   'ssl',
   'ssl_max_protocol_version',
   'ssl_min_protocol_version',

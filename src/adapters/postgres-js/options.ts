@@ -46,6 +46,8 @@ export interface PostgresPlan {
    * `DateStyle` and `TimeZone` only.
    */
   readonly startup: Readonly<Record<string, string>>
+  /** Rounds of PBKDF2 that a server may ask for before it lets us in: each thousand keeps the process from all else for 0.7 ms. */
+  readonly scramMaxIterations: number
   /** Whether statements may be prepared by name: not behind a pooler that changes servers between transactions. */
   readonly prepare: boolean
   /** A function, so that inspecting, logging or serialising the plan shows no password. */
@@ -87,12 +89,23 @@ export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process
       given.boolean('keepalives') === false ? null : (given.seconds('keepalives_idle') ?? 60) * 1_000,
     // A database or a role may have another style, which nobody could read.
     startup: { application_name: 'drizzle-celery', DateStyle: 'ISO', ...startup },
+    scramMaxIterations: scramMaxIterations(given),
     prepare: mayPrepare(given, endpoints),
     password: () => password,
   }
 }
 
 const USUAL_PORT = 5_432
+
+/** As in pgjdbc and node-postgres, under whose name it goes, and unlike there never without a limit. PostgreSQL's own is 4,096. */
+function scramMaxIterations(given: GivenPostgresOptions): number {
+  const name = 'scramMaxIterations'
+  const text = given.text(name)
+  const iterations = text === null ? 100_000 : toNumber(name, text)
+  if (!Number.isInteger(iterations) || iterations < 1 || iterations > 2 ** 31 - 1)
+    throw invalid(name, 'a whole number from 1 to 2147483647')
+  return iterations
+}
 
 /** The order in which to try the endpoints: as written, or shuffled for `load_balance_hosts=random`. */
 export function orderEndpoints(

@@ -18,7 +18,7 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
     const { default: mysql } = await importDriver('mysql2', () => import('mysql2'))
     const { drizzle } = await import('drizzle-orm/mysql2')
     const ssl = plan.tls.mode === 'DISABLED' ? null : await loadTls(plan.tls)
-    const { statementCacheSize, exposeParameters } = options
+    const { statementCacheSize, maxResponseBytes, exposeParameters } = options
     const config = configOf(options)
     const integers = mysql.TypedParameter.BIGINT
 
@@ -32,6 +32,7 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
             ssl,
             integers,
             statementCacheSize,
+            maxResponseBytes,
             exposeParameters,
             password: passwordOf(plan, options),
             driver,

@@ -7,6 +7,7 @@ import { type ConnectionParts, MysqlConnection } from './connection.ts'
 import type { MysqlPlan } from './options.ts'
 import type { Integers } from './parameters.ts'
 import { isBusy, isServerError, made } from './server-error.ts'
+import { ServerPackets } from './server-packets.ts'
 import { encryptionAttempts } from './tls-plan.ts'
 
 /** What connections are made from. */
@@ -15,6 +16,7 @@ export interface ConnectParts {
   readonly ssl: SslOptions | null
   readonly integers: Integers
   readonly statementCacheSize: number
+  readonly maxResponseBytes: number
   readonly exposeParameters: boolean
   password(): Promise<string | null>
   /** A mysql2 connection on a socket that is about to be connected. */
@@ -74,9 +76,11 @@ async function connectTo(
     socket = openSocket(endpoint, keepAlive, connectTimeout)
     if ('host' in endpoint) verifyAs(socket, endpoint.host)
     const driver = parts.driver({ socket, endpoint, password, ssl })
+    const packets = new ServerPackets(driver, parts.maxResponseBytes)
     await Promise.race([ready(driver), deadline.stopped])
-    const connection = new MysqlConnection({ ...parts, driver, socket, kill })
+    const connection = new MysqlConnection({ ...parts, driver, packets, socket, kill })
     await Promise.race([connection.start(parts.plan.timeZone), deadline.stopped])
+    packets.opened()
     return connection
   } catch (error) {
     socket?.destroy()

@@ -1,7 +1,13 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, FieldPacket } from 'mysql2'
 import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
-import { ClosedError, ConnectionLostError, StatementError, TransactionAbortedError } from '../../errors.ts'
+import {
+  ClosedError,
+  ConnectionLostError,
+  ResponseTooLargeError,
+  StatementError,
+  TransactionAbortedError,
+} from '../../errors.ts'
 import { holderNeeded, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
 import { StatementCache } from '../../statement-cache.ts'
 import { UnderWay } from '../../under-way.ts'
@@ -18,11 +24,14 @@ import {
   scrub,
   withConflict,
 } from './server-error.ts'
+import type { ServerPackets } from './server-packets.ts'
 import { type MysqlTraits, mysqlTraits } from './statement-traits.ts'
 import { isInTransaction } from './status.ts'
 
 export interface ConnectionParts {
   readonly driver: Driver
+  /** What is told of all that is asked of the server. */
+  readonly packets: Pick<ServerPackets, 'ask'>
   readonly integers: Integers
   /** The socket the driver was given; under TLS, what carries it. */
   readonly socket: Socket
@@ -250,6 +259,7 @@ export class MysqlConnection implements Connection {
         if (this.#underWay.settles(fail)) reject(error)
       }
       this.#underWay.add(fail)
+      this.#parts.packets.ask()
       try {
         work((error, answer) => {
           if (error) fail(error)
@@ -288,7 +298,7 @@ export class MysqlConnection implements Connection {
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#parts.driver.destroy()
     this.#parts.socket.destroy()
-    this.#underWay.failAll(lost)
+    this.#underWay.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
     this.onLost?.()
   }
 }

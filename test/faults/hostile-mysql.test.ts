@@ -1,0 +1,39 @@
+/** MySQL servers that are hostile or broken: each statement ends with a typed error, and the process goes on. */
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type ChildResult, childRun, scenario } from '../fixtures/child-run.ts'
+import { hostileMysql } from '../fixtures/hostile-mysql.ts'
+
+interface Met {
+  readonly name: string
+  readonly first: { readonly codes?: readonly string[]; readonly message?: string; readonly echo?: unknown }
+  readonly second: Met['first']
+  readonly isPasswordTold: boolean
+}
+
+describe('a hostile MySQL server that sends,', () => {
+  let child: ChildResult
+  const met = new Map<string, Met>()
+
+  beforeAll(async () => {
+    // One that makes the process hang leaves all after it unmet.
+    child = await childRun(scenario('hostile-mysql'), {
+      timeout: 120_000,
+      nodeFlags: ['--max-old-space-size=256'],
+    })
+    for (const each of child.emitted as Met[]) if ('name' in each) met.set(each.name, each)
+  }, 180_000)
+
+  it.each(Array.from(hostileMysql, ([name, { codes }]) => ({ name, codes })))('$name', ({ name, codes }) => {
+    const { first, second, isPasswordTold } = met.get(name) ?? {}
+
+    expect(first?.codes ?? null, first?.message).toEqual(first === undefined ? 'met' : codes)
+    expect(isPasswordTold).toBe(false)
+    expect(second, 'what comes next').toEqual({ echo: 'second' })
+  })
+
+  it('anything of it, ends no process, and prints nothing of ours', () => {
+    expect(child).toMatchObject({ exitCode: 0, timedOut: false, stdout: '' })
+    // mysql2 prints where it met a number that is none.
+    expect(child.stderr.replaceAll(/^Trace\n( +at .*\n)+/gm, '')).toBe('')
+  })
+})

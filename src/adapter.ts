@@ -114,7 +114,7 @@ export interface AdapterOptions {
   statementCacheSize: number
   /**
    * Bytes that the answer to one statement may have, on servers: from the first byte to the last, all rows together, as
-   * they are sent. Its connection is closed at the first message beyond, and it rejects with a `ResponseTooLargeError`.
+   * they are sent; in memory, rows of small values take several times as much. Its connection is closed at the first message beyond, and it rejects with a `ResponseTooLargeError`.
    * @default 1 GiB
    */
   maxResponseBytes: number

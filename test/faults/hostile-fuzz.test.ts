@@ -5,7 +5,7 @@ import { isLong } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 
 const SEEDS = isLong ? [1, 2, 3, 4, 5, 6, 7, 8] : [1, 2]
-const RUNS = 150
+const RUNS = 60
 
 async function fuzz(dburi: string, seed: number) {
   const result = await childRun(scenario('hostile-fuzz'), {

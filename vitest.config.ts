@@ -10,8 +10,10 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^drizzle-celery$/, replacement: `${src}index.ts` },
-      { find: /^drizzle-celery\/(schema|pickle)$/, replacement: `${src}$1/index.ts` },
-      { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1.ts` },
+      { find: /^drizzle-celery\/adapters\/(.+)$/, replacement: `${src}adapters/$1/adapter.ts` },
+      { find: /^drizzle-celery\/models\/(.+)$/, replacement: `${src}models/$1.ts` },
+      { find: /^drizzle-celery\/(celery-.+)$/, replacement: `${src}backend/clients/$1.ts` },
+      { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1/index.ts` },
       { find: /^drizzle-major\/(.+)$/, replacement: `${fixtures}$1.ts` },
     ],
   },

@@ -2,8 +2,8 @@ import { SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import pg from 'pg'
 import postgres from 'postgres'
-import type { Connection } from '../src/adapter.ts'
-import { Pool } from '../src/pool.ts'
+import type { Connection } from '../src/driver/types.ts'
+import { Pool } from '../src/engine/pool.ts'
 import { report } from './report.ts'
 
 const WAITERS = 100_000

@@ -8,35 +8,36 @@ export {
   SessionManager,
   type SessionManagerOptions,
   type SessionManagerStats,
-} from './session-manager.ts'
-export { Session, type SessionOptions } from './session.ts'
+} from './session/manager.ts'
+export { Session, type SessionOptions } from './session/session.ts'
 export type {
   DisposeOptions,
   Engine,
   EngineConnection,
   EngineOptions,
   EngineStats,
-} from './engine.ts'
-export type { CheckoutOptions } from './pool.ts'
-export type { PoolStats } from './pool-rules.ts'
-export type { PoolOptions } from './pool-options.ts'
+} from './engine/engine.ts'
+export type { CheckoutOptions } from './engine/pool.ts'
+export type { PoolStats } from './engine/pool-rules.ts'
+export type { PoolOptions } from './options/pool.ts'
 export type { PrepareMode, PrepareOptions } from './schema/options.ts'
 export type { Difference, PreparedModels } from './schema/diff.ts'
 
 // Dburis
-export { type Dburi, parseDburi } from './dburi.ts'
-export { redactDburi } from './redact-dburi.ts'
+export { parseDburi } from './dburi/parse.ts'
+export type { Dburi } from './dburi/types.ts'
+export { redactDburi } from './dburi/redact.ts'
 
 // Dialects and adapters
+export type { Dialect } from './dburi/types.ts'
 export type {
-  Dialect,
   HandleByDialect,
   LibsqlHandle,
   Mysql2Handle,
   PgliteHandle,
   PostgresJsHandle,
-} from './dialect.ts'
-export { type Drivers, type Opens, registerAdapter, type Schemes } from './dialect-resolver.ts'
+} from './driver/dialect.ts'
+export { type Drivers, type Opens, registerAdapter, type Schemes } from './engine/registry.ts'
 export type {
   Adapter,
   AdapterOptions,
@@ -48,9 +49,9 @@ export type {
   Listening,
   Transaction,
   TransactionOptions,
-} from './adapter.ts'
-export type { Statement } from './statement.ts'
+} from './driver/types.ts'
+export type { Statement } from './driver/statement.ts'
 
 // Errors
 export * from './errors.ts'
-export { causes } from './causes.ts'
+export * from './backend/errors.ts'

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { parseArray } from '../src/adapters/postgres-js/array-parsers.ts'
+import { parseArray } from '../src/adapters/postgres-js/values.ts'
 
 it.each([
   ['{}', []],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { beginText } from '../src/postgresql/begin.ts'
+import { beginText } from '../src/adapters/postgresql/begin.ts'
 
 it('says how a transaction begins', () => {
   expect(beginText({})).toBe('begin')

@@ -14,7 +14,7 @@ import {
 import { DatabaseBackend } from 'drizzle-celery/backend'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { isConflict, withConflict } from '../src/postgresql/conflict.ts'
+import { isConflict, withConflict } from '../src/adapters/postgresql/begin.ts'
 import { failure } from './faults/support.ts'
 import { scenario, startChild } from './fixtures/child-run.ts'
 import { openMariadbServer } from './fixtures/mariadb-server.ts'

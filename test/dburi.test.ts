@@ -5,11 +5,14 @@ import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { mysqlOptions } from '../src/adapters/mysql2/options.ts'
 import { postgresOptions } from '../src/adapters/postgres-js/options.ts'
-import { type Dburi, parseDburi, SCHEMES, withOptions } from '../src/dburi.ts'
-import { dburiKey } from '../src/dburi-key.ts'
+import { dburiKey } from '../src/dburi/key.ts'
+import { parseDburi } from '../src/dburi/parse.ts'
+import { redactDburi } from '../src/dburi/redact.ts'
+import { SCHEMES } from '../src/dburi/schemes.ts'
+import { withOptions } from '../src/dburi/secrets.ts'
+import type { Dburi } from '../src/dburi/types.ts'
 import { DburiError, OptionError } from '../src/errors.ts'
-import { takePoolOptions } from '../src/pool-options.ts'
-import { redactDburi } from '../src/redact-dburi.ts'
+import { takePoolOptions } from '../src/options/pool.ts'
 
 interface Vector {
   readonly id: string

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { DatabaseBackend } from '../src/backend.ts'
+import { DatabaseBackend } from '../src/backend/database-backend.ts'
+import { owesRound, round } from '../src/driver/event-loop.ts'
 import { AbortedError } from '../src/errors.ts'
-import { owesRound, round } from '../src/event-loop.ts'
 import { SessionManager } from '../src/index.ts'
 
 let directory: string

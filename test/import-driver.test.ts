@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { runInNewContext } from 'node:vm'
 import { MissingDriverError } from 'drizzle-celery'
 import { describe, expect, it } from 'vitest'
-import { importDriver } from '../src/import-driver.ts'
+import { importDriver } from '../src/driver/load.ts'
 
 /** What `importDriver` rejects with when the loader of a driver throws this. */
 async function outcome(packageName: string, thrown: unknown): Promise<unknown> {

@@ -7,15 +7,15 @@ import { inspect } from 'node:util'
 import { sql } from 'drizzle-orm'
 import { integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { causes } from '../src/causes.ts'
 import {
   ConnectError,
   ConnectionLostError,
+  causes,
   PendingRollbackError,
   StatementTimeoutError,
   TransactionAbortedError,
 } from '../src/errors.ts'
-import { Session } from '../src/session.ts'
+import { Session } from '../src/session/session.ts'
 import { eventually } from './conformance.ts'
 import { childRun, scenario } from './fixtures/child-run.ts'
 import { FaultProxy } from './fixtures/fault-proxy.ts'

@@ -19,16 +19,16 @@ import { createClient } from '@libsql/client'
 import { sql } from 'drizzle-orm'
 import { blob, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { causes } from '../src/causes.ts'
 import {
   ConnectError,
+  causes,
   OptionError,
   PendingRollbackError,
   StatementError,
   StorageError,
   TransactionConflictError,
 } from '../src/errors.ts'
-import { Session } from '../src/session.ts'
+import { Session } from '../src/session/session.ts'
 import { readAcks } from './fixtures/ack-log.ts'
 import { type Child, childRun, scenario, startChild } from './fixtures/child-run.ts'
 import { FaultProxy } from './fixtures/fault-proxy.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { LruMap } from '../src/lru-map.ts'
+import { LruMap } from '../src/driver/lru-map.ts'
 
 describe('LruMap', () => {
   it('keeps so many entries, and says what went', () => {

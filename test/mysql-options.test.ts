@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { mysqlOptions } from '../src/adapters/mysql2/options.ts'
-import { encryptionAttempts, type TlsMode } from '../src/adapters/mysql2/tls-plan.ts'
+import { encryptionAttempts, type TlsMode } from '../src/adapters/mysql2/tls.ts'
 import { OptionError, parseDburi } from '../src/index.ts'
 
 const plan = (dburi: string) => mysqlOptions(parseDburi(dburi))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { mysqlTraits } from '../src/adapters/mysql2/statement-traits.ts'
+import { mysqlTraits } from '../src/adapters/mysql2/statement.ts'
 
 describe('what a MySQL statement does beyond its rows', () => {
   it.each([

@@ -14,11 +14,11 @@ import { inspect } from 'node:util'
 import { eq, sql } from 'drizzle-orm'
 import { bigint, date, integer, json, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Connection } from '../src/adapter.ts'
+import { adapter } from '../src/adapters/pglite/adapter.ts'
 import { lockDirectory } from '../src/adapters/pglite/directory-lock.ts'
 import { Instance } from '../src/adapters/pglite/instance.ts'
 import { pgliteOptions } from '../src/adapters/pglite/options.ts'
-import { adapter } from '../src/adapters/pglite.ts'
+import type { Connection } from '../src/driver/types.ts'
 import {
   AbortedError,
   ClosedError,

@@ -1,9 +1,9 @@
 import { AbortedError, ClosedError, PoolTimeoutError } from 'drizzle-celery'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
-import { type Lease, Pool } from '../src/pool.ts'
-import type { Poolable } from '../src/pool-member.ts'
-import type { PoolRules } from '../src/pool-rules.ts'
+import type { Poolable } from '../src/engine/idle-stack.ts'
+import { type Lease, Pool } from '../src/engine/pool.ts'
+import type { PoolRules } from '../src/engine/pool-rules.ts'
 
 /** A connection that obeys the test. */
 class FakeConnection implements Poolable {

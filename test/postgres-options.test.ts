@@ -1,13 +1,13 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { splitOptions } from '../src/adapters/postgres-js/allowed-options.ts'
 import { orderEndpoints, postgresOptions } from '../src/adapters/postgres-js/options.ts'
-import { splitOptions } from '../src/adapters/postgres-js/startup.ts'
-import { encryptionAttempts } from '../src/adapters/postgres-js/tls-plan.ts'
-import { checkOptions } from '../src/check-options.ts'
-import type { Dburi } from '../src/dburi.ts'
-import { ENGINE_CHECKS } from '../src/engine-options.ts'
+import { encryptionAttempts } from '../src/adapters/postgres-js/tls.ts'
+import type { Dburi } from '../src/dburi/types.ts'
+import { ENGINE_CHECKS } from '../src/engine/options.ts'
 import { OptionError } from '../src/errors.ts'
-import { takePoolOptions } from '../src/pool-options.ts'
+import { checkOptions } from '../src/options/check.ts'
+import { takePoolOptions } from '../src/options/pool.ts'
 
 const nowhere = {}
 

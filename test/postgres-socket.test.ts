@@ -7,16 +7,15 @@ import { createSecureContext, TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type LoadedTls, loadTls } from '../src/adapters/postgres-js/load-tls.ts'
 import { postgresOptions } from '../src/adapters/postgres-js/options.ts'
 import {
   type ConnectSocketOptions,
   cancelRequest,
   connectSocket,
 } from '../src/adapters/postgres-js/socket.ts'
-import { encryptionAttempts } from '../src/adapters/postgres-js/tls-plan.ts'
-import type { Dburi } from '../src/dburi.ts'
-import { addressOf } from '../src/endpoint.ts'
+import { encryptionAttempts, type LoadedTls, loadTls } from '../src/adapters/postgres-js/tls.ts'
+import type { Dburi } from '../src/dburi/types.ts'
+import { addressOf } from '../src/driver/socket.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../src/errors.ts'
 import { describeNeeding } from './fixtures/servers.ts'
 

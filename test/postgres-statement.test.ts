@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { postgresTraits } from '../src/postgresql/statement-traits.ts'
+import { postgresTraits } from '../src/adapters/postgresql/statement.ts'
 
 describe('postgresTraits', () => {
   it.each([

@@ -1,7 +1,7 @@
 /** What becomes of a database's message where parameters were bound. The same on real databases: faults/parameters-in-errors. */
 import { describe, expect, it } from 'vitest'
-import { redactedMessage } from '../src/postgresql/redact-error.ts'
-import { redactMessage } from '../src/redact-message.ts'
+import { redactedMessage } from '../src/adapters/postgresql/errors.ts'
+import { redactMessage } from '../src/driver/redact.ts'
 
 const LONG = `secret-medical-record-of-${'abcdefghij'.repeat(20)}`
 

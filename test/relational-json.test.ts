@@ -2,7 +2,7 @@
 import { SessionManager } from 'drizzle-celery'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type JsonRows, parseRows, relationalColumnsOf } from '../src/postgresql/relational-json.ts'
+import { type JsonRows, parseRows, relationalColumnsOf } from '../src/adapters/postgresql/relational-json.ts'
 import { createPostgres, describeNeeding, type TestDatabase } from './fixtures/servers.ts'
 
 /** As Drizzle 0.45 writes it: a relation with a relation, an expression, and a single row beside; names are hostile. */

@@ -13,9 +13,9 @@ import {
 } from 'drizzle-celery'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Engine } from '../src/engine.ts'
-import { DEFAULT_POOL_OPTIONS } from '../src/pool-options.ts'
-import { Session } from '../src/session.ts'
+import { Engine } from '../src/engine/engine.ts'
+import { DEFAULT_POOL_OPTIONS } from '../src/options/pool.ts'
+import { Session } from '../src/session/session.ts'
 import { describeNeeding, freshPostgres } from './fixtures/servers.ts'
 
 /** What a program may do. `answer` lets one thing that the server was asked for come to its end. */

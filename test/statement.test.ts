@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { traitsOf } from '../src/statement.ts'
+import { traitsOf } from '../src/driver/statement.ts'
 
 describe('traitsOf', () => {
   it.each([

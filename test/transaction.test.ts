@@ -1,8 +1,8 @@
 /** Who waits for whom on one held connection. What scopes do on databases: conformance. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, vi } from 'vitest'
-import type { Connection } from '../src/adapter.ts'
-import { Scope } from '../src/transaction.ts'
+import type { Connection } from '../src/driver/types.ts'
+import { Scope } from '../src/engine/scope.ts'
 
 describe('a level with an inner one open', () => {
   it('takes 2,000 transactions at once, one after the other, and wakes none of them for nothing', async () => {

@@ -1,8 +1,8 @@
 import { OptionError } from '../errors.ts'
-import { invalid, unknown } from '../option-text.ts'
-import type { PoolOptions } from '../pool-options.ts'
-import type { DatabaseBackendOptions } from './backend-options.ts'
+import type { PoolOptions } from '../options/pool.ts'
+import { invalid, unknown } from '../options/values.ts'
 import {
+  type DatabaseBackendOptions,
   orNull,
   toCacheMax,
   toCallback,
@@ -16,7 +16,7 @@ import {
   toTableNames,
   toTexts,
   toTimezone,
-} from './option-values.ts'
+} from './options.ts'
 
 /**
  * The options of a backend from the settings of a Celery app, so that both do the same: `result_extended`,

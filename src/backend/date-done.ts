@@ -1,5 +1,5 @@
-import type { Dialect } from '../dialect.ts'
-import { UTC, type WallClock } from './wall-clock.ts'
+import type { Dialect } from '../dburi/types.ts'
+import { UTC, type WallClock } from './clock.ts'
 
 /** Major, minor and patch of a release of Celery. */
 export type CeleryVersion = readonly [major: number, minor: number, patch: number]

@@ -1,8 +1,8 @@
-import { BackendError } from '../errors.ts'
 import { writeFloat } from '../pickle/numbers.ts'
 import { formatPath, type Step } from '../pickle/values.ts'
 import { PyTimeDelta, PyTimeZone } from '../pickle/zones.ts'
-import { markedOf } from './json-types.ts'
+import { BackendError } from './errors.ts'
+import { markedOf } from './json.ts'
 
 /**
  * A value as kombu (5.3 or later) writes it in JSON: ASCII only, `", "` and `": "` between the parts, NaN and Infinity as

@@ -1,15 +1,15 @@
-import { AbortListeners } from '../abort-listeners.ts'
-import { textOf } from '../causes.ts'
+import { AbortListeners } from '../driver/deadline.ts'
 import {
   AbortedError,
-  AmbiguousOutcomeError,
   ConnectError,
   ConnectionLostError,
   PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
+  textOf,
 } from '../errors.ts'
 import { backoffMilliseconds } from '../retry.ts'
+import { AmbiguousOutcomeError } from './errors.ts'
 
 /** How often and for how long what failed is tried again. */
 export interface RetryPolicy {

@@ -1,10 +1,6 @@
-import type { DburiErrorCode } from '../errors.ts'
-import { decode } from './percent.ts'
-import { type Place, readPlaces } from './places.ts'
-import { splitQuery } from './query.ts'
-import type { Options } from './types.ts'
-import { unreadable } from './unreadable.ts'
-import { splitHosts, splitUserinfo } from './userinfo.ts'
+import { DburiError, type DburiErrorCode, type DburiPart } from '../errors.ts'
+import { decode, lastOption, splitQuery, unreadable } from './query.ts'
+import type { Options, Parts, Scheme } from './types.ts'
 
 export interface Authority {
   readonly user: string | null
@@ -19,7 +15,7 @@ export interface Authority {
  *
  * @param code what a failure is called: libSQL's URLs are `URL_INVALID`, and have no fragment
  */
-export function readAuthority(body: string, code: 'UNPARSABLE' | 'URL_INVALID'): Authority {
+function readAuthority(body: string, code: 'UNPARSABLE' | 'URL_INVALID'): Authority {
   const { userinfo, rest } = splitUserinfo(body, code)
   const { hosts, tail } = splitHosts(rest)
   const { path, options } = splitQuery(tail)
@@ -52,4 +48,267 @@ function refuseFragment(path: string, rest: string, code: DburiErrorCode): void 
   if (code === 'URL_INVALID' && rest.includes('#')) {
     throw unreadable(code, 'options', 'a libSQL URL cannot have a fragment. Write # as %23')
   }
+}
+
+/**
+ * Parts what stands before the `@` that ends user and password from what stands after it. A password may hold `/ ? #`
+ * (SQLAlchemy) and `@` (the last one before the path counts), but not both in a way that leaves it open where it ends:
+ * part of it would then be taken for a host, and asked of a name server.
+ */
+function splitUserinfo(body: string, code: DburiErrorCode): { userinfo: string; rest: string } {
+  const first = body.indexOf('@')
+  if (first < 0 || isInOptions(first, body, code)) return { userinfo: '', rest: body }
+
+  const after = body.slice(first + 1)
+  const { hosts, tail } = splitHosts(after)
+  if (!hasAtInOptionsOnly(tail)) throw ambiguous('password', code)
+  const end = first + 1 + hosts.lastIndexOf('@')
+  return { userinfo: body.slice(0, end), rest: body.slice(end + 1) }
+}
+
+/** Parts the hosts from the path, the query or the fragment behind them. */
+function splitHosts(text: string): { hosts: string; tail: string } {
+  const end = text.search(/[/?#]|$/)
+  return { hosts: text.slice(0, end), tail: text.slice(end) }
+}
+
+/** `user:password@host` where only a path can stand: better an error than a file with the password in its name. */
+export function refuseUserinfo(path: string, code: DburiErrorCode): void {
+  const colon = path.search(/[:/\\?]|$/)
+  if (path[colon] !== ':' || path.lastIndexOf('@') < colon || hasAtInOptionsOnly(path)) return
+  throw unreadable(
+    code,
+    'user',
+    'user, password and host have no meaning in a path. If this is a path, write @ as %40',
+  )
+}
+
+/** Whether the first `@` belongs to an option of a text without userinfo, not to a password with `/ ? #` in it. */
+function isInOptions(first: number, body: string, code: DburiErrorCode): boolean {
+  const { hosts, tail } = splitHosts(body)
+  if (first < hosts.length) return false
+  const isHosts = HOSTS.test(hosts) || hosts.startsWith('[')
+  if (isHosts && hasAtInOptionsOnly(tail)) return true
+  // SQLAlchemy takes h:5432/db@x for user, password and host; libpq takes it for host, port and database.
+  const hasColon = hosts.includes(':')
+  if (isHosts || !hasColon) throw ambiguous(hasColon ? 'password' : 'user', code)
+  return false
+}
+
+/** `host`, `host:port` and lists of them, a port having digits. */
+const HOSTS = /^(\[[^[\]]*\]|[^:,[\]]*)(:\d+)?(,(\[[^[\]]*\]|[^:,[\]]*)(:\d+)?)*$/
+
+/** An `@` after the hosts is nobody's but an option's when it stands in `?key=value`, with no new path behind it. */
+function hasAtInOptionsOnly(text: string): boolean {
+  if (!text.includes('@')) return true
+  const [path = '', ...query] = text.split('?')
+  if (path.includes('@')) return false
+  const fields = query.join('?').split('&')
+  return fields.every((field) => !field.includes('@') || /^[\w.%-]+=[^@]*@[^@/?#]*$/.test(field))
+}
+
+function ambiguous(part: 'user' | 'password', code: DburiErrorCode): DburiError {
+  return unreadable(
+    code,
+    part,
+    'it has an @ after its path began, so user, password and host cannot be told apart. ' +
+      'Write @ as %40, / as %2F, ? as %3F and # as %23 in user, password, database and options',
+  )
+}
+
+/** A host, the directory of a socket (it begins with a slash) or neither, and a port. */
+export interface Place {
+  readonly host: string | null
+  readonly port: number | null
+}
+
+/** `place,place`, or nothing. */
+function readPlaces(text: string, code: DburiErrorCode): Place[] {
+  if (text === '') return []
+  const places = splitPlaces(text).map((place) => readPlace(place, code))
+  if (places.length > 1 && places.some(({ host }) => host === null)) throw missingHost(code)
+  return places
+}
+
+/** Commas between brackets belong to no list. From the end, so that each character is looked at once. */
+function splitPlaces(text: string): string[] {
+  const places: string[] = []
+  let end = text.length
+  let isInBrackets = false
+  for (let at = end - 1; at >= 0; at--) {
+    const character = text[at]
+    if (character === ']') isInBrackets = true
+    else if (character === '[') isInBrackets = false
+    else if (character === ',' && !isInBrackets) {
+      places.push(text.slice(at + 1, end))
+      end = at
+    }
+  }
+  places.push(text.slice(0, end))
+  return places.reverse()
+}
+
+/** The properties of a dburi that say where its server is. */
+function toParts(places: readonly Place[]): Pick<Parts, 'host' | 'port' | 'hosts' | 'socket'> {
+  const [first] = places
+  if (first === undefined) return {}
+  if (places.length > 1) {
+    return { ...first, hosts: places.map(({ host, port }) => ({ host: host ?? '', port })) }
+  }
+  return first.host?.startsWith('/') ? { socket: first.host, port: first.port } : first
+}
+
+/** `host`, `host:port`, `[ipv6]:port`, `%2Fdirectory:port`, `:port`. */
+function readPlace(text: string, code: DburiErrorCode): Place {
+  if (/^%2f/i.test(text)) {
+    const [, directory = '', port] = /^(.*?)(?::(\d*))?$/s.exec(text) ?? []
+    return { host: decode('host', directory), port: readPort(port) }
+  }
+  if (text.startsWith('[')) {
+    const [, address, port] = /^\[([0-9a-f:.]+(?:%[\w.%-]+)?)\](?::(.*))?$/is.exec(text) ?? []
+    if (address === undefined) throw unreadable(code, 'host', 'an IPv6 address must be written as [::1]:5432')
+    return { host: address.replace('%25', '%'), port: readPort(port) }
+  }
+  const [name = '', port, ...more] = text.split(':')
+  if (more.length > 0) {
+    throw unreadable(
+      code,
+      'host',
+      'the host has more than one colon. Write an IPv6 address in brackets, as in [::1]:5432',
+    )
+  }
+  return { host: readHostName(name, code), port: readPort(port) }
+}
+
+function readHostName(text: string, code: DburiErrorCode): string | null {
+  const host = decode('host', text)
+  if (/[\s@:/\\?#[\]<>"'`{}|^]/.test(host)) {
+    throw unreadable(
+      code,
+      'host',
+      'the host has a character that no host has. Write @ / ? # in a password as %40 %2F %3F %23',
+    )
+  }
+  return host || null
+}
+
+/** An empty port is none, as libpq says. */
+function readPort(text: string | undefined): number | null {
+  if (text === undefined || text === '') return null
+  const port = /^\d+$/.test(text) ? Number(text) : 0
+  if (port >= 1 && port <= 65_535) return port
+  throw new DburiError(
+    'INVALID_PORT',
+    'port',
+    'Cannot read the dburi: the port must be a number from 1 to 65535. ' +
+      'If it is a password that stands there, the host is missing: write user:password@host',
+  )
+}
+
+function missingHost(code: DburiErrorCode): DburiError {
+  return unreadable(code, 'host', 'a host is missing beside a comma')
+}
+
+/** The options that libpq reads in place of the authority. */
+export const LIBPQ_OPTIONS: readonly string[] = ['host', 'port', 'user', 'password', 'dbname']
+
+/** Lets libpq's options win over the authority; of a repeated one, the last. */
+function withLibpqOptions({ places, ...parts }: Authority): Parts {
+  const { options, user, password, database } = parts
+  return {
+    ...parts,
+    user: lastOption(options, 'user') ?? user,
+    password: lastOption(options, 'password') ?? password,
+    database: lastOption(options, 'dbname') ?? database,
+    ...toParts(overrulePlaces(places, options)),
+  }
+}
+
+function overrulePlaces(authority: readonly Place[], options: Options): readonly Place[] {
+  const hosts = listOption(options, 'host').map(readHostOption)
+  const places = hosts.length > 0 ? keepPorts(authority, hosts) : authority
+  const ports = listOption(options, 'port').map(readPort)
+  if (ports.length === 0) return places
+  return withPorts(places.length > 0 ? places : [{ host: null, port: null }], ports)
+}
+
+/** A directory may hold colons (`/cloudsql/project:region:instance`); a host may have a port (SQLAlchemy). */
+function readHostOption(text: string): Place {
+  if (text.startsWith('/')) return { host: text, port: null }
+  if (/^[0-9a-f]*:(?=[0-9a-f.]*:)[0-9a-f:.]*(%\w+)?$/i.test(text)) return { host: text, port: null }
+  // An option is decoded already: a % in it is a %.
+  const place = readPlace(text.replaceAll('%', '%25'), 'UNPARSABLE')
+  if (place.host === null) throw missingHost('UNPARSABLE')
+  return place
+}
+
+/** The ports of the authority stay where `?host=` names other hosts without ports. */
+function keepPorts(authority: readonly Place[], hosts: readonly Place[]): readonly Place[] {
+  const ports = authority.map(({ port }) => port)
+  const hasNone = ports.every((port) => port === null)
+  return hasNone || hosts.some(({ port }) => port !== null) ? hosts : withPorts(hosts, ports)
+}
+
+/** One port serves all hosts, or each has its own. */
+function withPorts(places: readonly Place[], ports: readonly (number | null)[]): readonly Place[] {
+  const [only = null] = ports
+  if (ports.length === 1) return places.map(({ host }) => ({ host, port: only }))
+  if (ports.length === places.length) {
+    return places.map(({ host }, index) => ({ host, port: ports[index] ?? null }))
+  }
+  throw new DburiError(
+    'INVALID_PORT',
+    'port',
+    'Cannot read the dburi: there must be one port for all hosts, or as many ports as hosts',
+  )
+}
+
+function listOption(options: Options, key: string): string[] {
+  return [options[key] ?? []].flat().flatMap((text) => text.split(','))
+}
+
+/** `//user:password@host:port/database?options`, as SQLAlchemy and libpq read it. */
+export function readServer({ dialect }: Scheme, rest: string): Parts {
+  if (!rest.startsWith('//')) {
+    throw unreadable(
+      'UNPARSABLE',
+      'host',
+      'after its scheme there must be two slashes. Write scheme://host/database',
+    )
+  }
+  const authority = readAuthority(rest.slice(2), 'UNPARSABLE')
+  if (dialect === 'postgresql') return withLibpqOptions(authority)
+
+  const { places, ...parts } = authority
+  const socket = dialect === 'mysql' ? lastOption(parts.options, 'unix_socket', 'socketPath') : undefined
+  return { ...parts, ...toParts(places), ...(socket !== undefined && { socket }) }
+}
+
+/** libSQL's own URLs: no fragment, one host, and `tls` only where the client takes it. */
+export function readRemote({ remoteScheme = 'libsql' }: Scheme, rest: string): Parts {
+  if (!rest.startsWith('//')) {
+    throw invalid('host', 'a libSQL server needs two slashes and a host. Write libsql://host')
+  }
+  const { places, ...parts } = readAuthority(rest.slice(2), 'URL_INVALID')
+  const [place] = places
+  if (place?.host == null || place.host.startsWith('/') || places.length > 1) {
+    throw invalid('host', 'a libSQL server needs exactly one host. Write libsql://host')
+  }
+
+  const { tls } = parts.options
+  if (tls !== undefined && tls !== '0' && tls !== '1') throw invalid('options', 'tls must be 0 or 1')
+  if (remoteScheme === 'libsql' && tls === '0' && place.port === null) {
+    throw invalid('port', 'tls=0 needs a port, as libSQL asks. Write libsql://host:8080?tls=0')
+  }
+  if (tls === TLS_REFUSED[remoteScheme]) {
+    throw invalid('options', `a ${remoteScheme}: URL cannot have tls=${tls}: change one of them`)
+  }
+  return { ...parts, ...place, remoteScheme }
+}
+
+/** The `tls` that would contradict a scheme of libSQL's. */
+const TLS_REFUSED = { libsql: null, http: '1', ws: '1', https: '0', wss: '0' }
+
+function invalid(part: DburiPart, reason: string): DburiError {
+  return unreadable('URL_INVALID', part, reason)
 }

@@ -1,10 +1,7 @@
-import { decode } from './percent.ts'
-import { splitQuery } from './query.ts'
-import { readRemote } from './remote.ts'
+import { readRemote, refuseUserinfo } from './authority.ts'
+import { decode, splitQuery, unreadable } from './query.ts'
 import { PGLITE } from './schemes.ts'
 import type { Parts, Scheme } from './types.ts'
-import { unreadable } from './unreadable.ts'
-import { refuseUserinfo } from './userinfo.ts'
 
 /** SQLAlchemy's file databases: `///relative`, `////absolute`, nothing for memory. */
 export function readSlashes(scheme: Scheme, rest: string): Parts {

@@ -1,4 +1,4 @@
-import { decode } from './percent.ts'
+import { DburiError, type DburiErrorCode, type DburiPart } from '../errors.ts'
 import type { Options } from './types.ts'
 
 /** What stands before the first `?`, still encoded, and the options after it. */
@@ -33,4 +33,25 @@ function readQuery(text: string): Options {
 
 function decodeField(text: string): string {
   return decode('options', text.replaceAll('+', ' '))
+}
+
+/** Python's `unquote`: a `%` that begins no escape stays, invalid UTF-8 becomes U+FFFD. */
+export function decode(part: DburiPart, text: string): string {
+  const decoded = text.replace(/(?:%[0-9a-f]{2})+/gi, (run) =>
+    Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'),
+  )
+  refuseControls(part, decoded)
+  return decoded
+}
+
+/** NUL and other control characters, and halves of surrogate pairs, which have no UTF-8. */
+export function refuseControls(part: DburiPart, text: string): void {
+  if (!/[\p{Cc}\p{Cs}]/u.test(text)) return
+  const where = part === 'dburi' ? '' : ` in its ${part}`
+  throw unreadable('UNPARSABLE', part, `control characters are refused, and there is one${where}`)
+}
+
+/** No reason may contain anything of the text: what looks like a host may be a password. */
+export function unreadable(code: DburiErrorCode, part: DburiPart, reason: string): DburiError {
+  return new DburiError(code, part, `Cannot read the dburi: ${reason}`)
 }

@@ -1,4 +1,5 @@
-import type { Dialect } from '../dialect.ts'
+/** An SQL family, by drizzle-kit's word for it. */
+export type Dialect = 'postgresql' | 'mysql' | 'sqlite'
 
 /**
  * A parsed dburi. What it does not say is `null`; what does not apply to it is absent.

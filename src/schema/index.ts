@@ -1,5 +1,5 @@
-import type { Dialect } from '../dialect.ts'
-import { refuseUnless } from '../option-text.ts'
+import type { Dialect } from '../dburi/types.ts'
+import { refuseUnless } from '../options/values.ts'
 import { statementsOf } from './definition.ts'
 import { mysqlDefinitions } from './mysql/definitions.ts'
 import { type Casing, checkCasing } from './names.ts'

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type SQL, sql } from 'drizzle-orm'
-import { causes, textOf } from '../causes.ts'
-import { DrizzleCeleryError, SchemaError } from '../errors.ts'
+import { causes, DrizzleCeleryError, SchemaError, textOf } from '../errors.ts'
 import type { DatabaseSchema, Difference, LockedSchema, SchemaReader } from './diff.ts'
 
 /** Where the migrations of one dialect are, and where it is noted which of them ran. */

@@ -1,6 +1,6 @@
 import type { Column } from 'drizzle-orm'
 import * as drizzle from 'drizzle-orm'
-import { refused, refuseUnless } from '../option-text.ts'
+import { refused, refuseUnless } from '../options/values.ts'
 
 /** What Drizzle 0.45 makes of the key of a column without a name; under 1.0 tables do it, by `snakeCase.table()`. */
 export type Casing = 'snake_case' | 'camelCase'

@@ -7,8 +7,8 @@ import {
   isObject,
   oneOf,
   optionsLike,
-} from '../check-options.ts'
-import { invalid } from '../option-text.ts'
+} from '../options/check.ts'
+import { invalid } from '../options/values.ts'
 import type { MigrationsOptions } from './migrate.ts'
 import type { MysqlTarget } from './mysql/lock.ts'
 import type { Casing } from './names.ts'

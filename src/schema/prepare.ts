@@ -1,8 +1,7 @@
 import { is, Table } from 'drizzle-orm'
-import { causes, textOf } from '../causes.ts'
-import { checkOptions } from '../check-options.ts'
-import { DrizzleCeleryError, SchemaError } from '../errors.ts'
-import { refuseUnless } from '../option-text.ts'
+import { causes, DrizzleCeleryError, SchemaError, textOf } from '../errors.ts'
+import { checkOptions } from '../options/check.ts'
+import { refuseUnless } from '../options/values.ts'
 import { retry } from '../retry.ts'
 import {
   type Changes,

@@ -1,10 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type DatabaseBackendOptions,
-  fromCeleryConfig,
-  settleBackendOptions,
-} from '../../src/backend/backend-options.ts'
-import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/serializer.ts'
+import { fromCeleryConfig } from '../../src/backend/celery-config.ts'
+import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/column.ts'
+import { type DatabaseBackendOptions, settleBackendOptions } from '../../src/backend/options.ts'
 import { OptionError } from '../../src/errors.ts'
 
 /** As a caller that TypeScript does not hold back. */

@@ -1,9 +1,10 @@
 /** What a backend does on every database. Numbers are those of Celery's own tests, as the contract lists them. */
 import { expect, it } from 'vitest'
-import { rowsOf } from '../../src/backend/statements/statements.ts'
-import { type BackendOptions, type DatabaseBackend, TaskError } from '../../src/backend.ts'
-import type { Dialect } from '../../src/dialect.ts'
-import type { Engine } from '../../src/engine.ts'
+import type { BackendOptions, DatabaseBackend } from '../../src/backend/database-backend.ts'
+import { TaskError } from '../../src/backend/errors.ts'
+import { rowsOf } from '../../src/backend/statements/types.ts'
+import type { Dialect } from '../../src/dburi/types.ts'
+import type { Engine } from '../../src/engine/engine.ts'
 import { PyException } from '../../src/pickle/index.ts'
 
 export interface Behaves {

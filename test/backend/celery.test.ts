@@ -4,14 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  AsyncResult,
-  type BackendOptions,
-  DatabaseBackend,
-  fromCeleryConfig,
-  type ListOptions,
-  TaskError,
-} from '../../src/backend.ts'
+import { fromCeleryConfig } from '../../src/backend/celery-config.ts'
+import { type BackendOptions, DatabaseBackend } from '../../src/backend/database-backend.ts'
+import { TaskError } from '../../src/backend/errors.ts'
+import type { ListOptions } from '../../src/backend/list.ts'
+import { AsyncResult } from '../../src/backend/results.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { BackendPeer, type PythonMeta, pythons } from '../fixtures/celery/backend-peer.ts'
 import { createMysql, createPostgres, describeNeeding, python3 } from '../fixtures/servers.ts'

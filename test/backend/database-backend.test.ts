@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ResultCache } from '../../src/backend/result-cache.ts'
-import { type BackendOptions, DatabaseBackend } from '../../src/backend.ts'
-import { SessionManager } from '../../src/session-manager.ts'
+import { type BackendOptions, DatabaseBackend } from '../../src/backend/database-backend.ts'
+import { ResultCache } from '../../src/backend/reading.ts'
+import { SessionManager } from '../../src/session/manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
 import { celeryDdl } from '../fixtures/celery/peer.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
@@ -287,7 +287,7 @@ describe('how a backend is made', () => {
   })
 
   it('21, 22: connections are pinged and recycled after an hour, unless the engine options say otherwise', async () => {
-    const { DEFAULT_POOL_OPTIONS } = await import('../../src/pool-options.ts')
+    const { DEFAULT_POOL_OPTIONS } = await import('../../src/options/pool.ts')
     expect(DEFAULT_POOL_OPTIONS).toMatchObject({ poolPrePing: true, poolRecycle: 3_600 })
     expect(() => new DatabaseBackend(':memory:', { databaseEngineOptions: { poolSize: -1 } })).toThrow(
       /pool/i,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { exceptionDict, taskErrorOf } from '../../src/backend/exceptions.ts'
-import { jsonSerializer } from '../../src/backend/serializer.ts'
-import type { TaskMeta } from '../../src/backend/task-meta.ts'
-import { DrizzleCeleryError, TaskError } from '../../src/errors.ts'
+import { exceptionDict, jsonSerializer, taskErrorOf } from '../../src/backend/column.ts'
+import { TaskError } from '../../src/backend/errors.ts'
+import type { TaskMeta } from '../../src/backend/types.ts'
+import { DrizzleCeleryError } from '../../src/errors.ts'
 import { decode, PyException, PyTuple } from '../../src/pickle/index.ts'
 import { bytesOf, recordedRows, vector } from './oracle.ts'
 

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { jsonSerializer, pickleSerializer } from '../../src/backend/column.ts'
 import { decodeGroup, encodeGroup, type GroupMember } from '../../src/backend/groups.ts'
-import { jsonSerializer, pickleSerializer } from '../../src/backend/serializer.ts'
 import { decode, encode, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, bytesOf, hexOf, type ReadRows, recordedRows, vector } from './oracle.ts'

@@ -1,9 +1,14 @@
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeResult, encodeResult } from '../../src/backend/result-column.ts'
-import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/serializer.ts'
-import { BackendError, TaskError } from '../../src/errors.ts'
+import {
+  decodeResult,
+  encodeResult,
+  jsonSerializer,
+  pickleSerializer,
+  type Serializer,
+} from '../../src/backend/column.ts'
+import { BackendError, TaskError } from '../../src/backend/errors.ts'
 import { decode, encode, PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, bytesOf, hexOf, type ReadRows, recordedRows, vector, type WrittenRows } from './oracle.ts'

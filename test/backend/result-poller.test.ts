@@ -1,14 +1,13 @@
 /** When who waits is asked for: the database and the ear are made up, so that time and failure obey. */
 
 import { getEventListeners } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AsyncResult, DatabaseBackend } from 'drizzle-celery/backend'
 import { describe, expect, it } from 'vitest'
-import type { ListenerEvents } from '../../src/backend/result-listener.ts'
-import { ResultPoller } from '../../src/backend/result-poller.ts'
-import type { TaskMeta } from '../../src/backend/task-meta.ts'
+import type { ListenerEvents } from '../../src/backend/notify.ts'
+import { ResultPoller } from '../../src/backend/poller.ts'
+import type { TaskMeta } from '../../src/backend/types.ts'
 import { failure, until } from '../faults/support.ts'
 
 const DONE: TaskMeta = {

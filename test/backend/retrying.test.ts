@@ -2,18 +2,17 @@ import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { DatabaseBackend } from '../../src/backend/database-backend.ts'
+import { AmbiguousOutcomeError, BackendStoreError } from '../../src/backend/errors.ts'
 import { NotBegunError, type Operation, type RetryPolicy, retrying } from '../../src/backend/retrying.ts'
-import { DatabaseBackend } from '../../src/backend.ts'
 import {
-  AmbiguousOutcomeError,
-  BackendStoreError,
   ConnectError,
   ConnectionLostError,
   PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
 } from '../../src/errors.ts'
-import { SessionManager } from '../../src/session-manager.ts'
+import { SessionManager } from '../../src/session/manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
 import { type FaultMode, FaultProxy } from '../fixtures/fault-proxy.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'

@@ -1,14 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readJson } from '../../src/backend/json-reader.ts'
+import { jsonSerializer, pickleSerializer, type Serializer, serializerOf } from '../../src/backend/column.ts'
+import { BackendError } from '../../src/backend/errors.ts'
+import { readJson } from '../../src/backend/json.ts'
 import { writeJson } from '../../src/backend/json-writer.ts'
-import {
-  jsonSerializer,
-  pickleSerializer,
-  type Serializer,
-  serializerOf,
-} from '../../src/backend/serializer.ts'
-import { BackendError } from '../../src/errors.ts'
 import {
   PyDate,
   PyDateTime,

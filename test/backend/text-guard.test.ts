@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { guardText } from '../../src/backend/text-guard.ts'
+import { guardText } from '../../src/backend/texts.ts'
 import { StatementError } from '../../src/errors.ts'
 
 describe('guardText', () => {

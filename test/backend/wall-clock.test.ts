@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { wallClockOf } from '../../src/backend/wall-clock.ts'
+import { wallClockOf } from '../../src/backend/clock.ts'
 
 const zones = Intl.supportedValuesOf('timeZone')
 const HOUR = 3_600_000

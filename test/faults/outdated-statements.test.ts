@@ -9,7 +9,7 @@ import { integer, pgEnum, pgTable, serial, text, timestamp } from 'drizzle-orm/p
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { PARSE_LIFETIME } from '../../src/postgresql/schema-version.ts'
+import { PARSE_LIFETIME } from '../../src/adapters/postgresql/statement.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { ask, codeFrom, Observer, times, withOptions } from './support.ts'
 

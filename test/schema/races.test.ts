@@ -8,7 +8,7 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { resultModels as postgresqlModels, type ResultModels } from '../../src/models/postgresql.ts'
 import type { PreparedModels } from '../../src/schema/diff.ts'
 import { prepareModels } from '../../src/schema/prepare.ts'
-import { SessionManager } from '../../src/session-manager.ts'
+import { SessionManager } from '../../src/session/manager.ts'
 import { failure, Observer, type PostgresDburi, pidOf, tally, times, withOptions } from '../faults/support.ts'
 import {
   askPostgres,

@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events'
+import { owesRound, round } from '../../driver/event-loop.ts'
+import { Fifo } from '../../driver/fifo.ts'
 import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
-import { owesRound, round } from '../../event-loop.ts'
-import { Fifo } from '../../fifo.ts'
-import { isContention } from './driver-error.ts'
+import { isContention } from './errors.ts'
 
 /** What is to be known of the client that is called. */
 export interface CallsOptions {

@@ -1,7 +1,6 @@
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { textOf } from '../../causes.ts'
-import { AbortedError, ConnectError, type ConnectTarget } from '../../errors.ts'
+import { AbortedError, ConnectError, type ConnectTarget, textOf } from '../../errors.ts'
 import type { Client } from './driver.ts'
 import type { LibsqlPlace, LibsqlPlan } from './options.ts'
 

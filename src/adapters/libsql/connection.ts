@@ -1,11 +1,10 @@
-import type { Connection, TransactionOptions } from '../../adapter.ts'
+import { isOwnError, StatementCache, traitsOf } from '../../driver/statement.ts'
+import type { Connection, TransactionOptions } from '../../driver/types.ts'
 import { ClosedError, ConnectionLostError, StatementError, StatementTimeoutError } from '../../errors.ts'
-import { isOwnError, traitsOf } from '../../statement.ts'
-import { StatementCache } from '../../statement-cache.ts'
 import { Calls } from './calls.ts'
-import type { LibsqlStatement, ResultSet } from './client.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
 import type { Client, ClientTransaction, SentStatement } from './driver.ts'
+import type { LibsqlStatement, ResultSet } from './drizzle-client.ts'
 import {
   isContention,
   isLoss,
@@ -15,12 +14,11 @@ import {
   releaseFrames,
   type Sent,
   scrub,
-} from './driver-error.ts'
+} from './errors.ts'
 import { beginTransaction, OpenTransaction } from './open-transaction.ts'
 import { type Contended, Patience } from './patience.ts'
-import { SafeStatements } from './safe-statements.ts'
-import type { SafeText } from './safe-text.ts'
-import { scriptParts } from './script.ts'
+import { SafeStatements, type SafeText } from './text/safe-text.ts'
+import { scriptParts } from './text/tokens.ts'
 import type { Writer } from './write-mutex.ts'
 
 /** What a connection is made of. */

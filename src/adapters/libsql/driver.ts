@@ -1,4 +1,4 @@
-import type { InArgs, ResultSet } from './client.ts'
+import type { InArgs, ResultSet } from './drizzle-client.ts'
 
 /** What we use of a client of `@libsql/client`. */
 export interface Client {

@@ -1,6 +1,6 @@
 import type { Calls } from './calls.ts'
 import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
-import { isContention, isLoss, isTransactionClosed } from './driver-error.ts'
+import { isContention, isLoss, isTransactionClosed } from './errors.ts'
 import type { Patience } from './patience.ts'
 import type { Writer } from './write-mutex.ts'
 

@@ -1,9 +1,10 @@
 import { resolve } from 'node:path'
-import type { AdapterOptions } from '../../adapter.ts'
-import { type Dburi, optionsOf } from '../../dburi.ts'
+import { optionsOf } from '../../dburi/secrets.ts'
+import type { Dburi } from '../../dburi/types.ts'
+import type { AdapterOptions } from '../../driver/types.ts'
 import { OptionError } from '../../errors.ts'
-import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../option-text.ts'
-import { pathUnder, realPath } from '../../sqlite-root.ts'
+import { pathUnder, realPath } from '../../options/paths.ts'
+import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../options/values.ts'
 
 /** What a dburi says about opening a libSQL database. */
 export interface LibsqlPlan {

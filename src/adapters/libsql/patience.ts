@@ -3,7 +3,7 @@ import { TransactionConflictError } from '../../errors.ts'
 import type { Calls } from './calls.ts'
 import type { DatabaseFile } from './database-file.ts'
 import type { Client } from './driver.ts'
-import { isContention } from './driver-error.ts'
+import { isContention } from './errors.ts'
 import type { LibsqlPlace } from './options.ts'
 import type { WriteMutex, Writer } from './write-mutex.ts'
 

@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, SslOptions } from 'mysql2'
-import { deadlineIn, TooSlow } from '../../deadline.ts'
-import { addressOf, inOneLine, openSocket } from '../../endpoint.ts'
+import { deadlineIn, TooSlow } from '../../driver/deadline.ts'
+import { addressOf, inOneLine, openSocket } from '../../driver/socket.ts'
 import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } from '../../errors.ts'
 import { type ConnectionParts, MysqlConnection } from './connection.ts'
+import { isBusy, isServerError, made } from './errors.ts'
 import type { MysqlPlan } from './options.ts'
-import type { Integers } from './parameters.ts'
-import { isBusy, isServerError, made } from './server-error.ts'
 import { ServerPackets } from './server-packets.ts'
-import { encryptionAttempts } from './tls-plan.ts'
+import { encryptionAttempts } from './tls.ts'
+import type { Integers } from './values.ts'
 
 /** What connections are made from. */
 export interface ConnectParts {

@@ -1,6 +1,14 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, FieldPacket } from 'mysql2'
-import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
+import { UnderWay } from '../../driver/socket.ts'
+import {
+  holderNeeded,
+  isOwnError,
+  type Statement,
+  StatementCache,
+  transactionControlRefused,
+} from '../../driver/statement.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
 import {
   ClosedError,
   ConnectionLostError,
@@ -8,12 +16,7 @@ import {
   StatementError,
   TransactionAbortedError,
 } from '../../errors.ts'
-import { holderNeeded, isOwnError, type Statement, transactionControlRefused } from '../../statement.ts'
-import { StatementCache } from '../../statement-cache.ts'
-import { UnderWay } from '../../under-way.ts'
-import { beginTexts } from './begin.ts'
-import { type Integers, type Spelled, spellParameters } from './parameters.ts'
-import { markNames, roundFloats, unmarkNames } from './rows.ts'
+import { toWord } from '../../options/values.ts'
 import {
   connectionIsGone,
   isDemoted,
@@ -23,10 +26,17 @@ import {
   type ServerError,
   scrub,
   withConflict,
-} from './server-error.ts'
+} from './errors.ts'
 import type { ServerPackets } from './server-packets.ts'
-import { type MysqlTraits, mysqlTraits } from './statement-traits.ts'
-import { isInTransaction } from './status.ts'
+import { type MysqlTraits, mysqlTraits } from './statement.ts'
+import {
+  type Integers,
+  markNames,
+  roundFloats,
+  type Spelled,
+  spellParameters,
+  unmarkNames,
+} from './values.ts'
 
 export interface ConnectionParts {
   readonly driver: Driver
@@ -350,4 +360,47 @@ function lostBy(reason: Error): ConnectionLostError {
 /** mysql2 hangs the statement on whatever error breaks its socket; this is what says why. */
 function withoutStatement({ message, code }: Error & { code?: unknown }): Error {
   return Object.assign(new Error(message), typeof code === 'string' && { code })
+}
+
+const ISOLATION_LEVELS = ['read uncommitted', 'read committed', 'repeatable read', 'serializable'] as const
+
+/**
+ * The statements that begin a transaction, in order.
+ * @throws OptionError when the isolation level is none: it becomes part of a statement
+ */
+function beginTexts({ isolationLevel, readOnly, withConsistentSnapshot }: TransactionOptions): string[] {
+  const modes = [withConsistentSnapshot && 'with consistent snapshot', readOnly && 'read only'].filter(
+    Boolean,
+  )
+  const start = modes.length === 0 ? 'start transaction' : `start transaction ${modes.join(', ')}`
+  if (isolationLevel === undefined) return [start]
+  const level = toWord('isolationLevel', isolationLevel, ISOLATION_LEVELS)
+  return [`set transaction isolation level ${level}`, start]
+}
+
+/** `SERVER_STATUS_IN_TRANS` of the protocol. */
+const IN_TRANSACTION = 1
+
+/**
+ * Whether an answer leaves a transaction open, by the server's own word; `null` for rows, which do not say, except those
+ * of a CALL, whose last part is the end of the procedure.
+ * @param fields what mysql2 gives beside the answer: the columns of its rows, or of each of its parts
+ */
+function isInTransaction(answer: unknown, fields: unknown): boolean | null {
+  const end = endOf(answer, fields)
+  if (end === null) return null
+  if (typeof end === 'object' && 'serverStatus' in end && typeof end.serverStatus === 'number') {
+    return (end.serverStatus & IN_TRANSACTION) !== 0
+  }
+  throw new Error('mysql2 answered without the status of the server')
+}
+
+/**
+ * mysql2's `ResultSetHeader`, known by its place: a row may have columns of any name, and bundlers rename classes. Rows
+ * come in a list, and what is no rows has no columns.
+ */
+function endOf(answer: unknown, fields: unknown): object | null {
+  if (!Array.isArray(answer)) return Object(answer)
+  const hasParts = Array.isArray(fields) && fields.length > 0 && fields.at(-1) === undefined
+  return hasParts ? Object(answer.at(-1)) : null
 }

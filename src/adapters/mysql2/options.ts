@@ -1,11 +1,11 @@
 import { userInfo } from 'node:os'
-import type { AdapterOptions } from '../../adapter.ts'
-import type { Dburi } from '../../dburi.ts'
-import { printable } from '../../endpoint.ts'
+import type { Dburi } from '../../dburi/types.ts'
+import { printable } from '../../driver/socket.ts'
+import type { AdapterOptions } from '../../driver/types.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
-import { invalid } from '../../option-text.ts'
-import { type GivenMysqlOptions, judgeOptions } from './judge-options.ts'
-import { type TlsPlan, tlsPlan } from './tls-plan.ts'
+import { invalid } from '../../options/values.ts'
+import { type GivenMysqlOptions, judgeOptions } from './allowed-options.ts'
+import { type TlsPlan, tlsPlan } from './tls.ts'
 
 /** Everything a dburi and the defaults say about connecting to MySQL or MariaDB. */
 export interface MysqlPlan {

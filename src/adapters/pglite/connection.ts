@@ -1,20 +1,17 @@
-import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
+import { type Statement, StatementCache } from '../../driver/statement.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
 import { ClosedError, ConnectionLostError } from '../../errors.ts'
-import { beginText } from '../../postgresql/begin.ts'
-import { withConflict } from '../../postgresql/conflict.ts'
+import { beginText, withConflict } from '../postgresql/begin.ts'
 import {
   JSON_OID,
   jsonReader,
   type RelationalColumns,
   relationalColumnsOf,
-} from '../../postgresql/relational-json.ts'
-import { type PostgresTraits, postgresTraits, refuseInVain } from '../../postgresql/statement-traits.ts'
-import type { Statement } from '../../statement.ts'
-import { StatementCache } from '../../statement-cache.ts'
+} from '../postgresql/relational-json.ts'
+import { type PostgresTraits, postgresTraits, refuseInVain } from '../postgresql/statement.ts'
+import { isServerError, judged } from './errors.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type Spelled, spellParameters } from './parameters.ts'
-import { rowsOf } from './rows.ts'
-import { isServerError, judged } from './server-error.ts'
 
 export interface ConnectionOptions {
   readonly statementCacheSize: number
@@ -183,4 +180,41 @@ function readRelational({ rows, fields }: Result, relational: RelationalColumns)
     const read = jsonReader(relational, at)
     for (const row of rows) if (Array.isArray(row) && row[at] !== null) row[at] = read(String(row[at]))
   }
+}
+
+/**
+ * The rows of one statement, in two shapes at once: an array with a `count`, as postgres.js gives, and an object with
+ * `rows`, `fields` and `affectedRows`, as PGlite gives. So code written for PostgreSQL runs on both drivers, and
+ * Drizzle's PGlite session, which reads `rows`, finds them. What is added does not show in `console.log` or JSON.
+ */
+export interface Rows extends Array<unknown> {
+  readonly rows: unknown[]
+  readonly fields: Result['fields']
+  readonly affectedRows: number
+  /** Rows written, or given by a statement that writes none. */
+  readonly count: number
+  readonly command: string | undefined
+}
+
+/** The rows of the only statement, or, as postgres.js has it, a list of the rows of each. */
+function rowsOf(results: readonly Result[]): Rows | Rows[] {
+  const all = results.map(toRows)
+  const [first] = all
+  return first !== undefined && all.length === 1 ? first : all
+}
+
+export function isRows(answer: unknown): answer is Rows {
+  return Array.isArray(answer) && 'affectedRows' in answer
+}
+
+function toRows({ rows, fields, affectedRows = 0, command, rowCount }: Result): Rows {
+  const count = rowCount ?? rows.length
+  // The assertion holds by the properties defined here.
+  return Object.defineProperties(rows, {
+    rows: { value: rows },
+    fields: { value: fields },
+    affectedRows: { value: affectedRows },
+    count: { value: count },
+    command: { value: command },
+  }) as Rows
 }

@@ -14,7 +14,7 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseLockedError } from '../../errors.ts'
-import { realPath } from '../../sqlite-root.ts'
+import { realPath } from '../../options/paths.ts'
 
 /** A directory that nobody else opens until it is released. */
 export interface DirectoryLock {

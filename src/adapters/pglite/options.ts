@@ -1,5 +1,6 @@
-import { type Dburi, optionsOf } from '../../dburi.ts'
-import { invalid, refused, toBoolean, unknown } from '../../option-text.ts'
+import { optionsOf } from '../../dburi/secrets.ts'
+import type { Dburi } from '../../dburi/types.ts'
+import { invalid, refused, toBoolean, unknown } from '../../options/values.ts'
 
 /** What a dburi asks of PGlite. */
 export interface PglitePlan {

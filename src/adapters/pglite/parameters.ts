@@ -1,4 +1,4 @@
-import { refuseTooMany, spell, UNKNOWN } from '../../postgresql/parameters.ts'
+import { refuseTooMany, spell, UNKNOWN } from '../postgresql/parameters.ts'
 
 /** A parameter on its way to PGlite. */
 export interface Spelled {

@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net'
-import { deadlineIn } from '../../deadline.ts'
-import { addressOf, inOneLine } from '../../endpoint.ts'
+import { deadlineIn } from '../../driver/deadline.ts'
+import { addressOf, inOneLine } from '../../driver/socket.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../../errors.ts'
 import { type Client, PostgresConnection } from './connection.ts'
-import type { LoadedTls } from './load-tls.ts'
+import { isBusy, isServerError, type ServerError, scrub } from './errors.ts'
 import { orderEndpoints, type PostgresPlan, type TargetSessionAttrs } from './options.ts'
-import { isBusy, isServerError, type ServerError, scrub } from './server-error.ts'
 import { ServerMessages } from './server-messages.ts'
 import { cancelRequest, connectSocket } from './socket.ts'
-import { type Encryption, encryptionAttempts } from './tls-plan.ts'
+import { type Encryption, encryptionAttempts, type LoadedTls } from './tls.ts'
 
 /** What connections are made from. */
 export interface ConnectParts {

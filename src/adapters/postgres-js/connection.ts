@@ -1,29 +1,33 @@
 import type { Socket } from 'node:net'
-import type { Connection, RunOptions, TransactionOptions } from '../../adapter.ts'
-import { textOf } from '../../causes.ts'
-import { ClosedError, ConnectionLostError, ResponseTooLargeError } from '../../errors.ts'
-import { beginText } from '../../postgresql/begin.ts'
-import { withConflict } from '../../postgresql/conflict.ts'
-import { type RelationalColumns, relationalColumnsOf } from '../../postgresql/relational-json.ts'
-import { countsAsChange, schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
-import { type PostgresTraits, postgresTraits, refuseInVain } from '../../postgresql/statement-traits.ts'
-import { isOwnError, type Statement } from '../../statement.ts'
-import { StatementCache } from '../../statement-cache.ts'
-import { CLOSE_TIMEOUT, UnderWay } from '../../under-way.ts'
-import { type QueryResult, readRelational, refusalOf, resultOf } from './answer.ts'
-import { Begun } from './begun.ts'
-import { carryBegin } from './carried-begin.ts'
-import { LastWord } from './last-word.ts'
-import { type Spelled, spellParameters, type Typed } from './parameters.ts'
+import { CLOSE_TIMEOUT, UnderWay } from '../../driver/socket.ts'
+import { isOwnError, type Statement, StatementCache } from '../../driver/statement.ts'
+import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
+import { ClosedError, ConnectionLostError, ResponseTooLargeError, textOf } from '../../errors.ts'
+import { beginText, withConflict } from '../postgresql/begin.ts'
+import { type RelationalColumns, relationalColumnsOf } from '../postgresql/relational-json.ts'
 import {
+  countsAsChange,
+  type PostgresTraits,
+  postgresTraits,
+  refuseInVain,
+  schemaMayHaveChanged,
+} from '../postgresql/statement.ts'
+import { connectionIsGone, isServerError, scrub } from './errors.ts'
+import { LastWord } from './last-word.ts'
+import {
+  isStale,
   mayBeOutdated,
   type Parsed,
   type PreparedStatement,
   PreparedStatements,
-} from './prepared-statements.ts'
-import { isStale, Query, type SendQuery, sendQueryOf } from './query.ts'
-import { connectionIsGone, isServerError, scrub } from './server-error.ts'
+  Query,
+  type SendQuery,
+  sendQueryOf,
+} from './prepared.ts'
+import { type QueryResult, readRelational, refusalOf, resultOf } from './results.ts'
 import type { ServerMessages } from './server-messages.ts'
+import { Begun, carryBegin } from './transaction.ts'
+import { type Spelled, spellParameters, type Typed } from './values.ts'
 
 /** What we use of a postgres.js client made with `max: 1`. */
 export interface Client {

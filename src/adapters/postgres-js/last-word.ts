@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { ServerError } from './server-error.ts'
+import type { ServerError } from './errors.ts'
 
 /** Holds every message that a server hangs up with, in whatever language. */
 const LENGTH = 2_048

@@ -1,14 +1,11 @@
 import { userInfo } from 'node:os'
 import { basename } from 'node:path'
-import type { Dburi } from '../../dburi.ts'
-import { printable } from '../../endpoint.ts'
-import type { ServerTarget } from '../../errors.ts'
-import { OptionError } from '../../errors.ts'
-import { invalid, toNumber } from '../../option-text.ts'
-import type { GivenPostgresOptions } from './judge-options.ts'
-import { judgeOptions } from './judge-options.ts'
-import type { TlsPlan } from './tls-plan.ts'
-import { tlsPlan } from './tls-plan.ts'
+import type { Dburi } from '../../dburi/types.ts'
+import { printable } from '../../driver/socket.ts'
+import { OptionError, type ServerTarget } from '../../errors.ts'
+import { invalid, toNumber } from '../../options/values.ts'
+import { type GivenPostgresOptions, judgeOptions } from './allowed-options.ts'
+import { type TlsPlan, tlsPlan } from './tls.ts'
 
 const SESSION_ATTRS = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { addressOf } from '../../endpoint.ts'
+import { addressOf } from '../../driver/socket.ts'
 import { ConnectError, DrizzleCeleryError, ResponseTooLargeError, type ServerTarget } from '../../errors.ts'
 
 export interface ServerMessagesOptions {

@@ -1,12 +1,8 @@
-import type { Socket } from 'node:net'
-import { isIP } from 'node:net'
-import type { TLSSocket } from 'node:tls'
-import { checkServerIdentity, connect as connectTls } from 'node:tls'
-import { addressOf, openSocket } from '../../endpoint.ts'
-import type { ConnectErrorCode, ServerTarget } from '../../errors.ts'
-import { AbortedError, ConnectError } from '../../errors.ts'
-import type { LoadedTls } from './load-tls.ts'
-import type { Encryption } from './tls-plan.ts'
+import { isIP, type Socket } from 'node:net'
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls'
+import { addressOf, openSocket } from '../../driver/socket.ts'
+import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } from '../../errors.ts'
+import type { Encryption, LoadedTls } from './tls.ts'
 
 export interface ConnectSocketOptions {
   readonly encryption: Encryption

@@ -1,22 +1,37 @@
-import type { Statement } from '../../statement.ts'
+import type { Statement } from '../../driver/statement.ts'
+import { StatementError } from '../../errors.ts'
+import { leastText, UTC, type WallClock } from '../clock.ts'
 import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
-import { UTC, type WallClock } from '../wall-clock.ts'
-import { listStatement } from './mysql/list.ts'
-import { holds, refuseUnfit } from './mysql/room.ts'
-import { bytesOf, isAmong, isExactly, NOW, nextOf, padded, qualified } from './mysql/text.ts'
+import { BackendError } from '../errors.ts'
 import {
+  bytesOf,
   type Column,
   digestOf,
   insertText,
+  isAmong,
+  isExactly,
+  NOW,
+  nextOf,
+  padded,
+  qualified,
   type Store,
   secondsAhead,
   updateText,
   valueIn,
   writeRow,
   writeRows,
-} from './mysql/write.ts'
-import type { Statements, StatementsOptions, TableFacts, TableNames, TaskWrite } from './statements.ts'
-import { READY } from './statements.ts'
+} from './mysql-write.ts'
+import {
+  type ColumnFacts,
+  isDoneOnly,
+  type ListRequest,
+  READY,
+  type Statements,
+  type StatementsOptions,
+  type TableFacts,
+  type TableNames,
+  type TaskWrite,
+} from './types.ts'
 
 /** Asks for the columns of both tables and how much they hold, for MariaDB's sequences, and for the longest packet. */
 export function lookAtMysql(names: TableNames): Statement {
@@ -174,4 +189,117 @@ export function mysqlStatements(
       return statement(`${texts.cleanupTask} ${limited}`, [expired(clock), expired(other), latest])
     },
   }
+}
+
+const LISTED = ['name', 'worker', 'retries', 'queue']
+
+/** A page of tasks. The limit stands in the text, since not every server takes a parameter there. */
+function listStatement(
+  table: string,
+  there: ReadonlyMap<string, unknown>,
+  clock: WallClock,
+  request: ListRequest,
+): Statement {
+  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
+  const params: unknown[] = []
+  const conditions = isDoneOnly(request)
+    ? ['t.date_done is not null', `${bytesOf('t.status')} in ${READY}`]
+    : []
+  const where = (condition: string, ...values: unknown[]) => {
+    if (values[0] === null) return
+    conditions.push(condition)
+    params.push(...values)
+  }
+  if (states !== null) {
+    const places = ['null', ...states.map(() => bytesOf('?'))].join(', ')
+    const orNone = states.includes('PENDING') ? ' or t.status is null' : ''
+    conditions.push(`(${bytesOf('t.status')} in (${places})${orNone})`)
+    params.push(...states)
+  }
+  where(`${bytesOf('t.name')} = ${bytesOf('?')}`, name)
+  where(`${bytesOf('t.worker')} = ${bytesOf('?')}`, worker)
+  where('t.date_done >= ?', since === null ? null : leastText(clock, since))
+  where('t.date_done < ?', until === null ? null : leastText(clock, until))
+  const than = descending ? '<' : '>'
+  const date = after?.dateDone ?? null
+  if (orderBy === 'id') where(`t.id ${than} ?`, after?.id ?? null)
+  // The first half is what its index is used for.
+  else where(`t.date_done ${than}= ? and (t.date_done ${than} ? or t.id ${than} ?)`, date, date, after?.id)
+
+  const direction = descending ? 'desc' : 'asc'
+  const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
+  const listed = ['id', 'task_id', 'status', 'date_done', ...LISTED.filter((column) => there.has(column))]
+  const sql =
+    `select ${listed.map((column) => `t.${column}`).join(', ')} from ${table} t` +
+    `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit ${limit}`
+  return { sql, params, asArrays: false }
+}
+
+/** What a row is to be written with: texts and bytes are looked at. */
+type Values = readonly (readonly [column: string, value: unknown])[]
+
+/**
+ * Refuses what the columns of a table cannot hold. A server in strict mode would as well, with less to say; any other cuts
+ * values to the length of their column, and writes `?` for characters that its charset does not have.
+ * @throws BackendError `RESULT_TOO_LARGE`, StatementError for characters
+ */
+function refuseUnfit(
+  table: string,
+  columns: ReadonlyMap<string, ColumnFacts>,
+  { mostBytes }: Pick<TableFacts, 'mostBytes'>,
+  values: Values,
+): void {
+  let sum = 0
+  for (const [column, value] of values) {
+    const { octets = null, charset = null } = columns.get(column) ?? {}
+    if (typeof value === 'string' && !holds(charset, value)) throw unfitCharacters(column, charset)
+    const size = sizeOf(value, charset)
+    if (octets !== null && size > octets) throw tooLarge(table, column, size, octets)
+    sum += size
+  }
+  if (mostBytes !== null && sum + OVERHEAD > mostBytes) throw packetTooLarge(sum, mostBytes)
+}
+
+/** Bytes of a packet beside the values that are counted. */
+const OVERHEAD = 4_096
+
+function sizeOf(value: unknown, charset: string | null): number {
+  if (value instanceof Uint8Array) return value.length
+  if (typeof value !== 'string') return 0
+  return SINGLE_BYTE.has(charset ?? '') ? value.length : Buffer.byteLength(value)
+}
+
+/** Whether a charset has all of a text's characters, as far as it is known here: of most of them only that they have ASCII. */
+function holds(charset: string | null, text: string): boolean {
+  if (charset === null || /^(?:utf8mb4|utf16|utf16le|utf32)$/.test(charset)) return true
+  if (/^(?:utf8|utf8mb3|ucs2)$/.test(charset)) return !/[\u{10000}-\u{10ffff}]/u.test(text)
+  return charset === 'latin1' ? LATIN1.test(text) : ASCII.test(text)
+}
+
+const SINGLE_BYTE: ReadonlySet<string> = new Set(['latin1', 'ascii'])
+const ASCII = /^[\0-\x7f]*$/
+/** MySQL's latin1 is Windows-1252. */
+const LATIN1 = /^[\0-\x7f\xa0-\xffŒœŠšŸŽžƒˆ˜–—‘’‚“”„†‡•…‰‹›€™]*$/
+
+function tooLarge(table: string, column: string, size: number, octets: number): BackendError {
+  return new BackendError(
+    'RESULT_TOO_LARGE',
+    `Cannot store ${size} bytes: the column ${column} of the table ${table} holds ${octets}. ` +
+      "manager.prepareModels(engine, { prepare: 'upgrade', widen: true }) gives it more room.",
+  )
+}
+
+function packetTooLarge(size: number, mostBytes: number): BackendError {
+  return new BackendError(
+    'RESULT_TOO_LARGE',
+    `Cannot store ${size} bytes: the server takes ${mostBytes} at once, as its max_allowed_packet says.`,
+  )
+}
+
+function unfitCharacters(column: string, charset: string | null): StatementError {
+  return new StatementError(
+    'INVALID_PARAMETER',
+    `Cannot store a text: it has characters that the column ${column}, whose charset is ${charset}, does not hold. ` +
+      'Convert the table to utf8mb4.',
+  )
 }

@@ -1,17 +1,18 @@
-import type { Statement } from '../../statement.ts'
-import { textOf } from '../clock.ts'
+import type { Statement } from '../../driver/statement.ts'
+import { textOf, UTC } from '../clock.ts'
 import { LARGEST_LEAD } from '../date-done.ts'
-import { UTC } from '../wall-clock.ts'
-import type {
-  ListRequest,
-  OptionalColumn,
-  Statements,
-  StatementsOptions,
-  TableFacts,
-  TableNames,
-  TaskWrite,
-} from './statements.ts'
-import { countOf, isDoneOnly, READY } from './statements.ts'
+import {
+  countOf,
+  isDoneOnly,
+  type ListRequest,
+  type OptionalColumn,
+  READY,
+  type Statements,
+  type StatementsOptions,
+  type TableFacts,
+  type TableNames,
+  type TaskWrite,
+} from './types.ts'
 
 /** The server's clock; `now()` would be the time before waiting for a lock. */
 const NOW = 'clock_timestamp()'

@@ -1,18 +1,19 @@
-import type { Statement } from '../../statement.ts'
-import { leastText, nowText } from '../clock.ts'
+import type { Statement } from '../../driver/statement.ts'
+import { leastText, nowText, UTC, type WallClock } from '../clock.ts'
 import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
-import { READY_STATES } from '../states.ts'
-import { UTC, type WallClock } from '../wall-clock.ts'
-import type {
-  ListRequest,
-  OptionalColumn,
-  Statements,
-  StatementsOptions,
-  TableFacts,
-  TableNames,
-  TaskWrite,
-} from './statements.ts'
-import { countOf, isDoneOnly, READY } from './statements.ts'
+import { READY_STATES } from '../types.ts'
+import {
+  countOf,
+  isDoneOnly,
+  type ListRequest,
+  type OptionalColumn,
+  READY,
+  type Statements,
+  type StatementsOptions,
+  type TableFacts,
+  type TableNames,
+  type TaskWrite,
+} from './types.ts'
 
 const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'children', 'stamps'])
 

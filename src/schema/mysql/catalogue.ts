@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { textOf } from '../../causes.ts'
+import { textOf } from '../../errors.ts'
 import type { Definition, IndexDefinition } from '../definition.ts'
 import type { FoundTable } from '../diff.ts'
 import type { Flavor } from './model.ts'

@@ -1,6 +1,5 @@
-import { causes, textOf } from '../../causes.ts'
-import type { SchemaErrorCode } from '../../errors.ts'
-import { isOwnError } from '../../statement.ts'
+import { isOwnError } from '../../driver/statement.ts'
+import { causes, type SchemaErrorCode, textOf } from '../../errors.ts'
 
 /** The number the server gave to an error; undefined for one that is not the server's. */
 export function numberOf(error: unknown): number | undefined {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { textOf } from '../../causes.ts'
+import { textOf } from '../../errors.ts'
 import { numberOf } from './errors.ts'
 
 interface LockOptions {

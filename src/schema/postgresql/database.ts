@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
-import { causes, textOf } from '../../causes.ts'
-import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
-import { schemaMayHaveChanged } from '../../postgresql/schema-version.ts'
+import { schemaMayHaveChanged } from '../../adapters/postgresql/statement.ts'
+import { causes, SchemaError, type SchemaErrorCode, textOf } from '../../errors.ts'
 import { assertCreatable, cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,

@@ -1,5 +1,4 @@
-import { causes, textOf } from '../../causes.ts'
-import type { SchemaErrorCode } from '../../errors.ts'
+import { causes, type SchemaErrorCode, textOf } from '../../errors.ts'
 
 /** Whether another session created the same or was in conflict, so that another attempt may succeed. */
 export function isRace(error: unknown): boolean {

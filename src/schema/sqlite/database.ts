@@ -1,7 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { causes, textOf } from '../../causes.ts'
-import { SchemaError, type SchemaErrorCode, TransactionConflictError } from '../../errors.ts'
-import { isSeveral } from '../../statement.ts'
+import { isSeveral } from '../../driver/statement.ts'
+import { causes, SchemaError, type SchemaErrorCode, TransactionConflictError, textOf } from '../../errors.ts'
 import { cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,

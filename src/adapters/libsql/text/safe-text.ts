@@ -1,0 +1,143 @@
+import { LruMap } from '../../../driver/lru-map.ts'
+import { LOOK, type SentStatement } from '../driver.ts'
+import type { LibsqlStatement, ResultSet } from '../drizzle-client.ts'
+import { isSqlError } from '../errors.ts'
+import type { Reading, Unlearned } from './result.ts'
+import { formOf } from './rewrite.ts'
+
+/**
+ * libSQL's native driver aborts the whole process when it reads a TEXT value that is not valid UTF-8, and cuts one at
+ * its first NUL. SQLite checks neither, so whoever may write to a column can do that to whoever reads it. Hence no TEXT
+ * value is ever handed to the driver: reading statements are rewritten so that their columns arrive as something else,
+ * and what they held is restored here exactly, with U+FFFD for what is no UTF-8.
+ *
+ * Statements that read tables have their rows packed: all columns in one JSON array, each value behind the name of its
+ * type, all of it as a blob. That is also twice as fast as reading the columns one by one, for the driver's cost is per
+ * column. What JSON cannot carry exactly (REAL values, BLOBs in columns not declared so) is found out when it comes: then
+ * the statement is run again with each column guarded by itself, and from then on always.
+ *
+ * The names of tables and columns are not guarded: whoever may change the schema is trusted.
+ */
+export class SafeText {
+  readonly #guards: boolean
+  readonly #known: LruMap<string, Reading>
+
+  /**
+   * @param size how many texts are kept, those that were run last
+   * @param guards whether texts need guarding at all: those of remote servers do not
+   */
+  constructor(size: number, guards: boolean) {
+    this.#known = new LruMap(size)
+    this.#guards = guards
+  }
+
+  /**
+   * How a text is run.
+   * @throws StatementError when it holds several statements, of which the driver would run only the first
+   */
+  look(sql: string): Reading | Unlearned {
+    const known = this.#known.get(sql)
+    if (known !== undefined) return known
+    const form = formOf(sql, this.#guards)
+    if ('describe' in form) return form
+    return this.#keep(sql, form)
+  }
+
+  /** Finds out about the columns of a text, which `look` could not tell by itself; `describe` runs a statement. */
+  async learn(unlearned: Unlearned, describe: (sql: string) => Promise<ResultSet>): Promise<Reading> {
+    const { columns, columnTypes } = await describe(unlearned.describe)
+    const reading = unlearned.reading(columns.map((name, at) => ({ name, type: columnTypes[at] ?? '' })))
+    return unlearned.isLasting ? this.#keep(unlearned.text, reading) : reading
+  }
+
+  /** A text's rows turned out not to fit in a pack. */
+  unpack(sql: string, exact: Reading): void {
+    if (this.#known.has(sql)) this.#known.set(sql, exact)
+  }
+
+  /** The tables changed: what was learned of them may be wrong now. */
+  forget(): void {
+    this.#known.clear()
+  }
+
+  #keep(sql: string, reading: Reading): Reading {
+    this.#known.set(sql, reading)
+    return reading
+  }
+}
+
+/** Who runs the statements. */
+export interface SafeStatementsParts {
+  readonly safeText: SafeText
+  execute(statement: SentStatement, writes: boolean): Promise<ResultSet>
+  /** The error to throw instead of another one. */
+  judged(error: unknown, statement: LibsqlStatement): unknown
+}
+
+/** Runs statements the way `SafeText` says, and again where what it knew of their columns or rows was not so. */
+export class SafeStatements {
+  readonly #parts: SafeStatementsParts
+
+  constructor(parts: SafeStatementsParts) {
+    this.#parts = parts
+  }
+
+  /** @throws StatementError at once, when the text holds several statements */
+  run(statement: LibsqlStatement): Promise<unknown> {
+    const form = this.#parts.safeText.look(statement.sql)
+    return 'describe' in form ? this.#learnAndRun(statement, form) : this.#run(statement, form)
+  }
+
+  /** @param isFresh what is known of the text was learned a moment ago: it cannot be stale */
+  #run(statement: LibsqlStatement, reading: Reading, isFresh = false): Promise<unknown> {
+    const sent = { sql: reading.sql, args: statement.named ?? statement.params }
+    return this.#parts.execute(sent, reading.writes).then(
+      (result) => this.#read(statement, reading, result, isFresh),
+      (error: unknown) => this.#failed(statement, reading, error, isFresh),
+    )
+  }
+
+  #read(statement: LibsqlStatement, reading: Reading, result: ResultSet, isFresh: boolean): unknown {
+    const { safeText } = this.#parts
+    if (reading.isDdl) safeText.forget()
+    const fit = reading.read(result)
+    if (fit === 'exact' || reading.exact === undefined) return result
+    safeText.unpack(statement.sql, reading.exact)
+    return fit === 'large' ? result : this.#run(statement, reading.exact, isFresh)
+  }
+
+  /** A statement whose columns were learned before the tables changed is learned and run once more. */
+  #failed(statement: LibsqlStatement, reading: Reading, error: unknown, isFresh: boolean): Promise<unknown> {
+    const { safeText, judged } = this.#parts
+    if (reading.isLearned && !isFresh && isSqlError(error)) {
+      safeText.forget()
+      const unlearned = safeText.look(statement.sql)
+      if ('describe' in unlearned) return this.#learnAndRun(statement, unlearned)
+    }
+    throw judged(error, statement)
+  }
+
+  async #learnAndRun(statement: LibsqlStatement, unlearned: Unlearned): Promise<unknown> {
+    const { safeText, judged } = this.#parts
+    let reading: Reading
+    try {
+      reading = await safeText.learn(unlearned, (sql) => this.#describe(sql, statement.sql))
+    } catch (error) {
+      throw judged(error, statement)
+    }
+    return this.#run(statement, reading, true)
+  }
+
+  async #describe(sql: string, original: string): Promise<ResultSet> {
+    const { execute } = this.#parts
+    // The driver asks for a statement's columns before SQLite sees that others changed the tables: make it look.
+    await execute(LOOK, false)
+    try {
+      return await execute({ sql, args: [] }, false)
+    } catch (error) {
+      // SQLite speaks of the text it was given; ask it about the one that was meant, without running it.
+      if (isSqlError(error)) await execute({ sql: `explain ${original}`, args: [] }, false)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import type { Dburi, Dialect } from '../dburi/types.ts'
+import type { Statement } from './statement.ts'
+
+/** How a transaction begins. */
+export interface TransactionOptions {
+  /** SQLite is always serializable, which is any of them or more. @default the server's */
+  isolationLevel?: 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+  /**
+   * Refuses writes. On SQLite it takes no lock for writing: others write meanwhile, though in `journal_mode=delete` they
+   * cannot commit before it ends.
+   * @default false
+   */
+  readOnly?: boolean
+  /** PostgreSQL: wait for a snapshot that cannot fail to serialize. @default false */
+  deferrable?: boolean
+  /** MySQL: take the snapshot at once, not at the first read. @default false */
+  withConsistentSnapshot?: boolean
+}
+
+/** Where a Drizzle handle sends its statements: a pool, a session, or a transaction. */
+export interface Executor {
+  run(statement: Statement): Promise<unknown>
+  begin(options?: TransactionOptions): Promise<Transaction>
+}
+
+/** A transaction or a savepoint; after `commit` or `rollback` it refuses every statement. */
+export interface Transaction extends Executor {
+  commit(): Promise<void>
+  rollback(): Promise<void>
+}
+
+/** How a connection runs a statement. */
+export interface RunOptions {
+  /** Nobody holds the connection: what the statement gives its session is lost with the next one's checkout. @default false */
+  readonly isShared?: boolean
+}
+
+/** One physical connection. Statements run in the order in which they were given. */
+export interface Connection {
+  /**
+   * Runs a statement; rows have the driver's own shape.
+   * @throws ConnectionLostError when the connection breaks first: the outcome is unknown
+   */
+  run(statement: Statement, options?: RunOptions): Promise<unknown>
+  begin(options: TransactionOptions): Promise<void>
+  /** Resolves to false when the database rolled back instead, since a statement had failed. */
+  commit(): Promise<boolean>
+  rollback(): Promise<void>
+  /** Asks the server for a sign of life. */
+  ping(): Promise<void>
+  /** Breaks the connection now: running statements reject, and the server is asked to stop working on them. */
+  discard(reason: Error): void
+  /** Ends the connection in an orderly way. Safe to call twice. */
+  close(): Promise<void>
+  /** Why the connection can never be used again; `null` while it can. */
+  readonly lost: Error | null
+  /** A statement left state behind that the next user must not see. */
+  readonly tainted: boolean
+  /** Called once, when the connection is lost. */
+  onLost: (() => void) | null
+}
+
+/** Who is told what is heard on a channel of NOTIFY. */
+export interface Hearing {
+  onMessage(text: string): void
+  /** Called once, when the connection is lost and nothing is heard any more. */
+  onLost(): void
+}
+
+/** A connection of its own that hears what is sent to a channel. */
+export interface Listening {
+  /** Safe to call twice. */
+  close(): Promise<void>
+}
+
+/** A database opened by an adapter: it makes connections, and Drizzle handles over executors. */
+export interface Database<Db> {
+  /** Opens one more connection. @throws ConnectError */
+  connect(signal?: AbortSignal): Promise<Connection>
+  /**
+   * The Drizzle handle whose statements go to `executor`.
+   * @param logger for this handle, instead of the one the database was opened with
+   */
+  handle(executor: Executor, logger?: DrizzleLogger): Db
+  /**
+   * Opens a connection that hears what is sent to a channel, until it is closed or the database released; `null` where
+   * something stands in between that hands nothing on. Missing where there are no channels.
+   * @throws ConnectError
+   */
+  listen?(channel: string, hearing: Hearing, signal?: AbortSignal): Promise<Listening | null>
+  /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
+  readonly pooling: 'queue' | 'static'
+  /**
+   * How many single statements may run on one connection at once. More than one only where none of them waits for another
+   * on that connection, whatever it waits for itself. @default 1
+   */
+  readonly pipeline?: number
+  /** Over how many connections single statements are spread before they share one. @default poolSize */
+  readonly spread?: number
+  /** Seconds after which an idle connection is closed where no option says it; 0 for never. @default 0 */
+  readonly idleTimeout?: number
+  /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
+  readonly exclusive?: boolean
+  /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */
+  release?(): Promise<void>
+}
+
+/** What an adapter is told beside the dburi. */
+export interface AdapterOptions {
+  /** The password, asked for whenever a connection is opened; it wins over the one in the dburi. */
+  password?: string | (() => string | Promise<string>)
+  /** SQL texts a connection keeps prepared: those that were used last. @default 256 */
+  statementCacheSize: number
+  /**
+   * Bytes that the answer to one statement may have, on servers: from the first byte to the last, all rows together, as
+   * they are sent; in memory, rows of small values take several times as much. Its connection is closed at the first message beyond, and it rejects with a `ResponseTooLargeError`.
+   * @default 1 GiB
+   */
+  maxResponseBytes: number
+  /** Lets errors carry bound parameters. @default false */
+  exposeParameters: boolean
+  /** SQLite and PGlite files must lie under this directory. */
+  sqliteRoot?: string
+  /**
+   * MySQL and MariaDB: the time zone of every session, which `timestamp` columns and `current_timestamp` are in. Drizzle
+   * sends and reads dates as UTC, so that any other zone shifts them. `UTC`, an offset such as `+09:00`, a name that the
+   * server has (`Europe/Berlin`), or `server` for what the server is set to.
+   * @default 'UTC'
+   */
+  timeZone?: string
+  /** Passed on to Drizzle by the handles that are given no logger of their own. */
+  logger?: DrizzleLogger
+  /** Passed on to Drizzle 0.45: how columns without a name are called in the database. */
+  casing?: 'snake_case' | 'camelCase'
+  /** What relational queries (`db.query`) know. */
+  models?: Record<string, unknown>
+}
+
+/** Drizzle's own logger, which it calls before each statement; it is given the bound parameters. */
+export interface DrizzleLogger {
+  logQuery(query: string, params: unknown[]): void
+}
+
+/** One driver package: opens the databases it understands. */
+export interface Adapter<D extends Dialect = Dialect, Db = unknown> {
+  readonly dialect: D
+  /** @throws OptionError, MissingDriverError */
+  open(dburi: Dburi, options: AdapterOptions): Promise<Database<Db>>
+}

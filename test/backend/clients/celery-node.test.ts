@@ -1,0 +1,325 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createClient, createWorker } from 'celery-node'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { CeleryNodeBackend, useDatabaseBackend } from '../../../src/backend/clients/celery-node.ts'
+import { type BackendOptions, DatabaseBackend } from '../../../src/backend/database-backend.ts'
+import { PyDateTime, PyDecimal, PyException, PyTuple } from '../../../src/pickle/index.ts'
+import { CeleryWorker } from '../../fixtures/celery/worker.ts'
+import { createPostgres, describeNeeding, python3, type TestDatabase } from '../../fixtures/servers.ts'
+
+/** The clients and workers of the npm package celery-node, with this backend. */
+
+/** What Celery's workers store of an exception that Python cannot pickle. */
+const WRAPPED = {
+  exc_type: 'UnpickleableExceptionWrapper',
+  exc_message: PyTuple.of('shop', 'OutOfStock', PyTuple.of('chair: 3 left'), "OutOfStock('chair: 3 left')"),
+  exc_module: 'celery.utils.serialization',
+}
+
+describe('on a database of its own', () => {
+  let directory: string
+  const opened: DatabaseBackend[] = []
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'dc-celery-node-'))
+  })
+  afterEach(async () => {
+    for (const backend of opened.splice(0)) await backend.dispose()
+    rmSync(directory, { recursive: true })
+  })
+
+  const open = (path = 'results.db', options?: BackendOptions) => {
+    const backend = new DatabaseBackend(`file:${join(directory, path)}`, options)
+    opened.push(backend)
+    return backend
+  }
+  const clientOf = (backend: DatabaseBackend) => useDatabaseBackend(createClient('amqp://'), backend)
+
+  it('is what a client and a worker use, which never connect to another', () => {
+    const backend = open()
+    const client = createClient('amqp://')
+
+    expect(useDatabaseBackend(client, backend)).toBe(client)
+    expect(client.backend).toBeInstanceOf(CeleryNodeBackend)
+    expect(useDatabaseBackend(createWorker('amqp://'), backend).backend).toBeInstanceOf(CeleryNodeBackend)
+  })
+
+  it.each([
+    ['something else', {}],
+    ['what does not ask for its private field', { backend: {} }],
+    ['one that has a backend', useTwice],
+  ])('refuses %s', (_what, app) => {
+    const given = typeof app === 'function' ? app() : app
+
+    expect(() => useDatabaseBackend(given as { backend: object }, open())).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', option: 'app' }),
+    )
+  })
+
+  it('leaves no trace in what it refuses', () => {
+    const app = { backend: {} }
+
+    expect(() => useDatabaseBackend(app, open())).toThrow('celery-node')
+    expect(app).toStrictEqual({ backend: {} })
+  })
+
+  it('waits for a result, as plain JSON', async () => {
+    const backend = open()
+    const result = clientOf(backend).asyncResult('a task')
+    const got = result.get(20_000, 5)
+    await backend.markAsStarted('a task')
+    await backend.markAsDone('a task', {
+      pair: PyTuple.of(1, PyTuple.of('é')),
+      price: new PyDecimal('129.50'),
+      at: new PyDateTime({ year: 2024, month: 1, day: 2, hour: 3 }),
+      big: 2n ** 64n,
+      bytes: Uint8Array.of(1, 2, 255),
+      set: new Set([1]),
+      numbered: new Map([[1, 'one']]),
+      paired: new Map([[PyTuple.of(1, 2), 'corner']]),
+    })
+
+    expect(await got).toStrictEqual({
+      pair: [1, ['é']],
+      price: '129.50',
+      at: '2024-01-02T03:00:00',
+      big: '18446744073709551616',
+      bytes: 'AQL/',
+      set: [1],
+      numbered: { 1: 'one' },
+      paired: [[[1, 2], 'corner']],
+    })
+    expect(await result.status()).toBe('SUCCESS')
+  })
+
+  it("throws celery-node's error for a task that failed, with the exception's parts and its traceback", async () => {
+    const backend = open()
+    const error = new PyException('builtins', 'ValueError', ['bad', 3])
+    await backend.markAsFailure('a task', error, { traceback: 'Traceback …' })
+
+    await expect(clientOf(backend).asyncResult('a task').get(20_000, 5)).rejects.toMatchObject({
+      message: 'FAILURE',
+      exc_type: 'ValueError',
+      exc_module: 'builtins',
+      exc_message: ['bad', 3],
+      traceback: 'Traceback …',
+    })
+  })
+
+  it('throws it for a revoked task, and tells why one is tried again', async () => {
+    const backend = open()
+    await backend.markAsRevoked('revoked', 'terminated')
+    await backend.markAsRetry('retried', new RangeError('later'))
+
+    await expect(clientOf(backend).asyncResult('revoked').get(20_000, 5)).rejects.toMatchObject({
+      message: 'REVOKED',
+      exc_type: 'TaskRevokedError',
+      exc_message: ['terminated'],
+    })
+    expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject({ exc_type: 'ValueError' })
+  })
+
+  it('tells the exception that was raised where Celery has wrapped it', async () => {
+    const backend = open()
+    await backend.storeResult('failed', WRAPPED, 'FAILURE')
+    await backend.storeResult('retried', WRAPPED, 'RETRY')
+    const raised = { exc_type: 'OutOfStock', exc_module: 'shop', exc_message: ['chair: 3 left'] }
+
+    await expect(clientOf(backend).asyncResult('failed').get(20_000, 5)).rejects.toMatchObject(raised)
+    expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject(raised)
+  })
+
+  it('tells all that is known of a task in the words of Celery', async () => {
+    const backend = open()
+    await backend.markAsDone('a task', 1)
+
+    expect(await new CeleryNodeBackend(backend).getTaskMeta('a task')).toEqual({
+      task_id: 'a task',
+      status: 'SUCCESS',
+      result: 1,
+      traceback: null,
+      children: [],
+      date_done: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+    })
+    expect(await new CeleryNodeBackend(backend).getTaskMeta('unknown')).toMatchObject({ status: 'PENDING' })
+  })
+
+  it('throws what is wrong with a result that cannot be read, instead of waiting for ever', async () => {
+    const backend = open('results.db', { pickle: { maxBytes: 100 } })
+    await backend.markAsDone('large', 'x'.repeat(1_000))
+    const loop: unknown[] = []
+    loop.push(loop)
+    await backend.markAsDone('loop', loop)
+
+    await expect(clientOf(backend).asyncResult('large').get(20_000, 5)).rejects.toMatchObject({
+      code: 'RESULT_TOO_LARGE',
+    })
+    await expect(clientOf(backend).asyncResult('loop').get(20_000, 5)).rejects.toMatchObject({
+      code: 'RESULT_UNREADABLE',
+    })
+    expect(await clientOf(backend).asyncResult('large').status()).toBe('SUCCESS')
+  })
+
+  it('asks once for all who ask meanwhile', async () => {
+    const backend = open()
+    const ours = new CeleryNodeBackend(backend)
+    for (const id of ['1', '2', '3']) await backend.markAsDone(id, Number(id))
+    const questions = vi.spyOn(backend, 'getMany')
+
+    const metas = await Promise.all(Array.from({ length: 300 }, (_, id) => ours.getTaskMeta(String(id))))
+
+    expect(metas.map(({ result }) => result).slice(0, 5)).toEqual([null, 1, 2, 3, null])
+    expect(metas.map(({ task_id }) => task_id)).toEqual(Array.from({ length: 300 }, (_, id) => String(id)))
+    expect(questions).toHaveBeenCalledOnce()
+  })
+
+  it('says that it cannot read, once in each outage, and reads again when it can', async () => {
+    const onError = vi.fn()
+    const ours = new CeleryNodeBackend(open('missing/results.db'), { onError })
+
+    const pending = [await ours.getTaskMeta('a task'), await ours.getTaskMeta('a task')]
+    expect(pending).toMatchObject([{ status: 'PENDING' }, { status: 'PENDING' }])
+    expect(onError).toHaveBeenCalledOnce()
+    expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'FILE_UNUSABLE' }), null)
+
+    mkdirSync(join(directory, 'missing'))
+    await ours.storeResult('a task', 1, 'SUCCESS')
+    expect(await ours.getTaskMeta('a task')).toMatchObject({ status: 'SUCCESS', result: 1 })
+    expect(onError).toHaveBeenCalledOnce()
+  })
+
+  it('is ready when the database has answered, and rejects until then', async () => {
+    const ours = new CeleryNodeBackend(open('missing/results.db'))
+
+    await expect(ours.isReady()).rejects.toMatchObject({ code: 'FILE_UNUSABLE' })
+    mkdirSync(join(directory, 'missing'))
+    await ours.isReady()
+    await opened[0]?.dispose()
+    await ours.isReady()
+  })
+
+  it('stores the results of a worker, and failures in the words of Python', async () => {
+    const backend = open()
+    const ours = new CeleryNodeBackend(backend)
+
+    await ours.storeResult('done', { total: 3 }, 'SUCCESS')
+    await ours.storeResult('failed', new RangeError('too many'), 'FAILURE')
+    await ours.storeResult('failed without a reason', undefined, 'FAILURE')
+
+    expect(await backend.getResult('done')).toEqual({ total: 3 })
+    expect(await backend.getResult('failed')).toMatchObject({
+      excType: 'ValueError',
+      excMessage: ['too many'],
+    })
+    expect(await backend.getResult('failed without a reason')).toMatchObject({ excType: 'Exception' })
+  })
+
+  it('stores that a task failed when its result cannot be written, as Celery does', async () => {
+    const backend = open()
+    await new CeleryNodeBackend(backend).storeResult('a task', () => {}, 'SUCCESS')
+
+    expect(await backend.getState('a task')).toBe('FAILURE')
+    expect(await backend.getResult('a task')).toMatchObject({ excType: 'PickleError' })
+  })
+
+  it('tells of each result that cannot be stored, by a warning if nobody listens', async () => {
+    const backend = open('missing/results.db')
+    const onError = vi.fn()
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
+
+    await new CeleryNodeBackend(backend, { onError }).storeResult('one', 1, 'SUCCESS')
+    await new CeleryNodeBackend(backend).storeResult('another', 2, 'SUCCESS')
+
+    expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'FILE_UNUSABLE' }), 'one')
+    expect(await warned).toMatchObject({
+      code: 'DRIZZLE_CELERY_CELERY_NODE',
+      message: expect.stringMatching(/the result of task "another": Cannot open .*there is no directory/),
+    })
+  })
+
+  function useTwice(): object {
+    return clientOf(open())
+  }
+})
+
+describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'beside Python, over RabbitMQ', () => {
+  const queues = { python: `dc_test_${randomUUID()}`, node: `dc_test_${randomUUID()}` }
+  const broker = process.env['AMQP_URL'] ?? ''
+  let database: TestDatabase
+  let backend: DatabaseBackend
+  let pythonWorker: CeleryWorker
+  let pythonClient: CeleryWorker
+  let client: ReturnType<typeof createClient>
+  let worker: ReturnType<typeof createWorker>
+  beforeAll(async () => {
+    database = await createPostgres()
+    backend = new DatabaseBackend(database.dburi)
+    const theirs = { python: python3() ?? '', backend: `db+${database.dburi}`, broker }
+    pythonWorker = new CeleryWorker({ ...theirs, queue: queues.python })
+    pythonClient = new CeleryWorker({ ...theirs, queue: queues.node, works: false })
+    client = useDatabaseBackend(createClient(broker, undefined, queues.python), backend)
+    worker = useDatabaseBackend(createWorker(broker, undefined, queues.node), backend)
+    vi.spyOn(console, 'info').mockImplementation(() => {})
+    worker.register('node.add', (a: number, b: number) => a + b)
+    worker.register('node.fail', (message: string) => Promise.reject(new TypeError(message)))
+    worker.register('node.odd', () => () => {})
+    await worker.start()
+    await Promise.all([pythonWorker.ready(), pythonClient.ready()])
+  })
+  afterAll(async () => {
+    vi.restoreAllMocks()
+    await client.disconnect()
+    await worker.disconnect()
+    await pythonWorker[Symbol.asyncDispose]()
+    await pythonClient[Symbol.asyncDispose]()
+    await backend.dispose()
+    await database.drop()
+  })
+
+  it("a client of celery-node awaits a Python worker's result", async () => {
+    const result = client.createTask('shop.values').applyAsync([])
+
+    expect(await result.get(25_000, 50)).toStrictEqual({
+      pair: [1, 2],
+      price: '129.50',
+      none: null,
+      text: 'é',
+    })
+  })
+
+  it('and the exception that it raised', async () => {
+    const result = client.createTask('shop.divide').applyAsync([1, 0])
+
+    await expect(result.get(25_000, 50)).rejects.toMatchObject({
+      message: 'FAILURE',
+      exc_type: 'ZeroDivisionError',
+      exc_module: 'builtins',
+      exc_message: ['division by zero'],
+      traceback: expect.stringContaining('one / other'),
+    })
+  })
+
+  it('a Python client gets the result of a worker of celery-node', async () => {
+    const id = await pythonClient.send('node.add', [2, 3])
+
+    expect(await pythonClient.get(id)).toEqual({ value: '5' })
+  })
+
+  it('and is thrown the exception that it knows', async () => {
+    const id = await pythonClient.send('node.fail', ['no such article'])
+
+    expect(await pythonClient.get(id)).toEqual({
+      type: 'TypeError',
+      module: 'builtins',
+      args: "('no such article',)",
+    })
+  })
+
+  it('and is told of a result that cannot be written', async () => {
+    const id = await pythonClient.send('node.odd')
+
+    expect(await pythonClient.get(id)).toMatchObject({ type: 'PickleError' })
+  })
+})

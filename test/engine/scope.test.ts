@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it, vi } from 'vitest'
+import type { Connection } from '../../src/driver/types.ts'
+import { Scope } from '../../src/engine/scope.ts'
+
+/** Who waits for whom on one held connection. What scopes do on databases: conformance. */
+
+describe('a level with an inner one open', () => {
+  it('takes 2,000 transactions at once, one after the other, and wakes none of them for nothing', async () => {
+    const { log, transaction } = await open()
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+
+    await Promise.all(
+      Array.from({ length: 2_000 }, async (_, index) => {
+        const inner = await transaction.begin()
+        await inner.run(statement(`${index}`))
+        await inner.commit()
+      }),
+    )
+    const count = timers.mock.calls.length
+    timers.mockRestore()
+
+    expect(log).toEqual(
+      Array.from({ length: 2_000 }, (_, index) => [
+        'savepoint dc_1',
+        `${index}`,
+        'release savepoint dc_1',
+      ]).flat(),
+    )
+    // One for each time that one of them was woken would be two millions.
+    expect(count).toBeLessThan(2_000)
+  })
+
+  it('does what has waited in the order in which it came', async () => {
+    const { log, transaction } = await open()
+    const inner = await transaction.begin()
+
+    const waiting = [
+      transaction.run(statement('first')),
+      transaction.begin().then(async (second) => {
+        await second.run(statement('in the second'))
+        await second.rollback()
+      }),
+      transaction.run(statement('third')),
+      transaction.commit(),
+    ]
+    const late = transaction.run(statement('late')).catch((error: unknown) => error)
+    await inner.run(statement('in the inner one'))
+    await inner.commit()
+    await Promise.all(waiting)
+
+    expect(log).toEqual([
+      ...['savepoint dc_1', 'in the inner one', 'release savepoint dc_1', 'first'],
+      ...['savepoint dc_1', 'in the second', 'rollback to savepoint dc_1', 'third', 'commit'],
+    ])
+    expect(await late).toHaveProperty('code', 'CLOSED')
+  })
+
+  it('refuses what has waited for one inner level for too long, and not for being behind many short ones', async () => {
+    const { log, transaction } = await open({ turnTimeout: 0.5 })
+    const short = Array.from({ length: 10 }, async () => {
+      const inner = await transaction.begin()
+      await sleep(100)
+      await inner.commit()
+    })
+    const behind = transaction.run(statement('behind'))
+    await Promise.all([...short, behind])
+    const inner = await transaction.begin()
+
+    const refused = await Promise.all(
+      [transaction.run(statement('refused')), transaction.begin(), transaction.commit()].map((promise) =>
+        promise.catch((error: unknown) => error),
+      ),
+    )
+    await inner.commit()
+    await transaction.run(statement('afterwards'))
+
+    for (const error of refused) expect(error).toHaveProperty('code', 'NESTED_TRANSACTION_OPEN')
+    expect(log.filter((sql) => !sql.includes('savepoint'))).toEqual(['behind', 'afterwards'])
+  })
+})
+
+async function open({ turnTimeout = 30 } = {}): Promise<{ log: string[]; transaction: Scope }> {
+  const log: string[] = []
+  const connection: Connection = {
+    lost: null,
+    tainted: false,
+    onLost: null,
+    async run({ sql }) {
+      log.push(sql)
+    },
+    async begin() {},
+    async commit() {
+      log.push('commit')
+      return true
+    },
+    async rollback() {},
+    async ping() {},
+    discard() {},
+    async close() {},
+  }
+  return { log, transaction: await Scope.autocommit(connection, { turnTimeout }).begin() }
+}
+
+function statement(sql: string) {
+  return { sql, params: [], asArrays: false }
+}

@@ -3,7 +3,7 @@ import { redactDburi } from '../dburi/redact.ts'
 import { owesRound, round } from '../driver/event-loop.ts'
 import { PoolTimeoutError } from '../errors.ts'
 import { isObject, readOptions } from '../options/check.ts'
-import { invalid, refuseUnless } from '../options/values.ts'
+import { assertOption, invalid } from '../options/values.ts'
 import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
 import type { SessionManager } from '../session/manager.ts'
@@ -13,7 +13,7 @@ import { isFrozenIn } from './date-done.ts'
 import { BackendStoreError } from './errors.ts'
 import { type GroupInput, type SavedGroup, SavedGroups } from './groups.ts'
 import { type ListOptions, listRequestOf, pageOf, placedIn, type TaskPage } from './list.ts'
-import { listenerOn, type ResultListener, refuseNotify } from './notify.ts'
+import { assertNotifies, listenerOn, type ResultListener } from './notify.ts'
 import {
   type DatabaseBackendOptions,
   type SettledBackendOptions,
@@ -74,10 +74,10 @@ export class DatabaseBackend implements AsyncDisposable {
    */
   constructor(given: string | URL, options: BackendOptions = {}) {
     const dburi = dburiText(given)
-    refuseUnless(isObject(options), 'options', 'an object')
+    assertOption(isObject(options), 'options', 'an object')
     const { manager, pickle = {}, ...celerys } = options
     const settled = readOptions(celerys, settleBackendOptions)
-    if (settled.notify) refuseNotify(dburi)
+    if (settled.notify) assertNotifies(dburi)
     const maxResultBytes = checkBytes(toRecord('pickle', pickle)['maxBytes'] ?? MAX_RESULT_BYTES)
     // Read for its errors only: else they would come with the first result.
     limitsOf(pickle, 0)
@@ -128,7 +128,7 @@ export class DatabaseBackend implements AsyncDisposable {
     guardText('taskId', taskId)
     guardText('status', state)
     const { signal } = options
-    refuseNoSignal(signal)
+    assertSignal(signal)
     const { protectReady } = this.#settled
     // It is encoded once the columns are known, and only once.
     let write: TaskWrite | undefined
@@ -184,7 +184,7 @@ export class DatabaseBackend implements AsyncDisposable {
    * @throws AmbiguousOutcomeError, and what `storeResult` throws
    */
   async storeMany(results: readonly TaskResult[], { signal }: AskOptions = {}): Promise<number> {
-    refuseNoSignal(signal)
+    assertSignal(signal)
     const { protectReady } = this.#settled
     // Encoding many is interrupted: the caller may go on with an array of theirs meanwhile.
     const given = [...results]
@@ -209,19 +209,19 @@ export class DatabaseBackend implements AsyncDisposable {
    * @throws BackendGetMetaError
    */
   async getTaskMeta(taskId: string, options: AskOptions = {}): Promise<TaskMeta> {
-    refuseNoSignal(options.signal)
+    assertSignal(options.signal)
     return this.#tasks.meta(taskId, options)
   }
 
   /** The same for many tasks, in few statements, in the order of the ids. */
   async getMany(taskIds: readonly string[], options: AskOptions = {}): Promise<Map<string, TaskMeta>> {
-    refuseNoSignal(options.signal)
+    assertSignal(options.signal)
     return this.#tasks.many(taskIds, options)
   }
 
   /** The state of a task. The result is not fetched, so it need not be readable. */
   async getState(taskId: string, options: AskOptions = {}): Promise<State> {
-    refuseNoSignal(options.signal)
+    assertSignal(options.signal)
     return this.#tasks.keptState(taskId) ?? (await this.#tasks.state(taskId, options)) ?? 'PENDING'
   }
 
@@ -385,8 +385,8 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 }
 
-function refuseNoSignal(signal: unknown): void {
-  refuseUnless(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
+function assertSignal(signal: unknown): void {
+  assertOption(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
 }
 
 /** It becomes part of the statements' texts. */

@@ -23,7 +23,7 @@ import { READY, rowsOf, type TableNames } from './statements/types.ts'
 import type { TableAccess } from './tables.ts'
 
 /** @throws OptionError where there is no NOTIFY, and on PGlite, which only one process can open */
-export function refuseNotify(dburi: string): void {
+export function assertNotifies(dburi: string): void {
   const { dialect, driver } = parseDburi(dburi, registeredSchemes())
   if (dialect !== 'postgresql' || driver === 'pglite') throw refusal()
 }

@@ -1,7 +1,7 @@
 import { AbortListeners } from '../driver/deadline.ts'
 import { AbortedError, ClosedError } from '../errors.ts'
 import { LONGEST_TIMEOUT } from '../options/pool.ts'
-import { refuseUnless } from '../options/values.ts'
+import { assertOption } from '../options/values.ts'
 import { ResultTimeoutError } from './errors.ts'
 import type { ListenerEvents } from './notify.ts'
 import type { TaskMeta } from './types.ts'
@@ -66,13 +66,13 @@ export class ResultPoller {
    * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError, and what the asking throws and will throw again
    */
   async wait(taskId: string, { timeout, signal }: WaitOptions = {}): Promise<TaskMeta> {
-    refuseUnless(typeof taskId === 'string', 'taskId', 'a string')
-    refuseUnless(
+    assertOption(typeof taskId === 'string', 'taskId', 'a string')
+    assertOption(
       timeout == null || (typeof timeout === 'number' && timeout >= 0),
       'timeout',
       'seconds from 0',
     )
-    refuseUnless(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
+    assertOption(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
     if (this.#isClosed) throw new ClosedError('backend')
     if (signal?.aborted) throw aborted(taskId, signal)
 

@@ -8,9 +8,9 @@ import { type WallClock, wallClockOf } from './clock.ts'
 import { type CeleryVersion, dateRulesOf } from './date-done.ts'
 import type { SettledBackendOptions } from './options.ts'
 import { NotBegunError, type Operation, type RetryPolicy, retrying } from './retrying.ts'
-import { lookAtMysql, mysqlStatements } from './statements/mysql.ts'
-import { lookAtPostgresql, postgresqlStatements } from './statements/postgresql.ts'
-import { lookAtSqlite, sqliteStatements } from './statements/sqlite.ts'
+import { introspectMysql, mysqlStatements } from './statements/mysql.ts'
+import { introspectPostgresql, postgresqlStatements } from './statements/postgresql.ts'
+import { introspectSqlite, sqliteStatements } from './statements/sqlite.ts'
 import {
   EXTENDED,
   LATER,
@@ -226,8 +226,8 @@ async function openTables(options: TablesOptions): Promise<Tables> {
   if (isForeign) await prepareForeign(engine, names)
   else await manager.prepareModels(engine)
 
-  const facts = await lookAt(engine, names)
-  refuseMissing(facts, names)
+  const facts = await introspect(engine, names)
+  assertTablesExist(facts, names)
   const later = LATER.filter((column) => facts.task.has(column) && (column === 'children' || resultExtended))
   const optional = [...(resultExtended ? EXTENDED : []), ...later]
   return {
@@ -246,12 +246,12 @@ async function openTables(options: TablesOptions): Promise<Tables> {
 }
 
 const DIALECTS = {
-  postgresql: { look: lookAtPostgresql, statements: postgresqlStatements },
-  mysql: { look: lookAtMysql, statements: mysqlStatements },
-  sqlite: { look: lookAtSqlite, statements: sqliteStatements },
+  postgresql: { look: introspectPostgresql, statements: postgresqlStatements },
+  mysql: { look: introspectMysql, statements: mysqlStatements },
+  sqlite: { look: introspectSqlite, statements: sqliteStatements },
 }
 
-async function lookAt(engine: Engine, names: TableNames): Promise<TableFacts> {
+async function introspect(engine: Engine, names: TableNames): Promise<TableFacts> {
   const rows = rowsOf(await engine.run(DIALECTS[engine.dialect].look(names)))
   // The last two come from MySQL only; its number may be a text, since a union makes a decimal of it.
   const found = rows as { kind: string; name: string; octets?: string | null; charset?: string | null }[]
@@ -296,7 +296,7 @@ async function modelsOf(
 }
 
 /** A manager that prepares nothing, or other models, leaves that to whoever made it. */
-function refuseMissing(facts: TableFacts, { task, group }: TableNames): void {
+function assertTablesExist(facts: TableFacts, { task, group }: TableNames): void {
   const missing = [facts.task.size === 0 ? task : null, facts.group.size === 0 ? group : null]
   const names = missing.filter((name) => name !== null)
   if (names.length === 0) return

@@ -19,7 +19,7 @@ function readAuthority(body: string, code: 'UNPARSABLE' | 'URL_INVALID'): Author
   const { userinfo, rest } = splitUserinfo(body, code)
   const { hosts, tail } = splitHosts(rest)
   const { path, options } = splitQuery(tail)
-  refuseFragment(path, rest, code)
+  assertNoFragment(path, rest, code)
   return {
     ...readUserinfo(userinfo),
     places: readPlaces(hosts, code),
@@ -37,7 +37,7 @@ function readUserinfo(text: string): Pick<Authority, 'user' | 'password'> {
   }
 }
 
-function refuseFragment(path: string, rest: string, code: DburiErrorCode): void {
+function assertNoFragment(path: string, rest: string, code: DburiErrorCode): void {
   if (path.startsWith('#')) {
     throw unreadable(
       code,
@@ -73,7 +73,7 @@ function splitHosts(text: string): { hosts: string; tail: string } {
 }
 
 /** `user:password@host` where only a path can stand: better an error than a file with the password in its name. */
-export function refuseUserinfo(path: string, code: DburiErrorCode): void {
+export function assertNoUserinfo(path: string, code: DburiErrorCode): void {
   const colon = path.search(/[:/\\?]|$/)
   if (path[colon] !== ':' || path.lastIndexOf('@') < colon || hasAtInOptionsOnly(path)) return
   throw unreadable(

@@ -1,7 +1,7 @@
 import { DburiError } from '../errors.ts'
 import { readRemote, readServer } from './authority.ts'
 import { readFile, readOpaque, readSlashes } from './paths.ts'
-import { refuseControls } from './query.ts'
+import { assertNoControls } from './query.ts'
 import { findScheme, LIBSQL, PGLITE } from './schemes.ts'
 import { hideSecrets } from './secrets.ts'
 import type { Dburi, Parts, RegisteredSchemes, Scheme } from './types.ts'
@@ -61,7 +61,7 @@ function checkText(text: string): string {
   if (trimmed === '') {
     throw new DburiError('EMPTY', 'dburi', 'Cannot open a database: the dburi is empty. Write postgresql://…')
   }
-  refuseControls('dburi', trimmed)
+  assertNoControls('dburi', trimmed)
   return trimmed
 }
 

@@ -1,4 +1,4 @@
-import { readRemote, refuseUserinfo } from './authority.ts'
+import { assertNoUserinfo, readRemote } from './authority.ts'
 import { decode, splitQuery, unreadable } from './query.ts'
 import { PGLITE } from './schemes.ts'
 import type { Parts, Scheme } from './types.ts'
@@ -39,7 +39,7 @@ export function readFile(_scheme: Scheme, rest: string): Parts {
   if (/^\/?(\?|$)/.test(path)) {
     throw unreadable('URL_INVALID', 'database', 'the file URL names no file. Write file:path or :memory:')
   }
-  refuseUserinfo(path, 'URL_INVALID')
+  assertNoUserinfo(path, 'URL_INVALID')
   return readPath(path)
 }
 
@@ -53,7 +53,7 @@ export function readOpaque({ driver }: Scheme, rest: string): Parts {
       'PGlite has no host. Write pglite:./directory or pglite:///absolute/directory',
     )
   }
-  refuseUserinfo(body, 'UNPARSABLE')
+  assertNoUserinfo(body, 'UNPARSABLE')
   return readPath(body)
 }
 

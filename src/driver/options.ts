@@ -2,7 +2,7 @@ import type { Dburi } from '../dburi/types.ts'
 import { invalid, toBoolean, toNumber, toWord } from '../options/values.ts'
 
 /** The accepted options of the driver, still as text. */
-export class GivenOptions<Name extends string> {
+export class RawOptions<Name extends string> {
   readonly #texts = new Map<Name, string>()
 
   add(name: Name, text: string): void {

@@ -53,7 +53,7 @@ type Fail = (error: Error) => void
 export const CLOSE_TIMEOUT = 1_000
 
 /** The statements under way on one socket to a server. The process stays alive for them, not for an idle socket. */
-export class UnderWay {
+export class InFlight {
   readonly #socket: Socket
   readonly #fails = new Set<Fail>()
 

@@ -103,7 +103,7 @@ export function splitStatements(sql: string): string[] {
 }
 
 /** Refuses, before anything is sent, what no driver handles well. */
-function refuseNul(sql: string): void {
+function assertNoNul(sql: string): void {
   if (!sql.includes('\0')) return
   throw new StatementError(
     'INVALID_STATEMENT',
@@ -112,7 +112,7 @@ function refuseNul(sql: string): void {
 }
 
 /** Refuses `begin`, `commit` and the like in the text of a statement. */
-function refuseTransactionControl(traits: Pick<StatementTraits, 'controlsTransaction'>): void {
+function assertNoTransactionControl(traits: Pick<StatementTraits, 'controlsTransaction'>): void {
   if (traits.controlsTransaction) throw transactionControlRefused()
 }
 
@@ -165,9 +165,9 @@ export class StatementCache<Traits extends Pick<StatementTraits, 'controlsTransa
       return known
     }
 
-    refuseNul(sql)
+    assertNoNul(sql)
     const traits = this.#read(sql)
-    refuseTransactionControl(traits)
+    assertNoTransactionControl(traits)
     const text = { ...traits, isRepeated: false }
     this.#texts.set(sql, text)
     return text

@@ -45,7 +45,7 @@ export class EngineCache {
   /** Those that have the same dburi, by its key. */
   readonly #siblings = new Map<string, Set<Kept>>()
   /** The keys of dburis whose many engines were told of. */
-  readonly #told = new Set<string>()
+  readonly #warnedOf = new Set<string>()
   readonly #identities = new WeakMap<object, number>()
   #lastIdentity = 0
 
@@ -63,9 +63,9 @@ export class EngineCache {
    */
   get(text: string, options: EngineOptions | undefined): Promise<Engine> {
     if (options?.statementTimeout === undefined && options?.logger === undefined)
-      return this.#look(text, options).engine
+      return this.#keptFor(text, options).engine
     const { statementTimeout, logger, ...others } = options
-    const { engine } = this.#look(text, Object.keys(others).length === 0 ? undefined : others)
+    const { engine } = this.#keptFor(text, Object.keys(others).length === 0 ? undefined : others)
     return engine.then((opened) => opened.within({ statementTimeout, logger }))
   }
 
@@ -75,7 +75,7 @@ export class EngineCache {
     options: EngineOptions | undefined,
     work: (engine: Engine) => Promise<Result>,
   ): Promise<Result> {
-    const kept = this.#look(text, options)
+    const kept = this.#keptFor(text, options)
     kept.users++
     try {
       return await work(await kept.engine)
@@ -84,7 +84,7 @@ export class EngineCache {
     }
   }
 
-  #look(text: string, options: EngineOptions | undefined): Kept {
+  #keptFor(text: string, options: EngineOptions | undefined): Kept {
     const known = options === undefined ? this.#byText.get(text) : undefined
     const kept = known ?? this.#find(text, options ?? {})
     if (known === undefined && options === undefined) this.#remember(text, kept)
@@ -194,8 +194,8 @@ export class EngineCache {
   /** Whoever writes an option anew for each call has each call open an engine. */
   #tellOfMany(dburi: Dburi, key: string): void {
     const siblings = [...(this.#siblings.get(key) ?? [])]
-    if (siblings.length <= HANDFUL || this.#told.has(key)) return
-    this.#told.add(key)
+    if (siblings.length <= HANDFUL || this.#warnedOf.has(key)) return
+    this.#warnedOf.add(key)
     const names = new Set(siblings.flatMap(({ identities }) => [...identities.keys()]))
     const differing = [...names].filter(
       (name) => new Set(siblings.map(({ identities }) => identities.get(name))).size > 1,

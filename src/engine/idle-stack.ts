@@ -91,7 +91,7 @@ export class IdleStack<C> {
 
   push(member: Member<C>): void {
     this.#members.push(member)
-    this.#lookAt(this.#dueAt(member))
+    this.#expireAt(this.#dueAt(member))
   }
 
   remove(member: Member<C>): void {
@@ -118,7 +118,7 @@ export class IdleStack<C> {
     )
   }
 
-  #lookAt(time: number): void {
+  #expireAt(time: number): void {
     if (time >= this.#timerAt) return
     clearTimeout(this.#timer ?? undefined)
     this.#timerAt = time
@@ -126,13 +126,13 @@ export class IdleStack<C> {
     this.#timer = IdleStack.#later(new WeakRef(this), Math.min(Math.max(1, wait), LONGEST_TIMEOUT * 1_000))
   }
 
-  #look(): void {
+  #expire(): void {
     this.#timerAt = Number.POSITIVE_INFINITY
     const now = performance.now()
     for (const member of this.fromTop()) {
       const due = this.#dueAt(member)
       if (due <= now) this.#close(member)
-      else this.#lookAt(due)
+      else this.#expireAt(due)
     }
   }
 
@@ -140,7 +140,7 @@ export class IdleStack<C> {
   static #later<C>(stack: WeakRef<IdleStack<C>>, wait: number): NodeJS.Timeout {
     const look = () => {
       const kept = stack.deref()
-      if (kept !== undefined) kept.#look()
+      if (kept !== undefined) kept.#expire()
     }
     return setTimeout(look, wait).unref()
   }

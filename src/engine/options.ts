@@ -100,7 +100,7 @@ export function transactionOptionsOf(
 }
 
 /** @throws OptionError for what another dialect has */
-export function refuseOfOthers(dialect: Dialect, options: TransactionOptions): void {
+export function assertOfDialect(dialect: Dialect, options: TransactionOptions): void {
   refuse(options, (name) => {
     const only = ONLY_IN[name]
     return only === undefined || only === dialect ? null : `is for ${only}, and this is ${dialect}`

@@ -107,7 +107,7 @@ export class Scope implements Transaction {
   async #begin(options: TransactionOptions): Promise<Scope> {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
-    if (this.#outer !== null) refuseOthers(options, this.#options)
+    if (this.#outer !== null) assertSameAsOuter(options, this.#options)
 
     const inner = this.#openInner()
     try {
@@ -291,10 +291,10 @@ export class Scope implements Transaction {
     const { first } = this.#turns
     if (first === undefined || this.#turnTimer !== undefined) return
     const left = this.#limits.turnTimeout * 1_000 - this.#waitedFor(first)
-    this.#turnTimer = setTimeout(() => this.#refuseLateTurns(), Math.max(1, Math.ceil(left)))
+    this.#turnTimer = setTimeout(() => this.#assertInTurn(), Math.max(1, Math.ceil(left)))
   }
 
-  #refuseLateTurns(): void {
+  #assertInTurn(): void {
     this.#turnTimer = undefined
     const { turnTimeout } = this.#limits
     for (let turn = this.#turns.first; turn !== undefined; turn = this.#turns.first) {
@@ -312,7 +312,7 @@ export class Scope implements Transaction {
 }
 
 /** A savepoint is as its transaction is, which was begun with `begunWith`. */
-function refuseOthers(options: TransactionOptions, begunWith: TransactionOptions): void {
+function assertSameAsOuter(options: TransactionOptions, begunWith: TransactionOptions): void {
   const asked = Object.entries(options).flatMap(([name, value]) =>
     value && value !== Reflect.get(begunWith, name) ? [name] : [],
   )

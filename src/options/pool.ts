@@ -55,11 +55,11 @@ export function takePoolOptions(
       continue
     }
 
-    if (typeof value !== 'string') throw givenTwice(name)
+    if (typeof value !== 'string') throw repeatedOption(name)
     const said = read(name, value)
     for (const option of OPTIONS) {
       if (!(option in said)) continue
-      if (option in pool) throw givenTwice(name)
+      if (option in pool) throw repeatedOption(name)
       checkOption(option, said[option], name)
     }
     Object.assign(pool, said)
@@ -132,7 +132,7 @@ function checkOption(option: keyof PoolOptions, value: unknown, name: string): v
   if (!isValid(value)) throw invalid(name, wanted)
 }
 
-function givenTwice(name: string): OptionError {
+function repeatedOption(name: string): OptionError {
   return new OptionError(
     'INVALID_OPTION',
     name,

@@ -35,7 +35,7 @@ export function invalid(name: string, wanted: string): OptionError {
 }
 
 /** @throws OptionError (`INVALID_OPTION`) */
-export function refuseUnless(isValid: boolean, name: string, wanted: string): void {
+export function assertOption(isValid: boolean, name: string, wanted: string): void {
   if (!isValid) throw invalid(name, wanted)
 }
 

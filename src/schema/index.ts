@@ -1,5 +1,5 @@
 import type { Dialect } from '../dburi/types.ts'
-import { refuseUnless } from '../options/values.ts'
+import { assertOption } from '../options/values.ts'
 import { statementsOf } from './definition.ts'
 import { mysqlDefinitions } from './mysql/definitions.ts'
 import { type Casing, checkCasing } from './names.ts'
@@ -31,7 +31,7 @@ export function ddl(
   options: DdlOptions = {},
 ): string[] {
   checkCasing(options.casing)
-  refuseUnless([undefined, 'mysql', 'mariadb'].includes(options.flavor), 'flavor', 'mysql or mariadb')
+  assertOption([undefined, 'mysql', 'mariadb'].includes(options.flavor), 'flavor', 'mysql or mariadb')
   return statementsOf(DEFINITIONS[dialect](models, options.casing, options.flavor))
 }
 

@@ -1,6 +1,6 @@
 import type { Column } from 'drizzle-orm'
 import * as drizzle from 'drizzle-orm'
-import { refused, refuseUnless } from '../options/values.ts'
+import { assertOption, refused } from '../options/values.ts'
 
 /** What Drizzle 0.45 makes of the key of a column without a name; under 1.0 tables do it, by `snakeCase.table()`. */
 export type Casing = 'snake_case' | 'camelCase'
@@ -8,7 +8,7 @@ export type Casing = 'snake_case' | 'camelCase'
 /** @throws OptionError for what is no casing; for any under Drizzle 1.0, whose handles ignore it */
 export function checkCasing(casing: Casing | undefined): void {
   if (casing === undefined) return
-  refuseUnless(Object.hasOwn(CONVERSIONS, casing), 'casing', 'snake_case or camelCase')
+  assertOption(Object.hasOwn(CONVERSIONS, casing), 'casing', 'snake_case or camelCase')
   if (isDrizzle1) throw refused('casing', 'drizzle-orm 1.0 has none; make your tables by snakeCase.table()')
 }
 

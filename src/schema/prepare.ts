@@ -1,7 +1,7 @@
 import { is, Table } from 'drizzle-orm'
 import { causes, DrizzleCeleryError, SchemaError, textOf } from '../errors.ts'
 import { checkOptions } from '../options/check.ts'
-import { refuseUnless } from '../options/values.ts'
+import { assertOption } from '../options/values.ts'
 import { retry } from '../retry.ts'
 import {
   type Changes,
@@ -252,15 +252,15 @@ function checkPrepareOptions(
   models: Readonly<Record<string, unknown>>,
   options: PrepareOptions,
 ): void {
-  refuseUnless(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
+  assertOption(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
   const areModels = typeof models === 'object' && models !== null && !isTable(models)
-  refuseUnless(areModels, 'models', 'an object that has the tables as its properties')
+  assertOption(areModels, 'models', 'an object that has the tables as its properties')
   checkOptions('prepareModels', options, PREPARE_CHECKS)
   const { prepare = 'create', casing, migrations, widen = false } = options
   checkCasing(casing)
-  refuseUnless(!widen || (dialect === 'mysql' && prepare === 'upgrade'), 'widen', "for MySQL, with 'upgrade'")
+  assertOption(!widen || (dialect === 'mysql' && prepare === 'upgrade'), 'widen', "for MySQL, with 'upgrade'")
   const isThere = prepare !== 'migrate' || migrations !== undefined
-  refuseUnless(isThere, 'migrations', "given for 'migrate': { folder: './drizzle' }")
+  assertOption(isThere, 'migrations', "given for 'migrate': { folder: './drizzle' }")
 }
 
 /** Drizzle's `is` throws for an object without a prototype, such as `import * as models`. */

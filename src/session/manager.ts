@@ -30,7 +30,7 @@ import {
   type PrepareOptions,
   type PrepareTarget,
 } from '../schema/options.ts'
-import { refuseMisplaced, SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
+import { assertNoneMisplaced, SESSION_CHECKS, Session, type SessionOptions } from './session.ts'
 
 /** The tables of each dialect, as they are exported for drizzle-kit. */
 export type ModelsByDialect = { readonly [D in Dialect]?: Readonly<Record<string, unknown>> }
@@ -168,7 +168,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   getEngine<const Text extends DburiInput>(dburi: Text, options?: EngineOptions): Promise<EngineFor<Text>>
   getEngine(dburi: DburiInput, options?: EngineOptions): Promise<Engine> {
     try {
-      this.#refuseDisposed()
+      this.#assertNotDisposed()
       checkOptions('getEngine', options, ENGINE_CHECKS)
       return this.#engines.get(dburiText(dburi), options)
     } catch (error) {
@@ -185,10 +185,10 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     options?: SessionFactoryOptions,
   ): Promise<{ engine: EngineFor<Text>; sessionMaker: () => SessionFor<Text, Models> }>
   async createSession(dburi: DburiInput, options?: SessionFactoryOptions): Promise<MadeEngine> {
-    this.#refuseDisposed()
+    this.#assertNotDisposed()
     const { sessionOptions, engineOptions } = splitOptions('createSession', options)
     const engine = await this.#engines.get(dburiText(dburi), engineOptions)
-    refuseMisplaced(engine.dialect, sessionOptions)
+    assertNoneMisplaced(engine.dialect, sessionOptions)
     const models = await this.#modelsOf(engine)
     return {
       engine: engine.within(sessionOptions),
@@ -301,7 +301,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     const { sessionOptions, engineOptions } = splitOptions(of, options)
     const text = dburiText(dburi)
     for (let attempt = 1; ; attempt++) {
-      this.#refuseDisposed()
+      this.#assertNotDisposed()
       try {
         return await this.#engines.use(text, engineOptions, (engine) =>
           this.#sessionOn(engine, sessionOptions),
@@ -314,7 +314,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   }
 
   async #sessionOn(engine: Engine, options: SessionOptions): Promise<Session> {
-    refuseMisplaced(engine.dialect, options)
+    assertNoneMisplaced(engine.dialect, options)
     let models = this.#ready.get(engine)
     if (models === undefined) {
       await this.prepareModels(engine.within({ logger: options.logger }))
@@ -350,7 +350,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
     )
   }
 
-  #refuseDisposed(): void {
+  #assertNotDisposed(): void {
     if (this.#disposed !== null) throw new ClosedError('session manager')
   }
 }

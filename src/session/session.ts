@@ -3,7 +3,7 @@ import type { Statement } from '../driver/statement.ts'
 import type { Connection, DrizzleLogger, Executor, Transaction, TransactionOptions } from '../driver/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type Place, placeOf, type Trace, unwatch, watch } from '../engine/leaks.ts'
-import { refuseAll, refuseOfOthers, TRANSACTION_CHECKS, transactionOptionsOf } from '../engine/options.ts'
+import { assertOfDialect, refuseAll, TRANSACTION_CHECKS, transactionOptionsOf } from '../engine/options.ts'
 import type { Lease } from '../engine/pool.ts'
 import { type Limits, Scope } from '../engine/scope.ts'
 import { ClosedError, DrizzleCeleryError, PendingRollbackError } from '../errors.ts'
@@ -57,9 +57,9 @@ export const SESSION_CHECKS: Checks<SessionOptions> = {
  * Refuses options that a session on this dialect cannot have.
  * @throws OptionError
  */
-export function refuseMisplaced(dialect: Dialect, options: SessionOptions): void {
+export function assertNoneMisplaced(dialect: Dialect, options: SessionOptions): void {
   if (options.autocommit) refuseAll(options)
-  refuseOfOthers(dialect, options)
+  assertOfDialect(dialect, options)
 }
 
 /** What a session holds while it has a connection. */
@@ -139,7 +139,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #stopWaiting: ((reason: Error) => void) | null = null
 
   constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
-    refuseMisplaced(engine.dialect, options)
+    assertNoneMisplaced(engine.dialect, options)
     this.#engine = engine
     this.dialect = engine.dialect
     this.models = models
@@ -184,9 +184,9 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   async begin(options: TransactionOptions = {}): Promise<void> {
     checkOptions('begin', options, TRANSACTION_CHECKS)
     const asked = transactionOptionsOf(options, this.#transactionOptions)
-    refuseOfOthers(this.dialect, asked)
+    assertOfDialect(this.dialect, asked)
     if (isEnding(this.#state)) throw inTransaction()
-    this.#refuse()
+    this.#assertUsable()
     if (hasBegun(this.#state)) throw inTransaction()
     await this.#open(asked)
   }
@@ -202,7 +202,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   async commit(): Promise<void> {
     const state = this.#state
     if (state.is === 'committing') return committed(await state.next)
-    this.#refuse()
+    this.#assertUsable()
     if (hasBegun(state)) committed(await this.#end('committing', this.#commit(state)))
   }
 
@@ -260,7 +260,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #beginInner(options?: TransactionOptions): Promise<Transaction> {
-    this.#refuse()
+    this.#assertUsable()
     const state = this.#state
     const { scope } = this.#isReady(state) ? state : await this.#opened()
     return scope.begin(options)
@@ -378,7 +378,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return hold.autocommit.close()
   }
 
-  #refuse(): void {
+  #assertUsable(): void {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
   }

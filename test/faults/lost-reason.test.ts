@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { causes, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LastWord } from '../../src/adapters/postgres-js/last-word.ts'
+import { LastMessages } from '../../src/adapters/postgres-js/last-word.ts'
 import { openPgServer, type PgServer } from '../fixtures/pg-server.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { failure, Observer, pidOf, until, withOptions } from './support.ts'
@@ -188,7 +188,7 @@ describe('the last word of a server', () => {
   ])
   const heard = (...chunks: Buffer[]) => {
     const socket = new EventEmitter()
-    const lastWord = new LastWord(socket as Socket)
+    const lastWord = new LastMessages(socket as Socket)
     for (const chunk of chunks) socket.emit('data', chunk)
     return lastWord.farewell()
   }

@@ -1,6 +1,6 @@
 import { optionsOf } from '../../dburi/secrets.ts'
 import type { Dburi } from '../../dburi/types.ts'
-import { GivenOptions, REPEATED_PARTS } from '../../driver/options.ts'
+import { RawOptions, REPEATED_PARTS } from '../../driver/options.ts'
 import { printable } from '../../driver/socket.ts'
 import { MAX_RESPONSE_BYTES_NAMES } from '../../options/max-response-bytes.ts'
 import { POOL_OPTION_NAMES } from '../../options/pool.ts'
@@ -10,8 +10,8 @@ import { invalid, refused, unknown } from '../../options/values.ts'
  * The query arguments of a dburi that mean something here; those without effect are dropped, the others refused.
  * @throws OptionError
  */
-export function judgeOptions(dburi: Dburi): GivenMysqlOptions {
-  const given: GivenMysqlOptions = new GivenOptions()
+export function validateOptions(dburi: Dburi): RawMysqlOptions {
+  const given: RawMysqlOptions = new RawOptions()
   for (const [name, value] of optionsOf(dburi)) {
     const agrees = REPEATED_PARTS.get(name)
     if (agrees?.(dburi, value) === false) throw refused(name, 'the dburi says something else')
@@ -29,7 +29,7 @@ export function judgeOptions(dburi: Dburi): GivenMysqlOptions {
 }
 
 /** Options whose only acceptable values are those that ask for what is so anyway. */
-function checkWithoutUse(given: GivenMysqlOptions): void {
+function checkWithoutUse(given: RawMysqlOptions): void {
   const charset = given.text('charset') ?? 'utf8mb4'
   if (!/^utf-?8(?:mb[34])?$/i.test(charset)) throw invalid('charset', 'utf8mb4: nothing else is spoken')
   const timezone = given.text('timezone') ?? 'Z'
@@ -65,7 +65,7 @@ const DRIVER_OPTIONS = [
   'timezone',
 ] as const
 
-export type GivenMysqlOptions = GivenOptions<(typeof DRIVER_OPTIONS)[number]>
+export type RawMysqlOptions = RawOptions<(typeof DRIVER_OPTIONS)[number]>
 
 /** Understood, and without effect here: what they ask for is so anyway, or belongs to another driver's pool. */
 const IGNORED: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, FieldPacket } from 'mysql2'
-import { UnderWay } from '../../driver/socket.ts'
+import { InFlight } from '../../driver/socket.ts'
 import {
   holderNeeded,
   isOwnError,
@@ -30,11 +30,11 @@ import {
 import type { ServerPackets } from './server-packets.ts'
 import { type MysqlTraits, mysqlTraits } from './statement.ts'
 import {
+  type BoundValue,
+  bindParameters,
   type Integers,
   markNames,
   roundFloats,
-  type Spelled,
-  spellParameters,
   unmarkNames,
 } from './values.ts'
 
@@ -64,7 +64,7 @@ interface Open {
 export class MysqlConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #texts: StatementCache<MysqlTraits>
-  readonly #underWay: UnderWay
+  readonly #inFlight: InFlight
   #lastTurn: Promise<unknown> = Promise.resolve()
   #transaction: Open | null = null
   /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
@@ -78,7 +78,7 @@ export class MysqlConnection implements Connection {
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts
-    this.#underWay = new UnderWay(parts.socket)
+    this.#inFlight = new InFlight(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, mysqlTraits)
     this.#port = parts.socket.localPort ?? null
     parts.driver.on('error', (error) => this.#break(error))
@@ -95,7 +95,7 @@ export class MysqlConnection implements Connection {
   }
 
   async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
-    let spelled: Spelled[] = []
+    let bound: BoundValue[] = []
     try {
       const text = this.#texts.look(sql)
       const transaction = this.#transaction
@@ -103,11 +103,11 @@ export class MysqlConnection implements Connection {
       if (text.taints) this.#isTainted = true
       if (text.needsHolder && isShared)
         throw holderNeeded('SELECT … FOR UPDATE in a transaction locks rows until its end.')
-      spelled = spellParameters(params, this.#parts.integers)
-      const work = { sql, spelled, asArrays, mayEnd: text.taints }
+      bound = bindParameters(params, this.#parts.integers)
+      const work = { sql, bound, asArrays, mayEnd: text.taints }
       return await this.#inTurn(() => this.#perform(work, transaction))
     } catch (error) {
-      throw this.#judged(error, { sql, spelled })
+      throw this.#translateError(error, { sql, bound })
     }
   }
 
@@ -130,7 +130,7 @@ export class MysqlConnection implements Connection {
       })
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
-      const judged = this.#judged(error, NOTHING_SENT)
+      const judged = this.#translateError(error, NOTHING_SENT)
       // An isolation level without its transaction would be the next one's.
       if (texts.length > 1) this.discard(judged)
       throw judged
@@ -157,7 +157,7 @@ export class MysqlConnection implements Connection {
   }
 
   discard(reason: Error): void {
-    const isWorking = !this.#underWay.isEmpty
+    const isWorking = !this.#inFlight.isEmpty
     this.#break(reason)
     if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port)
   }
@@ -169,12 +169,12 @@ export class MysqlConnection implements Connection {
 
   async #close(): Promise<void> {
     if (this.#lost !== null) return
-    if (!this.#underWay.isEmpty) {
+    if (!this.#inFlight.isEmpty) {
       this.discard(new ClosedError('connection'))
       return
     }
     this.#lost = new ClosedError('connection')
-    await this.#underWay.close(() => this.#parts.driver.end())
+    await this.#inFlight.close(() => this.#parts.driver.end())
   }
 
   /** Runs work when all that came before it is settled, however it went. */
@@ -188,7 +188,7 @@ export class MysqlConnection implements Connection {
     try {
       return await this.#inTurn(work)
     } catch (error) {
-      throw this.#judged(error, NOTHING_SENT)
+      throw this.#translateError(error, NOTHING_SENT)
     }
   }
 
@@ -200,11 +200,11 @@ export class MysqlConnection implements Connection {
     } catch (error) {
       if (!isServerError(error)) throw error
       const isUndone = transaction === null || (await this.#isUndone(error))
-      const judged = this.#judged(error, work, isUndone)
+      const judged = this.#translateError(error, work, isUndone)
       if (transaction !== null && isUndone) transaction.failure = judged
       throw judged
     }
-    const isOpen = sent.isOpen ?? (await this.#lookBehind(work, transaction))
+    const isOpen = sent.isOpen ?? (await this.#askWhetherOpen(work, transaction))
     if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
     return sent.answer
   }
@@ -222,7 +222,7 @@ export class MysqlConnection implements Connection {
   }
 
   /** Rows come without a word on the transaction, also those of an EXECUTE IMMEDIATE that ended it. */
-  async #lookBehind({ mayEnd }: Work, transaction: Open | null): Promise<boolean | null> {
+  async #askWhetherOpen({ mayEnd }: Work, transaction: Open | null): Promise<boolean | null> {
     return mayEnd && this.#tells && transaction !== null ? await this.#isOpen() : null
   }
 
@@ -248,15 +248,15 @@ export class MysqlConnection implements Connection {
       }
       // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
       const query =
-        work.spelled.length === 0
+        work.bound.length === 0
           ? driver.query(optionsOf(work), told)
-          : driver.execute(optionsOf(work), work.spelled, told)
+          : driver.execute(optionsOf(work), work.bound, told)
       // Told also of results that are no rows, with no columns.
       query.on('fields', (fields?: readonly FieldPacket[]) => {
         if (fields !== undefined && markNames(fields)) isMarked = true
       })
     })
-    if (work.spelled.length > 0 && columns !== undefined) roundFloats(answer, columns, work.asArrays)
+    if (work.bound.length > 0 && columns !== undefined) roundFloats(answer, columns, work.asArrays)
     if (isMarked && !work.asArrays) unmarkNames(answer)
     return { answer, isOpen: isInTransaction(answer, columns) }
   }
@@ -266,14 +266,14 @@ export class MysqlConnection implements Connection {
     if (this.#lost !== null) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
-        if (this.#underWay.settles(fail)) reject(error)
+        if (this.#inFlight.settles(fail)) reject(error)
       }
-      this.#underWay.add(fail)
+      this.#inFlight.add(fail)
       this.#parts.packets.ask()
       try {
         work((error, answer) => {
           if (error) fail(error)
-          else if (this.#underWay.settles(fail)) resolve(answer)
+          else if (this.#inFlight.settles(fail)) resolve(answer)
         })
       } catch (error) {
         fail(error instanceof Error ? error : new Error(String(error)))
@@ -288,9 +288,9 @@ export class MysqlConnection implements Connection {
     return error
   }
 
-  #judged(error: unknown, { sql, spelled }: Pick<Work, 'sql' | 'spelled'>, isUndone = false): Error {
+  #translateError(error: unknown, { sql, bound }: Pick<Work, 'sql' | 'bound'>, isUndone = false): Error {
     if (isServerError(error)) {
-      const judged = this.#parts.exposeParameters ? error : scrub(error, sql, spelled)
+      const judged = this.#parts.exposeParameters ? error : scrub(error, sql, bound)
       if (isDemoted(error)) this.#isTainted = true
       if (connectionIsGone(error)) this.discard(judged)
       return withConflict(judged, isUndone)
@@ -308,17 +308,17 @@ export class MysqlConnection implements Connection {
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#parts.driver.destroy()
     this.#parts.socket.destroy()
-    this.#underWay.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
+    this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
     this.onLost?.()
   }
 }
 
 /** Our own statements have no parameters that an error could show. */
-const NOTHING_SENT = { sql: '', spelled: [] }
+const NOTHING_SENT = { sql: '', bound: [] }
 
 /** Our own statements, which need no looking after. */
 function plain(sql: string): Work {
-  return { sql, spelled: [], asArrays: false, mayEnd: false }
+  return { sql, bound: [], asArrays: false, mayEnd: false }
 }
 
 /** What the server answered. */
@@ -332,7 +332,7 @@ interface Answer {
 interface Work {
   readonly sql: string
   /** The parameters as they are sent. */
-  readonly spelled: Spelled[]
+  readonly bound: BoundValue[]
   readonly asArrays: boolean
   /** It may end a transaction without being asked to, for all that its text tells. */
   readonly mayEnd: boolean

@@ -1,6 +1,6 @@
 import { redactMessage } from '../../driver/redact.ts'
 import { TransactionConflictError } from '../../errors.ts'
-import type { Spelled } from './values.ts'
+import type { BoundValue } from './values.ts'
 
 /** An error the server sent. */
 export interface ServerError extends Error {
@@ -99,7 +99,7 @@ function isRaised({ errno, sqlState }: ServerError): boolean {
 }
 
 /** The same error without what may repeat a parameter. */
-export function scrub(error: ServerError, sql: string, params: readonly Spelled[]): ServerError {
+export function scrub(error: ServerError, sql: string, params: readonly BoundValue[]): ServerError {
   if (params.length === 0) return made(error, error.message)
   const withoutValues = error.message.replace(QUOTED, "$1 '[hidden]'")
   const hidden = error.errno === 1690 ? withoutValues.replace(EXPRESSION, "'[hidden]'") : withoutValues
@@ -108,7 +108,7 @@ export function scrub(error: ServerError, sql: string, params: readonly Spelled[
   return made(error, redactMessage(hidden, { sql, params: params.map(textOf), names, about }))
 }
 
-function textOf(param: Spelled): unknown {
+function textOf(param: BoundValue): unknown {
   return typeof param === 'object' && param !== null && 'value' in param ? param.value : param
 }
 

@@ -4,7 +4,7 @@ import { printable } from '../../driver/socket.ts'
 import type { AdapterOptions } from '../../driver/types.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
 import { invalid } from '../../options/values.ts'
-import { type GivenMysqlOptions, judgeOptions } from './allowed-options.ts'
+import { type RawMysqlOptions, validateOptions } from './allowed-options.ts'
 import { type TlsPlan, tlsPlan } from './tls.ts'
 
 /** Everything a dburi and the defaults say about connecting to MySQL or MariaDB. */
@@ -35,7 +35,7 @@ const USUAL_PORT = 3_306
  *   knows, `INVALID_OPTION` for a wrong value
  */
 export function mysqlOptions(dburi: Dburi, options: Pick<AdapterOptions, 'timeZone'> = {}): MysqlPlan {
-  const given = judgeOptions(dburi)
+  const given = validateOptions(dburi)
   const { password } = dburi
   return {
     endpoints: endpointsOf(dburi),
@@ -50,7 +50,7 @@ export function mysqlOptions(dburi: Dburi, options: Pick<AdapterOptions, 'timeZo
 }
 
 /** In seconds as Python's drivers have it, or in milliseconds as mysql2 does. */
-function connectTimeout(given: GivenMysqlOptions): number {
+function connectTimeout(given: RawMysqlOptions): number {
   const seconds = given.seconds('connect_timeout')
   const milliseconds = given.text('connectTimeout')
   if (milliseconds === null) return (seconds ?? 10) * 1_000
@@ -64,7 +64,7 @@ function connectTimeout(given: GivenMysqlOptions): number {
  * UTC unless something else is asked for: by the program, by the server's name for it, or by mysql2's `timezone`, which
  * says how dates are sent and can only agree.
  */
-function timeZone(given: GivenMysqlOptions, fromProgram: string | undefined): string | null {
+function timeZone(given: RawMysqlOptions, fromProgram: string | undefined): string | null {
   const name = TIME_ZONES.find((known) => given.text(known) !== null) ?? 'timeZone'
   const zone = fromProgram ?? given.text(name) ?? 'UTC'
   if (/^(?:z|utc|[+-]0?0:00)$/i.test(zone)) return '+00:00'

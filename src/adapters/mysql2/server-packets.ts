@@ -34,9 +34,9 @@ export class ServerPackets {
     if (!isParser(parser)) throw new TypeError('This version of mysql2 has no packetParser')
     const { onPacket } = parser
     parser.onPacket = (packet) => {
-      this.#judgeOrder(packet)
+      this.#checkOrder(packet)
       onPacket(packet)
-      this.#judgeReading(packet)
+      this.#checkReading(packet)
     }
     Reflect.set(driver, 'packetParser', { execute: (bytes: Buffer) => this.#hear(bytes, parser) })
   }
@@ -67,13 +67,13 @@ export class ServerPackets {
   }
 
   /** mysql2 would print a warning and go on. One that answers nothing it refuses itself. */
-  #judgeOrder({ sequenceId }: Packet): void {
+  #checkOrder({ sequenceId }: Packet): void {
     const expected: unknown = Reflect.get(this.#driver, 'sequenceId')
     if (Reflect.get(this.#driver, '_command') && sequenceId !== expected)
       throw violation('sent packets out of order')
   }
 
-  #judgeReading({ offset, end }: Packet): void {
+  #checkReading({ offset, end }: Packet): void {
     // One row of many columns would be read from all that follows it. A few bytes are what some servers leave out.
     if (this.#isOpen && !(offset <= end + OPTIONAL))
       throw violation('sent a packet that is shorter than it says')

@@ -5,7 +5,7 @@ import type { SslOptions } from 'mysql2'
 import { isLoopback } from '../../driver/socket.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
 import { invalid, refused, toBoolean } from '../../options/values.ts'
-import type { GivenMysqlOptions } from './allowed-options.ts'
+import type { RawMysqlOptions } from './allowed-options.ts'
 
 /** MySQL's `--ssl-mode`. */
 const TLS_MODES = ['DISABLED', 'PREFERRED', 'REQUIRED', 'VERIFY_CA', 'VERIFY_IDENTITY'] as const
@@ -37,7 +37,7 @@ export function encryptionAttempts(endpoint: ServerTarget, tls: TlsPlan): readon
  * mean to; without any word it is MySQL's own default, `PREFERRED`.
  * @throws OptionError
  */
-export function tlsPlan(given: GivenMysqlOptions): TlsPlan {
+export function tlsPlan(given: RawMysqlOptions): TlsPlan {
   const asked = [modeOf(given, 'ssl_mode'), modeOf(given, 'sslmode'), bySsl(given), byFlags(given)]
   const modes = asked.filter((mode) => mode !== null)
   if (modes.includes('DISABLED') && modes.some((mode) => mode !== 'DISABLED')) {
@@ -57,7 +57,7 @@ export function tlsPlan(given: GivenMysqlOptions): TlsPlan {
   }
 }
 
-function filesOf(given: GivenMysqlOptions): Pick<TlsPlan, 'ca' | 'cert' | 'key'> {
+function filesOf(given: RawMysqlOptions): Pick<TlsPlan, 'ca' | 'cert' | 'key'> {
   // Prisma's `sslcert` is the CA's certificate.
   const ca = given.text('ssl_ca') ?? given.text('sslcert')
   const cert = given.text('ssl_cert')
@@ -72,7 +72,7 @@ function withFiles(mode: TlsMode, ca: string | null, cert: string | null): TlsMo
   return cert === null ? mode : 'REQUIRED'
 }
 
-function modeOf(given: GivenMysqlOptions, name: 'ssl_mode' | 'sslmode'): TlsMode | null {
+function modeOf(given: RawMysqlOptions, name: 'ssl_mode' | 'sslmode'): TlsMode | null {
   const text = given.text(name)
   if (text === null) return null
   const word = text.toUpperCase().replaceAll('-', '_')
@@ -90,7 +90,7 @@ const SYNONYMS: ReadonlyMap<string, TlsMode> = new Map([
 ])
 
 /** `ssl=true`, or mysql2's `ssl={"rejectUnauthorized":true}`. */
-function bySsl(given: GivenMysqlOptions): TlsMode | null {
+function bySsl(given: RawMysqlOptions): TlsMode | null {
   const text = given.text('ssl')
   if (text === null) return null
   if (!text.startsWith('{')) return toBoolean('ssl', text) ? 'VERIFY_IDENTITY' : 'DISABLED'
@@ -119,7 +119,7 @@ function parsed(text: string): unknown {
 }
 
 /** PyMySQL's and mysqlclient's, and Prisma's. */
-function byFlags(given: GivenMysqlOptions): TlsMode | null {
+function byFlags(given: RawMysqlOptions): TlsMode | null {
   if (given.boolean('ssl_disabled') === true) return 'DISABLED'
   if (given.boolean('ssl_verify_identity') === true || given.boolean('ssl_check_hostname') === true) {
     return 'VERIFY_IDENTITY'

@@ -3,7 +3,7 @@ import { isMarked, markName, unmarkRows } from '../../driver/column-names.ts'
 import { StatementError } from '../../errors.ts'
 
 /** A parameter as mysql2's `execute` sends it without further ado. */
-export type Spelled = string | number | boolean | null | Buffer | TypedParameterValue
+export type BoundValue = string | number | boolean | null | Buffer | TypedParameterValue
 
 /** mysql2's way to send a value as a 64-bit integer. */
 export interface Integers {
@@ -22,17 +22,17 @@ const LONGEST_UNSIGNED = 2n ** 64n
  * places such as `limit ?`, dates in the process's time zone, and byte arrays as text.
  * @throws StatementError naming the position
  */
-export function spellParameters(params: readonly unknown[], integers: Integers): Spelled[] {
+export function bindParameters(params: readonly unknown[], integers: Integers): BoundValue[] {
   if (params.length > MOST) {
     throw new StatementError(
       'INVALID_PARAMETER',
       `Cannot run a statement with ${params.length} parameters: MySQL takes ${MOST}. Split it into several.`,
     )
   }
-  return params.map((param, index) => spell(param, index, integers))
+  return params.map((param, index) => bind(param, index, integers))
 }
 
-function spell(param: unknown, index: number, integers: Integers): Spelled {
+function bind(param: unknown, index: number, integers: Integers): BoundValue {
   switch (typeof param) {
     case 'string':
       if (!/\p{Surrogate}/u.test(param)) return param
@@ -44,24 +44,24 @@ function spell(param: unknown, index: number, integers: Integers): Spelled {
       if (Number.isFinite(param)) return param
       throw unfit(index, `${param}, which MySQL does not know`)
     case 'bigint':
-      return spellBigint(param, integers)
+      return bindBigint(param, integers)
     case 'object':
-      return param === null ? null : spellObject(param, index)
+      return param === null ? null : bindObject(param, index)
     default:
       throw unfit(index, param === undefined ? 'undefined (use null)' : `a ${typeof param}`)
   }
 }
 
 /** Beyond 64 bits it is a number for DECIMAL, which takes digits. */
-function spellBigint(param: bigint, integers: Integers): Spelled {
+function bindBigint(param: bigint, integers: Integers): BoundValue {
   if (param >= -LONGEST_SIGNED && param < LONGEST_SIGNED) return integers(param)
   return param > 0n && param < LONGEST_UNSIGNED ? integers.unsigned(param) : String(param)
 }
 
-function spellObject(param: object, index: number): Spelled {
+function bindObject(param: object, index: number): BoundValue {
   if (param instanceof ArrayBuffer) return Buffer.from(param)
   if (ArrayBuffer.isView(param)) return Buffer.from(param.buffer, param.byteOffset, param.byteLength)
-  if (!(param instanceof Date)) return spellJson(param, index)
+  if (!(param instanceof Date)) return bindJson(param, index)
   if (Number.isNaN(param.getTime())) throw unfit(index, 'an invalid Date')
   const text = param.toISOString()
   // Outside of strict mode the server would store zeros.
@@ -70,7 +70,7 @@ function spellObject(param: object, index: number): Spelled {
   return text.replace('T', ' ').replace('Z', '')
 }
 
-function spellJson(param: object, index: number): string {
+function bindJson(param: object, index: number): string {
   let text: string | undefined
   try {
     text = JSON.stringify(param)

@@ -8,10 +8,10 @@ import {
   type RelationalColumns,
   relationalColumnsOf,
 } from '../postgresql/relational-json.ts'
-import { type PostgresTraits, postgresTraits, refuseInVain } from '../postgresql/statement.ts'
+import { assertUseful, type PostgresTraits, postgresTraits } from '../postgresql/statement.ts'
 import { isServerError, judged } from './errors.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
-import { type Spelled, spellParameters } from './parameters.ts'
+import { type BoundValue, bindParameters } from './parameters.ts'
 
 export interface ConnectionOptions {
   readonly statementCacheSize: number
@@ -50,20 +50,20 @@ export class PgliteConnection implements Connection {
   }
 
   async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
-    let spelled: Spelled[] = []
+    let bound: BoundValue[] = []
     try {
       const text = this.#texts.look(sql)
       if (text.taints) this.#isTainted = true
-      refuseInVain(text, isShared)
-      spelled = spellParameters(params)
+      assertUseful(text, isShared)
+      bound = bindParameters(params)
       const relational = asArrays ? text.relational : null
       const parsers = relational === null ? PARSERS : PARSERS_WITHOUT_JSON
       const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers }
-      const results = await this.#send((driver) => runOn(driver, sql, spelled, options))
+      const results = await this.#send((driver) => runOn(driver, sql, bound, options))
       if (relational !== null) for (const result of results) readRelational(result, relational)
       return rowsOf(results)
     } catch (error) {
-      throw this.#judged(error, sql, spelled)
+      throw this.#translateError(error, sql, bound)
     }
   }
 
@@ -104,13 +104,13 @@ export class PgliteConnection implements Connection {
     try {
       return await this.#send((driver) => driver.exec(sql))
     } catch (error) {
-      throw this.#judged(error, sql, [])
+      throw this.#translateError(error, sql, [])
     }
   }
 
-  #judged(error: unknown, sql: string, spelled: readonly Spelled[]): unknown {
+  #translateError(error: unknown, sql: string, bound: readonly BoundValue[]): unknown {
     if (!isServerError(error)) return error
-    return withConflict(judged(error, sql, spelled, this.#options.exposeParameters))
+    return withConflict(judged(error, sql, bound, this.#options.exposeParameters))
   }
 
   /** Rejects at once when the connection is discarded, whatever becomes of the statement. */
@@ -142,15 +142,15 @@ export class PgliteConnection implements Connection {
 async function runOn(
   driver: Driver,
   sql: string,
-  spelled: Spelled[],
+  bound: BoundValue[],
   options: ResultOptions,
 ): Promise<Result[]> {
-  if (spelled.length === 0) return driver.exec(sql, options)
-  const paramTypes = spelled.map(({ oid }) => oid)
+  if (bound.length === 0) return driver.exec(sql, options)
+  const paramTypes = bound.map(({ oid }) => oid)
   return [
     await driver.query(
       sql,
-      spelled.map(({ value }) => value),
+      bound.map(({ value }) => value),
       { ...options, paramTypes },
     ),
   ]

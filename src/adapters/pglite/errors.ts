@@ -1,6 +1,6 @@
 import { textOf } from '../../errors.ts'
 import { redactedMessage } from '../postgresql/errors.ts'
-import type { Spelled } from './parameters.ts'
+import type { BoundValue } from './parameters.ts'
 
 /** An error of PostgreSQL itself: PGlite's `DatabaseError`, whose class has another name in each build. */
 export interface ServerError extends Error {
@@ -50,10 +50,10 @@ const ALSO_CALLED = {
 export function judged(
   error: ServerError,
   sql: string,
-  spelled: readonly Spelled[],
+  bound: readonly BoundValue[],
   exposeParameters: boolean,
 ): ServerError {
-  const told = exposeParameters ? error : scrubbed(error, sql, spelled)
+  const told = exposeParameters ? error : scrubbed(error, sql, bound)
   for (const [name, original] of Object.entries(ALSO_CALLED)) {
     const value: unknown = Reflect.get(error, original)
     if (value !== undefined) Reflect.set(told, name, value)
@@ -61,8 +61,8 @@ export function judged(
   return told
 }
 
-function scrubbed(error: ServerError, sql: string, spelled: readonly Spelled[]): ServerError {
-  const params = spelled.map(({ value }) => (value === null ? null : String(value)))
+function scrubbed(error: ServerError, sql: string, bound: readonly BoundValue[]): ServerError {
+  const params = bound.map(({ value }) => (value === null ? null : String(value)))
   const names = Object.values(ALSO_CALLED).flatMap((field) => textOf(error, field) ?? [])
   const told = new (constructorOf(error))(redactedMessage(error, { sql, params }, names), 0, error.name)
   for (const field of SAFE) {

@@ -1,7 +1,7 @@
-import { refuseTooMany, spell, UNKNOWN } from '../postgresql/parameters.ts'
+import { assertNotTooMany, bind, UNKNOWN } from '../postgresql/parameters.ts'
 
 /** A parameter on its way to PGlite. */
-export interface Spelled {
+export interface BoundValue {
   readonly value: string | null | SpelledObject
   readonly oid: number
 }
@@ -48,11 +48,11 @@ function toJson(value: unknown): string {
  * Spells the parameters of a statement before any of it is sent.
  * @throws StatementError naming the position
  */
-export function spellParameters(params: readonly unknown[]): Spelled[] {
-  refuseTooMany(params, MOST)
+export function bindParameters(params: readonly unknown[]): BoundValue[] {
+  assertNotTooMany(params, MOST)
   return params.map((param, index) => {
     if (param === null || typeof param === 'string') return { value: param, oid: UNKNOWN }
-    const { text, oid } = spell(param, index)
+    const { text, oid } = bind(param, index)
     return {
       value: oid === UNKNOWN && typeof param === 'object' ? new SpelledObject(param, text) : text,
       oid,

@@ -1,6 +1,6 @@
 import { optionsOf } from '../../dburi/secrets.ts'
 import type { Dburi } from '../../dburi/types.ts'
-import { GivenOptions, REPEATED_PARTS } from '../../driver/options.ts'
+import { RawOptions, REPEATED_PARTS } from '../../driver/options.ts'
 import { printable } from '../../driver/socket.ts'
 import { MAX_RESPONSE_BYTES_NAMES } from '../../options/max-response-bytes.ts'
 import { POOL_OPTION_NAMES } from '../../options/pool.ts'
@@ -8,7 +8,7 @@ import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../op
 
 /** The query arguments of a dburi, sorted by whom they are for. */
 export interface JudgedOptions {
-  readonly given: GivenPostgresOptions
+  readonly given: RawPostgresOptions
   /** For the server, in its startup message. */
   readonly startup: Readonly<Record<string, string>>
 }
@@ -17,8 +17,8 @@ export interface JudgedOptions {
  * Sorts the arguments into the driver's, the server's and those without effect, and refuses the others.
  * @throws OptionError
  */
-export function judgeOptions(dburi: Dburi): JudgedOptions {
-  const given: GivenPostgresOptions = new GivenOptions()
+export function validateOptions(dburi: Dburi): JudgedOptions {
+  const given: RawPostgresOptions = new RawOptions()
   const startup = new Map<string, string>()
   const addToStartup = (name: string, text: string) => {
     const [parameter, value] = toStartupParameter(name, text)
@@ -67,7 +67,7 @@ function hasNoEffect(name: string, text: string): boolean {
 }
 
 /** Options whose only acceptable values are those that ask for what is so anyway. */
-function checkWithoutUse(given: GivenPostgresOptions): void {
+function checkWithoutUse(given: RawPostgresOptions): void {
   const encoding = given.text('client_encoding') ?? 'utf8'
   if (!/^(utf-?8|unicode|auto)$/i.test(encoding)) throw invalid('client_encoding', 'utf8')
   if (given.word('gssencmode', ['disable', 'prefer', 'require']) === 'require') {
@@ -121,7 +121,7 @@ const DRIVER_OPTIONS = [
   'target_session_attrs',
 ] as const
 
-export type GivenPostgresOptions = GivenOptions<(typeof DRIVER_OPTIONS)[number]>
+export type RawPostgresOptions = RawOptions<(typeof DRIVER_OPTIONS)[number]>
 
 /** Understood, and without effect here: what they ask for is so anyway, or cannot be had in Node and harms nobody. */
 const IGNORED: ReadonlySet<string> = new Set([

@@ -1,19 +1,19 @@
 import type { Socket } from 'node:net'
-import { CLOSE_TIMEOUT, UnderWay } from '../../driver/socket.ts'
+import { CLOSE_TIMEOUT, InFlight } from '../../driver/socket.ts'
 import { isOwnError, type Statement, StatementCache } from '../../driver/statement.ts'
 import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
 import { ClosedError, ConnectionLostError, ResponseTooLargeError, textOf } from '../../errors.ts'
 import { beginText, withConflict } from '../postgresql/begin.ts'
 import { type RelationalColumns, relationalColumnsOf } from '../postgresql/relational-json.ts'
 import {
+  assertUseful,
   countsAsChange,
   type PostgresTraits,
   postgresTraits,
-  refuseInVain,
   schemaMayHaveChanged,
 } from '../postgresql/statement.ts'
 import { connectionIsGone, isServerError, scrub } from './errors.ts'
-import { LastWord } from './last-word.ts'
+import { LastMessages } from './last-word.ts'
 import {
   isStale,
   mayBeOutdated,
@@ -26,8 +26,8 @@ import {
 } from './prepared.ts'
 import { type QueryResult, readRelational, refusalOf, resultOf } from './results.ts'
 import type { ServerMessages } from './server-messages.ts'
-import { Begun, carryBegin } from './transaction.ts'
-import { type Spelled, spellParameters, type Typed } from './values.ts'
+import { carryBegin, DeferredBegin } from './transaction.ts'
+import { type BoundValue, bindParameters, type Typed } from './values.ts'
 
 /** What we use of a postgres.js client made with `max: 1`. */
 export interface Client {
@@ -53,13 +53,13 @@ export interface ConnectionParts {
 interface Work {
   readonly sql: string
   /** The parameters as they are sent. */
-  readonly spelled: Spelled[]
+  readonly bound: BoundValue[]
   readonly asArrays: boolean
   /** The columns that are rows as JSON, where Drizzle is to read them. */
   readonly relational: RelationalColumns | null
   /** `null` where it is not to be prepared. */
   readonly prepared: PreparedStatement | null
-  readonly transaction: Begun | null
+  readonly transaction: DeferredBegin | null
   /** It may begin or end a transaction or a savepoint. */
   readonly mayControl: boolean
 }
@@ -76,16 +76,16 @@ export class PostgresConnection implements Connection {
   readonly #socket: Socket
   readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
   readonly #prepared: PreparedStatements
-  readonly #underWay: UnderWay
+  readonly #inFlight: InFlight
   /** From the first answer on: whoever listens before postgres.js does takes what the server says at once from it. */
-  #lastWord: LastWord | null = null
+  #lastMessages: LastMessages | null = null
   #lost: Error | null = null
   #isTainted = false
   /** Names mean what they meant when the connection was opened, so that what is prepared is right. */
   #isPathMoved = false
   #deallocating = 0
   #backend: QueryResult['state']
-  #transaction: Begun | null = null
+  #transaction: DeferredBegin | null = null
   #closed: Promise<void> | null = null
   onLost: (() => void) | null = null
 
@@ -94,7 +94,7 @@ export class PostgresConnection implements Connection {
     this.#client = parts.client
     this.#sendQuery = sendQueryOf(parts.client)
     this.#socket = parts.socket
-    this.#underWay = new UnderWay(parts.socket)
+    this.#inFlight = new InFlight(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, (sql) => ({
       ...postgresTraits(sql),
       relational: relationalColumnsOf(sql),
@@ -122,16 +122,16 @@ export class PostgresConnection implements Connection {
     try {
       const text = this.#texts.look(sql)
       if (text.taints) this.#isTainted = true
-      refuseInVain(text, isShared)
-      const spelled = spellParameters(params, this.#client.typed)
+      assertUseful(text, isShared)
+      const bound = bindParameters(params, this.#client.typed)
       const transaction = this.#transaction
       if (text.movesSearchPath) this.#movePath(transaction, text.taints)
       // Without parameters the simple protocol takes several statements.
       const mayPrepare = params.length > 0 && !this.#isPathMoved && !transaction?.isPathMoved
-      const prepared = mayPrepare ? this.#prepared.get(sql, spelled, text.isRepeated) : null
+      const prepared = mayPrepare ? this.#prepared.get(sql, bound, text.isRepeated) : null
       const relational = asArrays ? text.relational : null
       const mayControl = text.isSavepoint
-      const work = { sql, spelled, asArrays, relational, prepared, transaction, mayControl }
+      const work = { sql, bound, asArrays, relational, prepared, transaction, mayControl }
       const answer = transaction === null ? this.#send(work) : this.#sendIn(transaction, work)
       const changesSchema =
         text.changesSchema ||
@@ -145,7 +145,7 @@ export class PostgresConnection implements Connection {
   }
 
   /** What is prepared would be wrong behind it, and is of no use: the server analyses it anew whenever the path is another. */
-  #movePath(transaction: Begun | null, isLeftBehind: boolean): void {
+  #movePath(transaction: DeferredBegin | null, isLeftBehind: boolean): void {
     if (transaction === null || isLeftBehind) this.#isPathMoved = true
     else transaction.isPathMoved = true
   }
@@ -157,10 +157,10 @@ export class PostgresConnection implements Connection {
 
   /** BEGIN waits for the first statement, which carries it. */
   async begin(options: TransactionOptions): Promise<void> {
-    this.#transaction = new Begun(beginText(options))
+    this.#transaction = new DeferredBegin(beginText(options))
   }
 
-  #sendIn(transaction: Begun, work: Work): Promise<QueryResult> {
+  #sendIn(transaction: DeferredBegin, work: Work): Promise<QueryResult> {
     if (transaction.isUnsent) return this.#beginWith(transaction, work)
     return transaction.inTurn(() => {
       transaction.sent++
@@ -169,10 +169,10 @@ export class PostgresConnection implements Connection {
   }
 
   /** Begins a transaction with its first statement, which carries BEGIN where it can. */
-  #beginWith(transaction: Begun, work: Work): Promise<QueryResult> {
+  #beginWith(transaction: DeferredBegin, work: Work): Promise<QueryResult> {
     // What postgres.js has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    const isIdle = this.#underWay.isEmpty && this.#deallocating === 0
-    if (!isIdle || work.spelled.length === 0) {
+    const isIdle = this.#inFlight.isEmpty && this.#deallocating === 0
+    if (!isIdle || work.bound.length === 0) {
       this.#opens(transaction, this.#control(transaction.begin))
       return this.#sendIn(transaction, work)
     }
@@ -184,14 +184,14 @@ export class PostgresConnection implements Connection {
   }
 
   /** Nothing follows BEGIN before its answer. If the server did not begin, what follows would autocommit. */
-  #opens(transaction: Begun, answer: Promise<unknown>): void {
+  #opens(transaction: DeferredBegin, answer: Promise<unknown>): void {
     transaction.beginning()
     answer.then(
       () => transaction.ready(),
       (error: unknown) => {
         // When it was begun again, that answer has told.
         if (!transaction.isBeginning) return
-        if (!this.#lastWord?.isFailedTransaction) {
+        if (!this.#lastMessages?.isFailedTransaction) {
           this.discard(error instanceof Error ? error : new Error(String(error)))
         }
         transaction.ready()
@@ -225,11 +225,11 @@ export class PostgresConnection implements Connection {
 
   async ping(): Promise<void> {
     this.#backend = (await this.#control('select 1')).state
-    this.#lastWord ??= new LastWord(this.#socket)
+    this.#lastMessages ??= new LastMessages(this.#socket)
   }
 
   discard(reason: Error): void {
-    const isWorking = !this.#underWay.isEmpty
+    const isWorking = !this.#inFlight.isEmpty
     this.#break(reason)
     if (isWorking && this.#backend) void this.#parts.cancel(this.#backend.pid, this.#backend.secret)
   }
@@ -241,18 +241,18 @@ export class PostgresConnection implements Connection {
 
   async #close(): Promise<void> {
     if (this.#lost !== null) return
-    if (!this.#underWay.isEmpty) {
+    if (!this.#inFlight.isEmpty) {
       this.discard(new ClosedError('connection'))
       return
     }
     this.#lost = new ClosedError('connection')
-    await this.#underWay.close(() => void this.#client.end({ timeout: CLOSE_TIMEOUT / 1_000 }))
+    await this.#inFlight.close(() => void this.#client.end({ timeout: CLOSE_TIMEOUT / 1_000 }))
   }
 
   #control(sql: string): Promise<QueryResult> {
     return this.#send({
       sql,
-      spelled: [],
+      bound: [],
       asArrays: false,
       relational: null,
       prepared: null,
@@ -269,20 +269,20 @@ export class PostgresConnection implements Connection {
       const rows = work.relational ? true : work.asArrays ? 'values' : false
       const query = new Query(
         work.sql,
-        work.spelled,
+        work.bound,
         rows,
         parsed !== null,
         isParsedNow ? 'its text' : 'nothing',
       )
       const fail = (error: unknown) => {
-        if (!this.#underWay.settles(fail)) return
+        if (!this.#inFlight.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, query.named)
         this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
-      this.#underWay.add(fail)
+      this.#inFlight.add(fail)
       this.#parts.messages.ask()
       query.answer.then((answer) => {
-        if (!this.#underWay.settles(fail)) return
+        if (!this.#inFlight.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, query.named)
         const result = resultOf(answer, carriesBegin)
         if (work.relational !== null) readRelational(result, work.relational)
@@ -322,7 +322,7 @@ export class PostgresConnection implements Connection {
       prepared.drop(parsed)
       if (this.#isAlone(work) && (isStale(error) || prepared.mayRepeat())) return this.#again(work)
     }
-    throw this.#judged(error, work)
+    throw this.#translateError(error, work)
   }
 
   /** Nothing else is lost with a statement that fails: it autocommits, or is the first one of its transaction. */
@@ -341,26 +341,26 @@ export class PostgresConnection implements Connection {
     return again
   }
 
-  #judged(error: unknown, { sql, spelled }: Work): unknown {
+  #translateError(error: unknown, { sql, bound }: Work): unknown {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
       // Whatever is not the server's word leaves the protocol in doubt.
       if (this.#lost === null) {
         this.discard(
-          this.#lastWord?.farewell() ?? (error instanceof Error ? error : new Error(String(error))),
+          this.#lastMessages?.farewell() ?? (error instanceof Error ? error : new Error(String(error))),
         )
       }
       return isOwnError(error) ? error : this.#lost
     }
 
-    const judged = exposeParameters ? error : scrub(error, sql, spelled)
+    const judged = exposeParameters ? error : scrub(error, sql, bound)
     if (connectionIsGone(error)) this.discard(judged)
     return withConflict(judged)
   }
 
   /** The server's own word on why it ends the connection says more than how the socket ended. */
   #hungUp(reason: Error): void {
-    if (this.#lost === null) this.#break(this.#lastWord?.farewell() ?? reason)
+    if (this.#lost === null) this.#break(this.#lastMessages?.farewell() ?? reason)
   }
 
   #break(reason: Error): void {
@@ -369,7 +369,7 @@ export class PostgresConnection implements Connection {
     // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#socket.destroy()
-    this.#underWay.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
+    this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
     void this.#client.end({ timeout: 0 })
     this.onLost?.()
   }
@@ -379,7 +379,7 @@ export class PostgresConnection implements Connection {
  * What was parsed before the answer may be outdated: until a change is committed, others are parsed as if it was not
  * made. What is sent from now on comes behind it, so it may not run from what was parsed before either.
  */
-function followSchemaChange(answer: Promise<unknown>, transaction: Begun | null): void {
+function followSchemaChange(answer: Promise<unknown>, transaction: DeferredBegin | null): void {
   if (transaction !== null) transaction.changesSchema = true
   schemaMayHaveChanged()
   answer.then(schemaMayHaveChanged, schemaMayHaveChanged)

@@ -1,6 +1,6 @@
 import { textOf } from '../../errors.ts'
 import { redactedMessage } from '../postgresql/errors.ts'
-import type { Spelled } from './values.ts'
+import type { BoundValue } from './values.ts'
 
 /** An error the server sent: postgres.js's `PostgresError`, whose class a minifier may have renamed. */
 export interface ServerError extends Error {
@@ -53,7 +53,7 @@ const NAMES = ['schema_name', 'table_name', 'column_name', 'constraint_name'] as
  * The same error without what may repeat a parameter: `detail`, `where`, the query that postgres.js hangs on it, and
  * the values inside its message.
  */
-export function scrub(error: ServerError, sql: string, params: readonly Spelled[]): ServerError {
+export function scrub(error: ServerError, sql: string, params: readonly BoundValue[]): ServerError {
   const fields: Record<string, unknown> = { name: 'PostgresError' }
   for (const field of SAFE) if (field in error) fields[field] = Reflect.get(error, field)
   const texts = params.map((param) => (typeof param === 'object' && param !== null ? param.value : param))

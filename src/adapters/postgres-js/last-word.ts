@@ -5,7 +5,7 @@ import type { ServerError } from './errors.ts'
 const LENGTH = 2_048
 
 /** What the server has said last. postgres.js drops what is said outside of an answer, and what ends in the midst of one. */
-export class LastWord {
+export class LastMessages {
   readonly #bytes = Buffer.alloc(LENGTH)
 
   constructor(socket: Socket) {

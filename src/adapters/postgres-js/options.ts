@@ -4,7 +4,7 @@ import type { Dburi } from '../../dburi/types.ts'
 import { printable } from '../../driver/socket.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
 import { invalid, toNumber } from '../../options/values.ts'
-import { type GivenPostgresOptions, judgeOptions } from './allowed-options.ts'
+import { type RawPostgresOptions, validateOptions } from './allowed-options.ts'
 import { type TlsPlan, tlsPlan } from './tls.ts'
 
 const SESSION_ATTRS = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const
@@ -70,7 +70,7 @@ export interface PostgresPlan {
  *   knows, `INVALID_OPTION` for a wrong value
  */
 export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process.env): PostgresPlan {
-  const { given, startup } = judgeOptions(dburi)
+  const { given, startup } = validateOptions(dburi)
   const endpoints = endpointsOf(dburi, env)
   const user = dburi.user || env.PGUSER || operatingSystemUser(env)
   const password = dburi.password || env.PGPASSWORD || null
@@ -95,7 +95,7 @@ export function postgresOptions(dburi: Dburi, env: PostgresEnvironment = process
 const USUAL_PORT = 5_432
 
 /** As in pgjdbc and node-postgres, under whose name it goes, and unlike there never without a limit. PostgreSQL's own is 4,096. */
-function scramMaxIterations(given: GivenPostgresOptions): number {
+function scramMaxIterations(given: RawPostgresOptions): number {
   const name = 'scramMaxIterations'
   const text = given.text(name)
   const iterations = text === null ? 100_000 : toNumber(name, text)
@@ -146,7 +146,7 @@ function toPort(text: string | undefined): number {
 }
 
 /** The caller's word, or else whether no endpoint looks like a pooler in transaction mode. */
-function mayPrepare(given: GivenPostgresOptions, endpoints: readonly ServerTarget[]): boolean {
+function mayPrepare(given: RawPostgresOptions, endpoints: readonly ServerTarget[]): boolean {
   const prepare = given.boolean('prepare')
   if (prepare !== null) return prepare
   if (given.boolean('pgbouncer') === true) return false

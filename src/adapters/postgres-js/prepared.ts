@@ -2,7 +2,7 @@ import { LruMap } from '../../driver/lru-map.ts'
 import { PARSE_LIFETIME, schemaVersion } from '../postgresql/statement.ts'
 import type { ServerError } from './errors.ts'
 import type { QueryResult } from './results.ts'
-import type { Spelled } from './values.ts'
+import type { BoundValue } from './values.ts'
 
 /** A statement as the server has parsed it, types of parameters included. */
 export interface Parsed {
@@ -37,7 +37,7 @@ export class PreparedStatements {
    * One for each text and types that its parameters are sent as. Where there is no room, the least recently used one goes
    * for a text that is `isRepeated`; `null` for others, which may never come again.
    */
-  get(sql: string, params: readonly Spelled[], isRepeated: boolean): PreparedStatement | null {
+  get(sql: string, params: readonly BoundValue[], isRepeated: boolean): PreparedStatement | null {
     if (this.#size === 0) return null
     let types = ''
     for (let at = 0; at < params.length; at++) {
@@ -166,7 +166,7 @@ export class Query {
   readonly resolve: (answer: QueryResult) => void
   readonly reject: (error: unknown) => void
   readonly strings: readonly [string]
-  readonly args: readonly Spelled[]
+  readonly args: readonly BoundValue[]
   readonly options: { readonly prepare: boolean; readonly simple: boolean }
   readonly isRaw: Rows
   readonly tagged = false
@@ -190,7 +190,13 @@ export class Query {
    * @param prepare by the name that the connection has given the text, or gives it now
    * @param forgotten what postgres.js is to forget of what it has prepared; the server keeps that until it is told
    */
-  constructor(sql: string, params: readonly Spelled[], rows: Rows, prepare: boolean, forgotten: Forgotten) {
+  constructor(
+    sql: string,
+    params: readonly BoundValue[],
+    rows: Rows,
+    prepare: boolean,
+    forgotten: Forgotten,
+  ) {
     this.strings = [sql]
     this.args = params
     this.options = prepare ? PREPARED : params.length === 0 ? SIMPLE : UNPREPARED

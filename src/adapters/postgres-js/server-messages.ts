@@ -21,7 +21,7 @@ export interface ServerMessagesOptions {
 export class ServerMessages {
   readonly #options: ServerMessagesOptions
   /** Called once; nothing is handed on from then on. */
-  readonly #refuse: (error: Error) => void
+  readonly #onRefused: (error: Error) => void
   /** The beginning of a message, in pieces, and how many bytes there must be before more of it can be read. */
   #held: Buffer[] = []
   #heldLength = 0
@@ -38,7 +38,7 @@ export class ServerMessages {
 
   constructor(options: ServerMessagesOptions, refuse: (error: Error) => void) {
     this.#options = options
-    this.#refuse = refuse
+    this.#onRefused = refuse
   }
 
   /** Stands between a socket and the first who listens to its data. */
@@ -79,7 +79,7 @@ export class ServerMessages {
           this.#needed = end - at
           break
         }
-        const isHeard = this.#judge(bytes, at, end)
+        const isHeard = this.#check(bytes, at, end)
         if (!isHeard) {
           if (at > handedOn) handOn(bytes.subarray(handedOn, at))
           handedOn = end
@@ -89,7 +89,7 @@ export class ServerMessages {
     } catch (error) {
       this.#isRefused = true
       this.#held = []
-      this.#refuse(error instanceof Error ? error : new Error(String(error)))
+      this.#onRefused(error instanceof Error ? error : new Error(String(error)))
       return
     }
     if (at < bytes.length) this.#hold(bytes.subarray(at))
@@ -142,21 +142,21 @@ export class ServerMessages {
   }
 
   /** Whether postgres.js is to hear it. */
-  #judge(bytes: Buffer, at: number, end: number): boolean {
+  #check(bytes: Buffer, at: number, end: number): boolean {
     const type = bytes[at] ?? 0
     if (!this.#isOpen || ((TYPES[type] ?? 0) & AT_ANY_TIME) === 0) this.#said += end - at
     switch (type) {
       case DATA_ROW:
-        judgeRow(bytes, at, end)
+        checkRow(bytes, at, end)
         return true
       case ROW_DESCRIPTION:
-        judgeRowDescription(bytes, at, end)
+        checkRowDescription(bytes, at, end)
         return true
       case NOTIFICATION:
-        judgeNotification(bytes, at, end)
+        checkNotification(bytes, at, end)
         return true
       case AUTHENTICATION:
-        this.#judgeAuthentication(bytes.subarray(at, end))
+        this.#checkAuthentication(bytes.subarray(at, end))
         return true
       case READY:
         if (this.#isLetIn) this.#asked--
@@ -172,7 +172,7 @@ export class ServerMessages {
     }
   }
 
-  #judgeAuthentication(bytes: Buffer): void {
+  #checkAuthentication(bytes: Buffer): void {
     if (bytes.length < HEADER + 4) throw broken(AUTHENTICATION)
     const kind = bytes.readUInt32BE(HEADER)
     const method = OTHER_METHODS.get(kind)
@@ -184,10 +184,10 @@ export class ServerMessages {
     if (kind === SASL && !said.split('\0').includes('SCRAM-SHA-256')) {
       throw this.#refused('does not offer SCRAM-SHA-256', 'Nothing else of SASL is spoken')
     }
-    if (kind === SASL_CONTINUE) this.#judgeScram(said)
+    if (kind === SASL_CONTINUE) this.#checkScram(said)
   }
 
-  #judgeScram(said: string): void {
+  #checkScram(said: string): void {
     const iterations = /^r=[^,]+,s=[\w+/=-]+,i=([1-9]\d*)$/.exec(said)?.[1]
     if (iterations === undefined) throw violation('sent a SCRAM challenge that cannot be read')
     const { scramMaxIterations } = this.#options
@@ -259,7 +259,7 @@ const OTHER_METHODS: ReadonlyMap<number, string> = new Map([
 ])
 
 /** As many values as it says, each within it: another length would be read again and again, by one column after the other. */
-function judgeRow(bytes: Buffer, start: number, end: number): void {
+function checkRow(bytes: Buffer, start: number, end: number): void {
   if (end - start < HEADER + 2) throw broken(DATA_ROW)
   let at = start + HEADER + 2
   for (let left = bytes.readUInt16BE(start + HEADER); left > 0; left--) {
@@ -282,13 +282,13 @@ function int32At(bytes: Buffer, at: number): number {
 }
 
 /** The name of a channel that ends. */
-function judgeNotification(bytes: Buffer, start: number, end: number): void {
+function checkNotification(bytes: Buffer, start: number, end: number): void {
   const nameEnd = bytes.indexOf(0, start + HEADER + 4)
   if (nameEnd === -1 || nameEnd >= end) throw broken(NOTIFICATION)
 }
 
 /** As many columns as it says: a name that ends, and 18 bytes each. */
-function judgeRowDescription(bytes: Buffer, start: number, end: number): void {
+function checkRowDescription(bytes: Buffer, start: number, end: number): void {
   if (end - start < HEADER + 2) throw broken(ROW_DESCRIPTION)
   let at = start + HEADER + 2
   for (let left = bytes.readUInt16BE(start + HEADER); left > 0; left--) {

@@ -4,7 +4,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { isLoopback } from '../../driver/socket.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
 import { invalid, refused, toWord } from '../../options/values.ts'
-import { type GivenPostgresOptions, NOT_ENFORCED } from './allowed-options.ts'
+import { NOT_ENFORCED, type RawPostgresOptions } from './allowed-options.ts'
 
 const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
@@ -63,7 +63,7 @@ const ATTEMPTS: Readonly<Record<TlsMode, readonly Encryption[]>> = {
  * @throws OptionError
  */
 export function tlsPlan(
-  given: GivenPostgresOptions,
+  given: RawPostgresOptions,
   environmentMode: string | null,
   endpoints: readonly ServerTarget[],
 ): TlsPlan {
@@ -94,7 +94,7 @@ export function tlsPlan(
 }
 
 /** The mode that was asked for, by `sslmode`, by the `ssl` of other drivers, or by `PGSSLMODE`. */
-function namedMode(given: GivenPostgresOptions, environmentMode: string | null): TlsMode | null {
+function namedMode(given: RawPostgresOptions, environmentMode: string | null): TlsMode | null {
   const sslmode = given.text('sslmode')
   const ssl = given.text('ssl')
   const byMode = sslmode === null ? null : toTlsMode('sslmode', sslmode)
@@ -131,7 +131,7 @@ function isStrict(mode: TlsMode): boolean {
 
 /** The mode, raised to `verify-full` by what libpq or Prisma mean to be as strict. */
 function raisedMode(
-  given: GivenPostgresOptions,
+  given: RawPostgresOptions,
   named: TlsMode | null,
   endpoints: readonly ServerTarget[],
 ): TlsMode {
@@ -158,7 +158,7 @@ function raisedMode(
   return named ?? 'prefer'
 }
 
-function clientCertificate(given: GivenPostgresOptions): { cert: string | null; key: string | null } {
+function clientCertificate(given: RawPostgresOptions): { cert: string | null; key: string | null } {
   const certMode = given.word('sslcertmode', ['disable', 'allow', 'require'])
   const cert = given.text('sslcert')
   const key = given.text('sslkey')

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 
 /** A transaction of a connection. While BEGIN, or the statement that carries it, is under way, all the rest of it waits. */
-export class Begun {
+export class DeferredBegin {
   readonly begin: string
   /** How many statements were sent since it began. */
   sent = 0

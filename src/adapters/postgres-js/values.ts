@@ -1,8 +1,8 @@
 import type { Parameter } from 'postgres'
-import { refuseTooMany, spell, UNKNOWN } from '../postgresql/parameters.ts'
+import { assertNotTooMany, bind, UNKNOWN } from '../postgresql/parameters.ts'
 
 /** A parameter as postgres.js sends it without further ado. */
-export type Spelled = string | null | Parameter<string>
+export type BoundValue = string | null | Parameter<string>
 
 /** What postgres.js sends; the protocol could count two more. */
 const MOST = 65_533
@@ -16,11 +16,11 @@ export type Typed = (value: string, oid: number) => Parameter<string>
  * another statement and stalls the connection.
  * @throws StatementError naming the position
  */
-export function spellParameters(params: readonly unknown[], typed: Typed): Spelled[] {
-  refuseTooMany(params, MOST)
+export function bindParameters(params: readonly unknown[], typed: Typed): BoundValue[] {
+  assertNotTooMany(params, MOST)
   return params.map((param, index) => {
     if (param === null || typeof param === 'string') return param
-    const { text, oid } = spell(param, index)
+    const { text, oid } = bind(param, index)
     return oid === UNKNOWN ? text : typed(text, oid)
   })
 }

@@ -8,7 +8,7 @@ const INT8 = 20
 const NUMERIC = 1700
 
 /** @throws StatementError when a statement has more parameters than the driver can send */
-export function refuseTooMany(params: readonly unknown[], most: number): void {
+export function assertNotTooMany(params: readonly unknown[], most: number): void {
   if (params.length <= most) return
   throw new StatementError(
     'INVALID_PARAMETER',
@@ -20,7 +20,7 @@ export function refuseTooMany(params: readonly unknown[], most: number): void {
  * A value in PostgreSQL's text format, with the type that it is sent as.
  * @throws StatementError naming its position
  */
-export function spell(param: unknown, index: number): { text: string; oid: number } {
+export function bind(param: unknown, index: number): { text: string; oid: number } {
   switch (typeof param) {
     case 'string':
     case 'number':
@@ -32,7 +32,7 @@ export function spell(param: unknown, index: number): { text: string; oid: numbe
     case 'object':
       return isBytes(param)
         ? { text: hex(param), oid: BYTEA }
-        : { text: spellObject(param, index), oid: UNKNOWN }
+        : { text: bindObject(param, index), oid: UNKNOWN }
     default:
       throw new StatementError(
         'INVALID_PARAMETER',
@@ -41,15 +41,15 @@ export function spell(param: unknown, index: number): { text: string; oid: numbe
   }
 }
 
-function spellObject(param: object | null, index: number): string {
+function bindObject(param: object | null, index: number): string {
   if (Array.isArray(param)) return arrayLiteral(param, index)
   if (!(param instanceof Date)) return JSON.stringify(param)
-  if (!Number.isNaN(param.getTime())) return spellDate(param)
+  if (!Number.isNaN(param.getTime())) return bindDate(param)
   throw new StatementError('INVALID_PARAMETER', `Cannot send parameter ${index + 1}: it is an invalid Date.`)
 }
 
 /** ISO 8601 signs years of more than four digits and counts a year 0 before 1; PostgreSQL does neither. */
-function spellDate(date: Date): string {
+function bindDate(date: Date): string {
   const text = date.toISOString()
   const year = date.getUTCFullYear()
   if (year >= 1 && year <= 9999) return text
@@ -61,7 +61,7 @@ function arrayLiteral(items: readonly unknown[], index: number): string {
   const elements = items.map((item) => {
     if (item === null) return 'NULL'
     if (Array.isArray(item)) return arrayLiteral(item, index)
-    return `"${spell(item, index).text.replace(/[\\"]/g, '\\$&')}"`
+    return `"${bind(item, index).text.replace(/[\\"]/g, '\\$&')}"`
   })
   return `{${elements.join(',')}}`
 }

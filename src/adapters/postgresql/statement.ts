@@ -44,7 +44,7 @@ const NEEDS_HOLDER = /^declare\b.*\bwith\s+hold\b|\bpg_(?:try_)?advisory_lock(?:
  * Refuses what would succeed in vain.
  * @throws StatementError
  */
-export function refuseInVain({ listens, needsHolder }: PostgresTraits, isShared: boolean): void {
+export function assertUseful({ listens, needsHolder }: PostgresTraits, isShared: boolean): void {
   if (listens) {
     throw new StatementError(
       'INVALID_STATEMENT',

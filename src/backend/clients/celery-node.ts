@@ -1,5 +1,5 @@
 import { causes, DrizzleCeleryError } from '../../errors.ts'
-import { refuseUnless } from '../../options/values.ts'
+import { assertOption } from '../../options/values.ts'
 import { PyException } from '../../pickle/values.ts'
 import { taskErrorOf } from '../column.ts'
 import type { DatabaseBackend } from '../database-backend.ts'
@@ -31,13 +31,13 @@ export function useDatabaseBackend<App extends { readonly backend: object }>(
 ): App {
   const wanted = 'a client or worker of celery-node 0.5 that has not been used yet'
   const isNew = typeof app === 'object' && app !== null && Reflect.get(app, '_backend') === undefined
-  refuseUnless(isNew, 'app', wanted)
+  assertOption(isNew, 'app', wanted)
   const ours = new CeleryNodeBackend(backend, options)
   // There is no other way in: unless this private field is set, a getter makes one of the backends it knows.
   Reflect.set(app, '_backend', ours)
   const isTaken = app.backend === ours
   if (!isTaken) Reflect.deleteProperty(app, '_backend')
-  refuseUnless(isTaken, 'app', wanted)
+  assertOption(isTaken, 'app', wanted)
   return app
 }
 
@@ -47,14 +47,14 @@ export class CeleryNodeBackend {
 
   readonly #backend: DatabaseBackend
   readonly #onError: OnError
-  readonly #metas: SharedQuestion<Map<string, TaskMeta>>
+  readonly #metas: Batcher<Map<string, TaskMeta>>
   #hasAnswered = false
   #isFailing = false
 
   constructor(backend: DatabaseBackend, { onError = warn }: CeleryNodeOptions = {}) {
     this.#backend = backend
     this.#onError = onError
-    this.#metas = new SharedQuestion((taskIds) => backend.getMany(taskIds))
+    this.#metas = new Batcher((taskIds) => backend.getMany(taskIds))
   }
 
   /** Rejects until the database has answered once. From then on an outage keeps no task from being sent. */
@@ -145,7 +145,7 @@ function warn(error: unknown, taskId: string | null): void {
 }
 
 /** Asks about many things with one question at a time: who asks while one is under way shares the next. */
-export class SharedQuestion<Answer> {
+export class Batcher<Answer> {
   readonly #ask: (ids: string[]) => Promise<Answer>
   #next: { readonly ids: string[]; readonly answer: Promise<Answer> } | null = null
   #last: Promise<void> = Promise.resolve()

@@ -34,7 +34,7 @@ import {
 } from './types.ts'
 
 /** Asks for the columns of both tables and how much they hold, for MariaDB's sequences, and for the longest packet. */
-export function lookAtMysql(names: TableNames): Statement {
+export function introspectMysql(names: TableNames): Statement {
   const { task, group, taskSchema = null, groupSchema = null } = names
   const columnsOf = (kind: string) =>
     `select '${kind}' as kind, column_name as name, character_octet_length as octets, character_set_name as charset ` +
@@ -116,7 +116,7 @@ export function mysqlStatements(
   const asked = (id: string) => (holds(facts.task.get('task_id')?.charset ?? null, id) ? id : '')
   const askedGroup = (id: string) => (holds(facts.group.get('taskset_id')?.charset ?? null, id) ? id : '')
   const refuse = (write: TaskWrite) =>
-    refuseUnfit(
+    assertFits(
       names.task,
       facts.task,
       facts,
@@ -161,7 +161,7 @@ export function mysqlStatements(
     },
     forget: (id) => statement(texts.forget, [asked(id), id]),
     async saveGroup(runner, id, members) {
-      refuseUnfit(names.group, facts.group, facts, [
+      assertFits(names.group, facts.group, facts, [
         ['taskset_id', id],
         ['result', members],
       ])
@@ -243,7 +243,7 @@ type Values = readonly (readonly [column: string, value: unknown])[]
  * values to the length of their column, and writes `?` for characters that its charset does not have.
  * @throws BackendError `RESULT_TOO_LARGE`, StatementError for characters
  */
-function refuseUnfit(
+function assertFits(
   table: string,
   columns: ReadonlyMap<string, ColumnFacts>,
   { mostBytes }: Pick<TableFacts, 'mostBytes'>,

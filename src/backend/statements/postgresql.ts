@@ -56,7 +56,7 @@ const TYPES = {
 type Column = keyof typeof TYPES
 
 /** Asks for the columns of both tables and for the sequences. */
-export function lookAtPostgresql(names: TableNames): Statement {
+export function introspectPostgresql(names: TableNames): Statement {
   const { task, group } = tablesOf(names)
   const columnsOf = (table: string, at: number) =>
     `select '${table}' as kind, a.attname::text as name from pg_catalog.pg_attribute a ` +

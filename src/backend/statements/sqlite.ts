@@ -20,7 +20,7 @@ const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'childr
 type Column = 'task_id' | 'status' | 'result' | 'date_done' | 'traceback' | OptionalColumn
 
 /** Asks for the columns of both tables. */
-export function lookAtSqlite({ task, group }: TableNames): Statement {
+export function introspectSqlite({ task, group }: TableNames): Statement {
   return {
     sql:
       "select 'task' as kind, name from pragma_table_info(?) " +

@@ -108,13 +108,13 @@ describeNeeding('postgresql', 'postgres-js', () => {
     })
 
     it('passes on what a server says before it is asked anything', async () => {
-      const fields = ['SFATAL', 'VFATAL', 'C53300', 'Mcould not fork new process', ''].join('\0')
+      const fields = ['SFATAL', 'VFATAL', 'C53200', 'Mcould not fork new process', ''].join('\0')
       const word = Buffer.from(`E\0\0\0\0${fields}\0`)
       word.writeUInt32BE(word.length - 1, 1)
       await using server = await serve((socket) => socket.end(word))
       for (let attempt = 0; attempt < 5; attempt++) {
         const error = await causeOf(ask(`postgresql://postgres@127.0.0.1:${server.port}/x`, 'select 1'))
-        expect(error).toMatchObject({ code: 'CONNECT_FAILED', cause: { code: '53300' } })
+        expect(error).toMatchObject({ code: 'CONNECT_FAILED', cause: { code: '53200' } })
       }
     })
 

@@ -724,6 +724,18 @@ describe('an engine', () => {
     expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [[{ one: 1 }]] })
     expect(result.lingered).toBeLessThan(loops(10_000, 500))
   })
+
+  it.each(['prepareModels', 'session', 'timeout', 'waitFor'])(
+    'lets the process exit by itself though PostgreSQL has set its alarm clock: after %s',
+    async (use) => {
+      const result = await childRun(scenario('pglite-exit-after'), { arguments: [use], timeout: 100_000 })
+
+      expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [use] })
+      // The alarms are set to 10 s and more.
+      expect(result.lingered).toBeLessThan(7_000)
+    },
+    120_000,
+  )
 })
 
 describe('an instance in doubt', () => {

@@ -10,6 +10,7 @@ import { backend } from './backend.ts'
 import { engines } from './engines.ts'
 import { imports } from './imports.ts'
 import { libsql } from './libsql.ts'
+import { locked } from './locked.ts'
 import { manager } from './manager.ts'
 import { mysql } from './mysql.ts'
 import { pickle } from './pickle.ts'
@@ -17,7 +18,19 @@ import { pool } from './pool.ts'
 import { postgresql } from './postgresql.ts'
 import { schema } from './schema.ts'
 
-const benches = { manager, imports, pickle, libsql, postgresql, mysql, schema, backend, pool, engines }
+const benches = {
+  manager,
+  imports,
+  pickle,
+  libsql,
+  locked,
+  postgresql,
+  mysql,
+  schema,
+  backend,
+  pool,
+  engines,
+}
 const chosen = process.argv.slice(2)
 
 for (const [name, bench] of Object.entries(benches)) {

@@ -29,8 +29,14 @@ export interface Transaction extends Executor {
   rollback(): Promise<void>
 }
 
+/** What was waited before a connection is asked for something. */
+export interface WaitOptions {
+  /** When it was wanted, by `performance.now()`: what its connection was waited for counts as waiting. @default now */
+  readonly askedAt?: number | undefined
+}
+
 /** How a connection runs a statement. */
-export interface RunOptions {
+export interface RunOptions extends WaitOptions {
   /** Nobody holds the connection: what the statement gives its session is lost with the next one's checkout. @default false */
   readonly isShared?: boolean
 }
@@ -42,7 +48,7 @@ export interface Connection {
    * @throws ConnectionLostError when the connection breaks first: the outcome is unknown
    */
   run(statement: Statement, options?: RunOptions): Promise<unknown>
-  begin(options: TransactionOptions): Promise<void>
+  begin(options: TransactionOptions, wait?: WaitOptions): Promise<void>
   /** Resolves to false when the database rolled back instead, since a statement had failed. */
   commit(): Promise<boolean>
   rollback(): Promise<void>
@@ -99,6 +105,11 @@ export interface Database<Db> {
   readonly spread?: number
   /** Seconds after which an idle connection is closed where no option says it; 0 for never. @default 0 */
   readonly idleTimeout?: number
+  /**
+   * It runs in this thread, which can do nothing meanwhile: neither a deadline nor a signal ends a statement that runs.
+   * @default false
+   */
+  readonly inThread?: boolean
   /** It can be opened by one engine at a time: the next waits until this one is released. @default false */
   readonly exclusive?: boolean
   /** Lets go of what belongs to no connection (files, locks). Called once, after all connections are closed. */

@@ -41,8 +41,8 @@ const GRACE = 5
 /** Stands for the logger of engines without one, and for Drizzle's own, which is asked for by `true`. */
 const NO_LOGGER = {}
 
-/** How statements of `engine.db` run. */
-const SHARED = { isShared: true }
+/** One warning says it for all databases. */
+let hasWarned = false
 
 /** What engines of one open database may each have for themselves; what is left out is as in the first. */
 export interface EngineVariant {
@@ -87,6 +87,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     this.origin = origin ?? this
     this.#shared = origin === undefined ? sharedOf(parts) : origin.#shared
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
+    this.warnOfDeadline(statementTimeout)
     this.#executor = this.#sharedExecutor()
     this.db = this.handle(this.#executor)
   }
@@ -126,6 +127,17 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     const scope = Scope.autocommit(lease.connection, this.limits)
     scope.onEnd = () => lease.release()
     return new EngineConnection(this, scope, place)
+  }
+
+  /** Says once in a process that a deadline of statements cannot be kept here, if it is so. @internal */
+  warnOfDeadline(statementTimeout: number | undefined): void {
+    if (statementTimeout === undefined || hasWarned || this.#parts.database.inThread !== true) return
+    hasWarned = true
+    process.emitWarning(
+      'statementTimeout does not end a statement that runs on a local SQLite database or on PGlite, only one that waits: ' +
+        'these work in the thread of the program, where no timer fires meanwhile.',
+      { code: 'DRIZZLE_CELERY_STATEMENT_TIMEOUT' },
+    )
   }
 
   /** @internal */
@@ -220,19 +232,21 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     const { limits } = this
     const isLimited = limits.statementTimeout !== undefined
     return {
-      run: (statement) =>
-        this.#shared.pool.share((connection) =>
+      run: (statement) => {
+        const how = { isShared: true, askedAt: performance.now() }
+        return this.#shared.pool.share((connection) =>
           isLimited
-            ? runWithin(connection, () => connection.run(statement, SHARED), limits)
-            : connection.run(statement, SHARED),
-        ),
+            ? runWithin(connection, () => connection.run(statement, how), limits)
+            : connection.run(statement, how),
+        )
+      },
       begin: (options) => this.#beginShared(options),
     }
   }
 
   async #beginShared(options: TransactionOptions = {}): Promise<Scope> {
     const lease = await this.checkout({})
-    const scope = Scope.autocommit(lease.connection, this.limits)
+    const scope = Scope.autocommit(lease.connection, this.limits, lease.askedAt)
     scope.onEnd = () => lease.release()
     try {
       const transaction = await scope.begin(options)

@@ -9,6 +9,8 @@ import { Waiter, WaitQueue } from './wait-queue.ts'
 /** A connection that one holder has to itself until it is released. */
 export interface Lease<C> {
   readonly connection: C
+  /** When it was asked for, by `performance.now()`. */
+  readonly askedAt: number
   /** Gives the connection back; resolves when it is closed, where it is not kept. Safe to call twice. */
   release(): Promise<void>
 }
@@ -109,11 +111,13 @@ export class Pool<C extends Poolable> {
    */
   async checkout(options: HolderOptions = {}): Promise<Lease<C>> {
     const { ownConnection } = options
+    const askedAt = performance.now()
     const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', options)
     if (ownConnection) member.isDoomed = true
     let released: Promise<void> | null = null
     return {
       connection: member.connection,
+      askedAt,
       release: () => {
         released ??= this.#returned(member)
         return released

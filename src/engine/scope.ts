@@ -1,7 +1,7 @@
 import { AbortListeners } from '../driver/deadline.ts'
 import { Fifo } from '../driver/fifo.ts'
 import type { Statement } from '../driver/statement.ts'
-import type { Connection, Transaction, TransactionOptions } from '../driver/types.ts'
+import type { Connection, Transaction, TransactionOptions, WaitOptions } from '../driver/types.ts'
 import {
   AbortedError,
   ClosedError,
@@ -58,6 +58,8 @@ export class Scope implements Transaction {
   /** The first failure that the database answered with. */
   #failure: unknown
   #running = 0
+  /** When what comes first was wanted; `undefined` from then on. */
+  #askedAt: number | undefined
   readonly #onQuiet: (() => void)[] = []
   readonly #turns = new Fifo<Turn>()
   #turnTimer: NodeJS.Timeout | undefined
@@ -79,16 +81,22 @@ export class Scope implements Transaction {
     this.#options = options
   }
 
-  /** The outermost level: statements autocommit, `begin` begins a real transaction. */
-  static autocommit(connection: Connection, limits: Limits): Scope {
-    return new Scope(connection, limits, null, AUTOCOMMIT)
+  /**
+   * The outermost level: statements autocommit, `begin` begins a real transaction.
+   * @param askedAt when its connection was checked out, where that was done for what comes first and comes now
+   */
+  static autocommit(connection: Connection, limits: Limits, askedAt?: number): Scope {
+    const scope = new Scope(connection, limits, null, AUTOCOMMIT)
+    scope.#askedAt = askedAt
+    return scope
   }
 
   run(statement: Statement): Promise<unknown> {
     if (this.#inner !== null) return this.#inTurn(() => this.run(statement))
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
-    const result = runWithin(this.#connection, () => this.#connection.run(statement), this.#limits)
+    const wait = this.#takeWait()
+    const result = runWithin(this.#connection, () => this.#connection.run(statement, wait), this.#limits)
     this.#running++
     result.then(
       () => this.#settled(),
@@ -205,7 +213,8 @@ export class Scope implements Transaction {
     const connection = this.#connection
     const within = <Result>(work: () => Promise<Result>, limits: Limits = this.#limits) =>
       runWithin(connection, work, limits)
-    await within(() => connection.begin(options))
+    const wait = this.#takeWait()
+    await within(() => connection.begin(options, wait))
     return {
       commit: () => within(() => connection.commit()),
       // A signal that stopped the statements has nothing against undoing them; a server that is silent has.
@@ -215,6 +224,14 @@ export class Scope implements Transaction {
           turnTimeout: this.#limits.turnTimeout,
         }),
     }
+  }
+
+  /** Only what comes first has waited for the connection. */
+  #takeWait(): WaitOptions | undefined {
+    const askedAt = this.#askedAt
+    if (askedAt === undefined) return undefined
+    this.#askedAt = undefined
+    return { askedAt }
   }
 
   async #setSavepoint(): Promise<Ending> {

@@ -145,6 +145,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     this.models = models
     this.#options = options
     this.#transactionOptions = transactionOptionsOf(options)
+    engine.warnOfDeadline(options.statementTimeout)
     this.#limits = {
       statementTimeout: options.statementTimeout ?? engine.limits.statementTimeout,
       signal: options.signal,
@@ -434,7 +435,7 @@ function inTransaction(): DrizzleCeleryError {
 
 /** Made here, where nothing leads to the session that is watched: closures keep what their neighbours use. */
 function holdOf(lease: Lease<Connection>, limits: Limits): Hold {
-  const autocommit = Scope.autocommit(lease.connection, limits)
+  const autocommit = Scope.autocommit(lease.connection, limits, lease.askedAt)
   autocommit.onEnd = () => lease.release()
   return { lease, autocommit }
 }

@@ -176,3 +176,10 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     expect((await run).emitted).toEqual(['connected', 'pending'])
   })
 })
+
+it('a deadline on a database in the thread of the program is taken, with one warning in a process', async () => {
+  const result = await childRun(scenario('deadline-in-thread'), { timeout: 60_000 })
+
+  expect(result).toMatchObject({ exitCode: 0, stdout: '' })
+  expect(result.emitted).toEqual([[], [{ one: 1 }], [{ two: 2 }], ['DRIZZLE_CELERY_STATEMENT_TIMEOUT']])
+}, 90_000)

@@ -63,6 +63,7 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
   return {
     pooling: isQueue ? 'queue' : 'static',
     ...(place.kind === 'remote' && { idleTimeout: SERVER_IDLE_TIMEOUT }),
+    inThread: place.kind !== 'remote',
     // A statement waits for the locks of others here, not in the driver, so none waits for the one before it.
     pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.

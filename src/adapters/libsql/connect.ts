@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AbortedError, ConnectError, type ConnectTarget, textOf } from '../../errors.ts'
-import type { Client } from './driver.ts'
+import { type Client, DRIVER_TIMEOUT } from './driver.ts'
 import type { LibsqlPlace, LibsqlPlan } from './options.ts'
 
 /** What we give `createClient` of `@libsql/client`. */
@@ -19,8 +19,6 @@ export interface ClientConfig {
   offline?: boolean
 }
 
-/** Milliseconds a driver call may wait for a lock, with the event loop standing still. */
-const DRIVER_TIMEOUT = 5
 /** Milliseconds a server has for its first answer. */
 const CONNECT_TIMEOUT = 10_000
 

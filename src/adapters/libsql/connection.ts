@@ -1,9 +1,9 @@
 import { isOwnError, StatementCache, traitsOf } from '../../driver/statement.ts'
-import type { Connection, TransactionOptions } from '../../driver/types.ts'
+import type { Connection, RunOptions, TransactionOptions, WaitOptions } from '../../driver/types.ts'
 import { ClosedError, ConnectionLostError, StatementError, StatementTimeoutError } from '../../errors.ts'
 import { Calls } from './calls.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
-import type { Client, ClientTransaction, SentStatement } from './driver.ts'
+import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
 import type { LibsqlStatement, ResultSet } from './drizzle-client.ts'
 import {
   isContention,
@@ -15,7 +15,7 @@ import {
   type Sent,
   scrub,
 } from './errors.ts'
-import { beginTransaction, OpenTransaction } from './open-transaction.ts'
+import { beginLocally, OpenTransaction, type TransactionMode } from './open-transaction.ts'
 import { type Contended, Patience } from './patience.ts'
 import { SafeStatements, type SafeText } from './text/safe-text.ts'
 import { scriptParts } from './text/tokens.ts'
@@ -70,7 +70,7 @@ export class LibsqlConnection implements Connection {
     this.#statements = new SafeStatements({
       safeText: parts.safeText,
       execute: this.#isLocal
-        ? (statement, writes) => this.#execute(statement, writes)
+        ? (statement, writes, askedAt) => this.#execute(statement, writes, askedAt)
         : (statement, writes) => this.#execute(statement, writes).then(wellFormed),
       judged: (error, { sql, params, named }) =>
         this.#judged(error, { sql, values: named === undefined ? params : Object.values(named) }),
@@ -85,27 +85,29 @@ export class LibsqlConnection implements Connection {
     return this.#isTainted
   }
 
-  run(statement: LibsqlStatement): Promise<unknown> {
+  run(statement: LibsqlStatement, { askedAt }: RunOptions = {}): Promise<unknown> {
     const { sql } = statement
     try {
       if (this.lost !== null) throw this.#calls.lostError()
       if (this.#texts.look(sql).taints) this.#isTainted = true
-      if (statement.call !== undefined) return this.#call(statement, statement.call)
-      return this.#statements.run(statement)
+      if (statement.call !== undefined) return this.#call(statement, statement.call, askedAt)
+      return this.#statements.run(statement, askedAt)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  async begin({ readOnly = false }: TransactionOptions): Promise<void> {
+  async begin({ readOnly = false }: TransactionOptions, { askedAt }: WaitOptions = {}): Promise<void> {
     const isReadOnly = readOnly || this.#parts.readOnly
     const [calls, patience, isLocal] = [this.#calls, this.#patience, this.#isLocal]
     const writer: Writer = { what: 'transaction', hasWritten: false }
+    const deadline = patience.deadline(askedAt)
     let release = () => {}
     try {
-      if (!isReadOnly) release = await patience.turnToWrite(writer)
+      if (!isReadOnly) release = await patience.turnToWrite(deadline, writer)
       const mode = isReadOnly ? READ_MODES[this.#parts.kind] : 'write'
-      const driver = await patience.patiently(() => beginTransaction(this.#client, mode))
+      const driver = await this.#begin(mode, deadline)
+      if (!isReadOnly) this.#parts.mutex?.moved()
       const transaction = new OpenTransaction(driver, { isLocal, mode, calls, patience, writer, release })
       if (calls.lost === null) {
         this.#transaction = transaction
@@ -117,6 +119,14 @@ export class LibsqlConnection implements Connection {
       release()
       throw this.#judged(error)
     }
+  }
+
+  #begin(mode: TransactionMode, deadline: number): Promise<ClientTransaction> {
+    const client = this.#client
+    if (mode === 'query-only' || (mode === 'write' && this.#parts.kind === 'file')) {
+      return this.#patience.resuming(deadline, () => beginLocally(client, mode), PROBES[mode])
+    }
+    return this.#patience.patiently(deadline, () => client.transaction(mode))
   }
 
   async commit(): Promise<boolean> {
@@ -148,7 +158,7 @@ export class LibsqlConnection implements Connection {
   async setJournalMode(mode: 'wal' | 'delete'): Promise<void> {
     const statement = { sql: `pragma journal_mode=${mode}`, args: [] }
     await this.#patience
-      .inTurn(() => this.#client.execute(statement))
+      .inTurn(this.#patience.deadline(), () => this.#client.execute(statement))
       .catch((error: unknown) => {
         throw this.#judged(error)
       })
@@ -207,7 +217,7 @@ export class LibsqlConnection implements Connection {
     return this.#parts.kind !== 'remote'
   }
 
-  #execute(statement: SentStatement, writes: boolean): Promise<ResultSet> {
+  #execute(statement: SentStatement, writes: boolean, askedAt?: number): Promise<ResultSet> {
     const transaction = this.#transaction
     const asksServer = this.#parts.kind === 'replica' && (writes || transaction !== null)
     if (asksServer && !Array.isArray(statement.args)) return Promise.reject(namedOnReplica())
@@ -218,16 +228,22 @@ export class LibsqlConnection implements Connection {
       return this.#inTransaction(transaction, (driver) => driver.execute(statement))
     }
     const call = () => this.#client.execute(statement)
-    if (writes && this.#parts.mutex?.isHeld) return this.#patience.inTurn(call)
+    const patience = this.#patience
+    if (writes && this.#parts.mutex?.isHeld) return patience.inTurn(patience.deadline(askedAt), call)
     return this.#calls.alone(call).catch((error: unknown) => {
       if (!isContention(error) || this.lost !== null) throw error
-      return writes ? this.#patience.inTurn(call, error) : this.#patience.patiently(call, error)
+      const deadline = patience.deadline(askedAt)
+      return writes ? patience.inTurn(deadline, call, error) : patience.reading(deadline, call, error)
     })
   }
 
   /** What the client has a call of its own for. */
-  #call({ sql }: LibsqlStatement, call: NonNullable<LibsqlStatement['call']>): Promise<unknown> {
-    return this.#dispatch(sql, call).then(
+  #call(
+    { sql }: LibsqlStatement,
+    call: NonNullable<LibsqlStatement['call']>,
+    askedAt: number | undefined,
+  ): Promise<unknown> {
+    return this.#dispatch(sql, call, this.#patience.deadline(askedAt)).then(
       (result) => {
         this.#parts.safeText.forget()
         return result
@@ -239,7 +255,11 @@ export class LibsqlConnection implements Connection {
     )
   }
 
-  async #dispatch(sql: string, call: NonNullable<LibsqlStatement['call']>): Promise<unknown> {
+  async #dispatch(
+    sql: string,
+    call: NonNullable<LibsqlStatement['call']>,
+    deadline: number,
+  ): Promise<unknown> {
     const transaction = this.#transaction
     switch (call.name) {
       case 'executeMultiple':
@@ -248,11 +268,11 @@ export class LibsqlConnection implements Connection {
           transaction.writes()
           return this.#inTransaction(transaction, (driver) => driver.executeMultiple(sql))
         }
-        return this.#patience.holding(() => this.#script(sql))
+        return this.#patience.holding(deadline, () => this.#script(sql, deadline))
       case 'migrate': {
         if (transaction !== null) throw migrationInTransaction()
         const statements = call.statements.map((each) => ({ sql: each.sql, args: each.params }))
-        return this.#patience.inTurn(() => this.#client.migrate(statements))
+        return this.#patience.inTurn(deadline, () => this.#client.migrate(statements))
       }
       case 'sync':
         return this.#calls.alone(() => this.#client.sync())
@@ -260,7 +280,7 @@ export class LibsqlConnection implements Connection {
   }
 
   /** Goes on behind what is done, where a lock was met in between. A server does not say how far it came. */
-  #script(sql: string): Promise<void> {
+  #script(sql: string, deadline: number): Promise<void> {
     if (this.#parts.kind !== 'file') return this.#calls.alone(() => this.#client.executeMultiple(sql))
     const parts = scriptParts(sql)
     let done = 0
@@ -271,7 +291,7 @@ export class LibsqlConnection implements Connection {
         done++
       }
     }
-    return this.#patience.resuming(runRest, () => outcomeOf(parts, done))
+    return this.#patience.resuming(deadline, runRest, { outcome: () => outcomeOf(parts, done) })
   }
 
   /** A statement of a transaction. Whatever goes wrong with the lock there is the end of the transaction. */
@@ -357,6 +377,7 @@ function isBeyond64Bits(value: unknown): boolean {
 
 /** What sets and ends savepoints writes nothing. */
 const SAVEPOINT = /^\s*(?:savepoint|release|rollback)\b/i
+const PROBES = { write: {}, 'query-only': { probe: LOOK.sql } } as const
 const READ_MODES = { memory: 'query-only', file: 'query-only', replica: 'read', remote: 'read' } as const
 const CHECKPOINT = 'pragma wal_checkpoint(truncate)'
 const PING: SentStatement = { sql: 'select 1', args: [] }

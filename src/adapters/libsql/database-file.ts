@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { collectGarbage, isOpen } from './handles.ts'
 import { WriteMutex } from './write-mutex.ts'
 
@@ -15,6 +16,11 @@ export class DatabaseFile {
   /** Whether nobody else in this process has a connection to it. */
   get hasOneConnection(): boolean {
     return this.#connections === 1
+  }
+
+  /** Changes when somebody, of whatever process, has written to it; with the precision of its time stamps. */
+  version(): string {
+    return [this.path, `${this.path}-wal`].map(stampOf).join()
   }
 
   connectionOpened(): void {
@@ -36,6 +42,11 @@ export class DatabaseFile {
     await collectGarbage('minor')
     if (this.#connections === 0 && (isOpen(this.path) ?? isFinal)) await collectGarbage('major')
   }
+}
+
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return `${stat?.mtimeMs} ${stat?.size}`
 }
 
 /** One engine's share of a file. */

@@ -28,3 +28,17 @@ export interface SentStatement {
 
 /** Reads a row of a table that always exists. */
 export const LOOK: SentStatement = { sql: 'select 1 from sqlite_schema limit 1', args: [] }
+
+/**
+ * Milliseconds a statement may wait for a lock in the driver, with the event loop standing still: what others hold for a
+ * moment only, such as when they look whether it is free, is not to undo it.
+ */
+export const DRIVER_TIMEOUT = 5
+
+/** Has what follows wait in the driver again. */
+export const WAITING = `pragma busy_timeout=${DRIVER_TIMEOUT}`
+
+/** A script that waits for no lock in the driver. Where it fails, `WAITING` has to follow. */
+export function withoutWaiting(script: string): string {
+  return `pragma busy_timeout=0; ${script}; ${WAITING}`
+}

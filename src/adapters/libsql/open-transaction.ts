@@ -1,5 +1,12 @@
 import type { Calls } from './calls.ts'
-import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
+import {
+  type Client,
+  type ClientTransaction,
+  LOOK,
+  type SentStatement,
+  WAITING,
+  withoutWaiting,
+} from './driver.ts'
 import { isContention, isLoss, isTransactionClosed } from './errors.ts'
 import type { Patience } from './patience.ts'
 import type { Writer } from './write-mutex.ts'
@@ -23,17 +30,17 @@ export interface OpenTransactionParts {
   release(): void
 }
 
-/** Begins a transaction of the driver. */
-export async function beginTransaction(client: Client, mode: TransactionMode): Promise<ClientTransaction> {
-  if (mode !== 'query-only') return client.transaction(mode)
+/**
+ * Begins a transaction on a file so that meeting a lock does no harm, and it can be tried often: by `executeMultiple`,
+ * within a transaction of the driver that has no lock yet.
+ */
+export async function beginLocally(client: Client, mode: 'write' | 'query-only'): Promise<ClientTransaction> {
   const driver = await client.transaction('deferred')
   try {
-    await driver.execute(QUERY_ONLY)
-    // Fixes what the transaction sees, and meets others' locks here, where we can try again.
-    await driver.execute(LOOK)
+    await driver.executeMultiple(BEGINNINGS[mode])
     return driver
   } catch (error) {
-    await driver.execute(WRITABLE).catch(() => {})
+    if (mode === 'query-only') await driver.execute(WRITABLE).catch(() => {})
     driver.close()
     throw error
   }
@@ -117,14 +124,15 @@ export class OpenTransaction {
     const { mode, patience } = this.#parts
     if (mode === 'query-only') await this.run((driver) => driver.execute(WRITABLE))
     const deadline = patience.deadline()
-    for (;;) {
+    for (let script = COMMIT; ; script = withoutWaiting(COMMIT)) {
       try {
         // Unlike `commit()` it can be tried again when somebody is still reading.
-        await this.run((driver) => driver.executeMultiple('commit'))
+        await this.run((driver) => driver.executeMultiple(script))
         break
       } catch (error) {
         if (!isContention(error)) throw error
-        await patience.pause(deadline, error)
+        await this.run((driver) => driver.executeMultiple(WAITING))
+        await patience.pause('passing', deadline, error)
       }
     }
     this.#driver.close()
@@ -137,5 +145,10 @@ function isWithinTransaction(error: unknown): boolean {
 
 /** Refused where a transaction is open. */
 const BEGIN: SentStatement = { sql: 'begin', args: [] }
-const QUERY_ONLY: SentStatement = { sql: 'pragma query_only=1', args: [] }
+const COMMIT = 'commit'
+const BEGINNINGS = {
+  write: 'rollback; begin immediate',
+  // Reading fixes what the transaction sees, and meets others' locks here, where we can try again.
+  'query-only': `pragma query_only=1; ${LOOK.sql}`,
+} as const
 const WRITABLE: SentStatement = { sql: 'pragma query_only=0', args: [] }

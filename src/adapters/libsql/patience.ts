@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { TransactionConflictError } from '../../errors.ts'
 import type { Calls } from './calls.ts'
 import type { DatabaseFile } from './database-file.ts'
-import type { Client } from './driver.ts'
+import { type Client, LOOK, WAITING, withoutWaiting } from './driver.ts'
 import { isContention } from './errors.ts'
 import type { LibsqlPlace } from './options.ts'
+import { pause } from './pause.ts'
 import type { WriteMutex, Writer } from './write-mutex.ts'
 
 /** What a connection shares with others, and how long it waits for them. */
@@ -19,11 +19,20 @@ export interface Contended {
   readonly busyTimeout: number
 }
 
+/** How what met a lock goes on. */
+export interface ResumingOptions {
+  /** Fails as long as others would not let it, and does no harm then, since `executeMultiple` runs it. @default to write */
+  readonly probe?: string
+  /** What to say is done and not done when it gives up. @default nothing is */
+  readonly outcome?: () => string
+}
+
 /**
  * Waits for others: for writers of this process by the mutex, for those of other processes by trying again.
  *
- * A local driver call is synchronous: while it waits for a lock the event loop stands still. So it may wait for a few
- * milliseconds only, and the rest of the waiting is done here.
+ * A local driver call is synchronous: while it waits for a lock the event loop stands still. So a statement waits there for
+ * a few milliseconds once, what looks whether a lock is free not at all, and the rest of the waiting is done here. It ends
+ * at one deadline, whatever it is for.
  */
 export class Patience {
   readonly #calls: Calls
@@ -34,37 +43,58 @@ export class Patience {
     this.#contended = contended
   }
 
+  /**
+   * When to give up what was wanted at `askedAt`. What its connection was waited for counts, unless others got to write
+   * meanwhile: then nothing stood still, and they were merely many.
+   */
+  deadline(askedAt = performance.now()): number {
+    const { mutex, busyTimeout } = this.#contended
+    return Math.max(askedAt, mutex?.movedAt ?? askedAt) + busyTimeout
+  }
+
   /** Waits for our turn to write; the function it resolves to ends it. */
-  turnToWrite(writer: Writer): Promise<() => void> {
+  turnToWrite(deadline: number, writer: Writer): Promise<() => void> {
     const { mutex, busyTimeout } = this.#contended
     if (mutex === null) return Promise.resolve(() => {})
-    return mutex.acquire(writer, { timeout: busyTimeout, signal: this.#calls.signal })
+    return mutex.acquire(writer, { deadline, timeout: busyTimeout, signal: this.#calls.signal })
   }
 
   /** Holds our turn to write while it runs. */
-  async holding<Result>(work: () => Promise<Result>): Promise<Result> {
-    const release = await this.turnToWrite({ what: 'statement', hasWritten: true })
+  async holding<Result>(deadline: number, work: () => Promise<Result>): Promise<Result> {
+    const release = await this.turnToWrite(deadline, { what: 'statement', hasWritten: true })
     try {
-      return await work()
+      const result = await work()
+      this.#contended.mutex?.moved()
+      return result
     } finally {
       release()
     }
   }
 
   /** Tries until others let it, holding our turn to write. */
-  inTurn<Result>(call: () => Promise<Result>, failure?: unknown): Promise<Result> {
-    return this.holding(() => this.patiently(call, failure))
+  inTurn<Result>(deadline: number, call: () => Promise<Result>, failure?: unknown): Promise<Result> {
+    return this.holding(deadline, () => this.patiently(deadline, call, failure))
+  }
+
+  /** Tries until others let it read. @param failure what it met at the first attempt */
+  reading<Result>(deadline: number, call: () => Promise<Result>, failure: unknown): Promise<Result> {
+    return this.patiently(deadline, call, failure, LOOK.sql)
   }
 
   /**
-   * Tries until others let it, up to the busy timeout. Only for what is surely not done when it meets a lock.
+   * Tries until others let it. Only for what is surely not done when it meets a lock.
    * @param failure what it met at the first attempt, if there was one
+   * @param probe fails as long as others would not let it
    */
-  async patiently<Result>(call: () => Promise<Result>, failure?: unknown): Promise<Result> {
-    const deadline = this.deadline()
+  async patiently<Result>(
+    deadline: number,
+    call: () => Promise<Result>,
+    failure?: unknown,
+    probe = PROBE,
+  ): Promise<Result> {
     let met = failure
     for (;;) {
-      if (met !== undefined) await this.#waitForOthers(deadline, met)
+      if (met !== undefined) await this.#untilFree(deadline, met, { probe })
       try {
         return await this.#calls.alone(call)
       } catch (error) {
@@ -77,59 +107,75 @@ export class Patience {
   /**
    * The same for what can go on where it met a lock: by `executeMultiple`, after which the SQLite connection need not be
    * replaced.
-   * @param outcome what is said to be done and not done when it gives up
    */
-  async resuming(call: () => Promise<void>, outcome: () => string): Promise<void> {
-    const deadline = this.deadline()
+  async resuming<Result>(
+    deadline: number,
+    call: () => Promise<Result>,
+    options: ResumingOptions = {},
+  ): Promise<Result> {
     for (;;) {
-      const met = await this.#calls.alone(() => call().then(() => null, contentionOf))
-      if (met === null) return
-      if (performance.now() >= deadline) throw this.tooLong(met, outcome())
-      await this.pause(deadline, met)
+      const answer = await this.#calls.alone(() => call().then((result) => ({ result }), contentionOf))
+      if ('result' in answer) return answer.result
+      await this.#untilFree(deadline, answer.met, options)
     }
   }
 
-  /** When to give up what begins to wait now. */
-  deadline(): number {
-    return performance.now() + this.#contended.busyTimeout
+  /**
+   * @param outcome as in `ResumingOptions`
+   * @throws TransactionConflictError at the deadline, for what was met; what the connection was lost for
+   */
+  async pause(
+    lock: 'passing' | 'kept',
+    deadline: number,
+    met: unknown,
+    outcome?: () => string,
+  ): Promise<void> {
+    if (performance.now() >= deadline) throw this.tooLong(met, outcome?.())
+    await pause(lock, deadline, this.#calls.signal)
+    if (this.#calls.lost !== null) throw this.#calls.lostError()
   }
 
-  /** Short and of random length: whoever waited long is not to wait longer than who comes new. */
-  async pause(deadline: number, met: unknown): Promise<void> {
-    if (performance.now() >= deadline) throw this.tooLong(met)
-    const milliseconds = SHORTEST_PAUSE + Math.random() * (LONGEST_PAUSE - SHORTEST_PAUSE)
-    await sleep(milliseconds, undefined, { signal: this.#calls.signal }).catch(() => {})
-    if (this.#calls.lost !== null) throw this.#calls.lostError()
+  /**
+   * Looks until nobody holds what was met. While the file is being written to, the lock passes from hand to hand, and
+   * who does not wait in the driver loses it to those who do. Else somebody keeps it, and waiting there is in vain.
+   */
+  async #untilFree(deadline: number, met: unknown, options: ResumingOptions): Promise<void> {
+    const { client, kind, file } = this.#contended
+    const { probe = PROBE, outcome } = options
+    let isKept = false
+    let seen: string | undefined
+    let seenAt = 0
+    for (let isLocked = true; isLocked; ) {
+      await this.pause(isKept ? 'kept' : 'passing', deadline, met, outcome)
+      if (kind !== 'file') return
+      const version = file?.version()
+      const now = performance.now()
+      if (version !== seen) [seen, seenAt] = [version, now]
+      isKept = now - seenAt > KEPT_AFTER
+      const script = isKept ? withoutWaiting(probe) : probe
+      isLocked = await this.#calls.alone(() => client.executeMultiple(script).then(() => false, isContention))
+      if (isLocked && isKept) await this.#calls.alone(() => client.executeMultiple(WAITING))
+    }
   }
 
   tooLong(cause: unknown, outcome = NOTHING_DONE): TransactionConflictError {
     if (cause instanceof TransactionConflictError) return cause
     const { file, busyTimeout } = this.#contended
     const where = file === null ? 'The server' : `The database file ${file.path}`
-    const howLong = file === null ? '' : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi)`
+    const howLong =
+      file === null
+        ? ''
+        : ` for ${busyTimeout / 1_000} s (the timeout option of the dburi, counted from when a connection was asked for)`
     return new TransactionConflictError(`${where} was kept locked by others${howLong}. ${outcome}`, { cause })
-  }
-
-  /** Waits until nobody writes. Asking for the lock by `executeMultiple` does no harm, so it can be done often. */
-  async #waitForOthers(deadline: number, met: unknown): Promise<void> {
-    const { client, kind } = this.#contended
-    let isLocked = true
-    while (isLocked) {
-      await this.pause(deadline, met)
-      if (kind !== 'file') return
-      isLocked = await this.#calls.alone(() => client.executeMultiple(PROBE).then(() => false, isContention))
-    }
   }
 }
 
-function contentionOf(error: unknown): unknown {
+function contentionOf(error: unknown): { readonly met: unknown } {
   if (!isContention(error)) throw error
-  return error
+  return { met: error }
 }
 
 const NOTHING_DONE = 'Nothing was done: the whole transaction can be tried again.'
+/** Milliseconds without a write after which a lock counts as kept: well above what a commit and its turn take. */
+const KEPT_AFTER = 50
 const PROBE = 'begin immediate; commit'
-
-/** Bounds of the pauses between two attempts, in milliseconds. */
-const SHORTEST_PAUSE = 1
-const LONGEST_PAUSE = 4

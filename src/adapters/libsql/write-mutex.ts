@@ -8,8 +8,10 @@ export interface Writer {
 }
 
 /** How long to wait for a mutex, and what ends the waiting before. */
-export interface WaitOptions {
-  /** Milliseconds. */
+export interface TurnOptions {
+  /** When to give up, by `performance.now()`. */
+  readonly deadline: number
+  /** How long the whole waiting may take, in milliseconds, as it is said when it was too long. */
   readonly timeout: number
   readonly signal: AbortSignal
 }
@@ -20,7 +22,18 @@ export interface WaitOptions {
  */
 export class WriteMutex {
   #held: { readonly writer: Writer; readonly since: number } | null = null
+  #movedAt = Number.NEGATIVE_INFINITY
   readonly #waiters: (() => void)[] = []
+
+  /** When somebody last could write, by `performance.now()`. */
+  get movedAt(): number {
+    return this.#movedAt
+  }
+
+  /** Who has the turn can write. */
+  moved(): void {
+    this.#movedAt = performance.now()
+  }
 
   /** Whether a writer would have to wait. */
   get isHeld(): boolean {
@@ -29,13 +42,13 @@ export class WriteMutex {
 
   /**
    * Waits for the turn; the function it resolves to ends it, and does nothing when called again.
-   * @throws TransactionConflictError after the timeout; AbortedError
+   * @throws TransactionConflictError after the deadline; AbortedError
    */
-  acquire(writer: Writer, options: WaitOptions): Promise<() => void> {
+  acquire(writer: Writer, options: TurnOptions): Promise<() => void> {
     return this.#held === null ? Promise.resolve(this.#turn(writer)) : this.#wait(writer, options)
   }
 
-  #wait(writer: Writer, { timeout, signal }: WaitOptions): Promise<() => void> {
+  #wait(writer: Writer, { deadline, timeout, signal }: TurnOptions): Promise<() => void> {
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer)
@@ -51,7 +64,8 @@ export class WriteMutex {
         reject(error)
       }
       const onAbort = () => leave(new AbortedError('Stopped waiting to write', { cause: signal.reason }))
-      const timer = setTimeout(() => leave(this.#tooLong(timeout)), timeout)
+      const rest = Math.max(0, deadline - performance.now())
+      const timer = setTimeout(() => leave(this.#tooLong(timeout)), rest)
       signal.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
     })

@@ -33,6 +33,7 @@ export const adapter: Adapter<'postgresql', PgliteHandle> = {
 
     return {
       pooling: 'static',
+      inThread: true,
       exclusive: directory !== null,
       async connect(signal) {
         await instance.open(signal)

@@ -69,7 +69,7 @@ export class SafeText {
 /** Who runs the statements. */
 export interface SafeStatementsParts {
   readonly safeText: SafeText
-  execute(statement: SentStatement, writes: boolean): Promise<ResultSet>
+  execute(statement: SentStatement, writes: boolean, askedAt?: number): Promise<ResultSet>
   /** The error to throw instead of another one. */
   judged(error: unknown, statement: LibsqlStatement): unknown
 }
@@ -82,16 +82,21 @@ export class SafeStatements {
     this.#parts = parts
   }
 
-  /** @throws StatementError at once, when the text holds several statements */
-  run(statement: LibsqlStatement): Promise<unknown> {
+  /**
+   * @param askedAt when it was wanted, if it waited for its connection
+   * @throws StatementError at once, when the text holds several statements
+   */
+  run(statement: LibsqlStatement, askedAt?: number): Promise<unknown> {
     const form = this.#parts.safeText.look(statement.sql)
-    return 'describe' in form ? this.#learnAndRun(statement, form) : this.#run(statement, form)
+    return 'describe' in form
+      ? this.#learnAndRun(statement, form)
+      : this.#run(statement, form, false, askedAt)
   }
 
   /** @param isFresh what is known of the text was learned a moment ago: it cannot be stale */
-  #run(statement: LibsqlStatement, reading: Reading, isFresh = false): Promise<unknown> {
+  #run(statement: LibsqlStatement, reading: Reading, isFresh = false, askedAt?: number): Promise<unknown> {
     const sent = { sql: reading.sql, args: statement.named ?? statement.params }
-    return this.#parts.execute(sent, reading.writes).then(
+    return this.#parts.execute(sent, reading.writes, askedAt).then(
       (result) => this.#read(statement, reading, result, isFresh),
       (error: unknown) => this.#failed(statement, reading, error, isFresh),
     )

@@ -7,10 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@libsql/client'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { causes } from '../src/causes.ts'
-import { TransactionConflictError } from '../src/errors.ts'
-import { Session } from '../src/session.ts'
-import { openLibsql } from './fixtures/libsql-engine.ts'
+import { causes, TransactionConflictError } from '../../../src/errors.ts'
+import { Session } from '../../../src/session/session.ts'
+import { openLibsql } from '../../fixtures/libsql-engine.ts'
 
 type Engine = Awaited<ReturnType<typeof openLibsql>>
 

@@ -359,13 +359,13 @@ export type SchemaErrorCode =
   | 'SCHEMA_MIGRATIONS'
 
 /**
- * The models cannot be prepared; nothing was created, unless it tells what was, on MySQL. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
+ * The models cannot be prepared; nothing was created, except on MySQL, where DDL cannot be rolled back; the message then lists what was. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
  * creating the same things at the same time) may pass by themselves, the rest want a change.
  */
 export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
   static override readonly name: string = 'SchemaError'
 
-  /** The DDL of what is missing, for whoever may run it. Empty when nothing was looked up yet. */
+  /** The DDL of what is missing, to be run by somebody with the rights. Empty when nothing was looked up yet. */
   readonly statements: readonly string[]
   /** What would let this role run it itself. */
   readonly grant?: string

@@ -45,8 +45,10 @@ export type {
   Database,
   DrizzleLogger,
   Executor,
-  Hearing,
-  Listening,
+  NotificationHandler,
+  NotificationHandler as Hearing,
+  Subscription,
+  Subscription as Listening,
   Transaction,
   TransactionOptions,
 } from './driver/types.ts'

@@ -18,7 +18,7 @@ export interface EncodeResultOptions {
    * Celery 5.7 writes; older ones cannot read even the state of such a row.
    */
   readonly wire: 'pickle' | 'serializer'
-  /** Also tells, for `pickle`, which arguments of an exception are kept and which are replaced by their texts. */
+  /** Also says, for `pickle`, which arguments of an exception are kept and which are replaced by their texts. */
   readonly serializer: Serializer
 }
 
@@ -61,14 +61,14 @@ function isExceptionDict(value: unknown): boolean {
 }
 
 /**
- * Reads a `result` column, or one of the extended columns, whoever wrote it: a pickle of protocol 2 to 5 is known by its
+ * Reads a `result` column, or one of the extended columns, written by Python or Node: a pickle of protocol 2 to 5 is known by its
  * first two bytes and its last, all else is for the serializer; and what that cannot read may be a pickle of protocol 0
  * or 1. The database URL in a pickled AsyncResult is left out.
  *
  * Celery fails on an unreadable row before it knows the state. So decode only when the result is asked for.
  *
  * @throws BackendError (`RESULT_UNREADABLE`), which never repeats what is stored; its `cause` is the PickleError or the
- * BackendError that tells more
+ * BackendError with the reason
  */
 export function decodeResult(bytes: Uint8Array | null, options: DecodeResultOptions): unknown {
   if (bytes === null) return null

@@ -161,7 +161,7 @@ export class DatabaseBackend implements AsyncDisposable {
     return this.storeResult(taskId, result, 'SUCCESS', options)
   }
 
-  /** It threw. The chain it belongs to is left to whoever runs it. */
+  /** It threw. Its chain is not touched. */
   markAsFailure(taskId: string, error: unknown, options?: StoreOptions): Promise<boolean> {
     return this.storeResult(taskId, error, 'FAILURE', options)
   }

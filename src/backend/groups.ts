@@ -43,7 +43,7 @@ export function encodeGroup(
 }
 
 /**
- * Reads a saved group, whoever wrote it, and nothing of the backend in it.
+ * Reads a saved group, written by Python or Node, and nothing of the backend in it.
  *
  * @throws BackendError (`RESULT_UNREADABLE`)
  */

@@ -66,7 +66,7 @@ export function listRequestOf(options: ListOptions): ListRequest {
     orderBy,
     descending: order === 'desc',
     limit,
-    after: cursor === null ? null : placeOf(cursor, orderBy),
+    after: cursor === null ? null : positionOf(cursor, orderBy),
     states: state == null ? null : [state].flat().map((each) => checkText('state', each)),
     name: name === null ? null : checkText('name', name),
     worker: worker === null ? null : checkText('worker', worker),
@@ -127,7 +127,7 @@ function cursorOf(row: object, orderBy: string): string {
   return Buffer.from(JSON.stringify([orderBy, Reflect.get(row, 'id'), dateDone])).toString('base64url')
 }
 
-function placeOf(cursor: unknown, orderBy: string): NonNullable<ListRequest['after']> {
+function positionOf(cursor: unknown, orderBy: string): NonNullable<ListRequest['after']> {
   try {
     const place: unknown = JSON.parse(Buffer.from(String(cursor), 'base64url').toString())
     if (Array.isArray(place)) {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseDburi } from '../dburi/parse.ts'
-import type { Hearing, Listening } from '../driver/types.ts'
+import type { NotificationHandler, Subscription } from '../driver/types.ts'
 import type { Engine } from '../engine/engine.ts'
 import { registeredSchemes } from '../engine/registry.ts'
 import { Scope } from '../engine/scope.ts'
@@ -29,7 +29,7 @@ export function assertNotifies(dburi: string): void {
 }
 
 function refusal(): OptionError {
-  return refused('notify', 'only a PostgreSQL server tells of what others store, and only by postgres.js')
+  return refused('notify', 'only a PostgreSQL server can notify of results, and only by postgres.js')
 }
 
 /**
@@ -41,7 +41,7 @@ export function listenerOn(access: TableAccess, fail: (error: unknown) => void):
   return new ResultListener({
     open: (hearing, signal) =>
       access.use(
-        async ({ engine }): Promise<Listening> => {
+        async ({ engine }): Promise<Subscription> => {
           const { listen } = engine
           if (listen === undefined) throw refusal()
           const channel = await prepareTrigger(engine, access.names)
@@ -210,7 +210,7 @@ export interface ListenerEvents {
 
 export interface ListenerParts {
   /** Opens a connection that listens. */
-  open(hearing: Hearing, signal: AbortSignal): Promise<Listening>
+  open(hearing: NotificationHandler, signal: AbortSignal): Promise<Subscription>
   /** Why it could not be opened; it will be tried again. */
   onFailure(error: unknown): void
 }

@@ -112,7 +112,7 @@ export interface DatabaseBackendOptions {
    */
   retryDeadline?: number | null
   /**
-   * On PostgreSQL, have whoever waits told of results as they are stored, by Python too, instead of asking every half
+   * On PostgreSQL, notify waiters of results as they are stored, by Python too, instead of polling every half
    * second. Who waits first creates a trigger on the table of tasks, and while somebody waits there is one connection more.
    * Where nobody can listen, behind a pooler for example, results are asked for as ever. Not a setting of Celery.
    * @default false

@@ -56,7 +56,7 @@ export interface Operation<Result> {
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
   const { attempt, writing, signal, closed, exhausted } = operation
-  const patience = new Patience(policy)
+  const patience = new LockRetry(policy)
   let wasLost = false
   try {
     for (;;) {
@@ -101,11 +101,11 @@ function aborted(signal: AbortSignal, writing = 'reading'): AbortedError {
 
 /** Milliseconds from the first rollback on in which what was rolled back is tried again. */
 const ROLLBACK_BUDGET = 2_000
-/** Milliseconds that bound a wait after a rollback: whoever was in the way is mostly gone by then. */
+/** Milliseconds that bound a wait after a rollback: the other transaction is mostly done by then. */
 const ROLLBACK_WAIT = 100
 
 /** How often one operation has failed, and whether it may be tried again. */
-class Patience {
+class LockRetry {
   readonly #policy: RetryPolicy
   readonly #startedAt = performance.now()
   #failures = 0

@@ -277,7 +277,7 @@ async function introspect(engine: Engine, names: TableNames): Promise<TableFacts
 async function prepareForeign(engine: Engine, names: TableNames): Promise<void> {
   const { prepareModels } = await import('../schema/prepare.ts')
   const models = await modelsOf(engine, names)
-  // An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many.
+  // An engine's dialect decides the type of its `db`, which the compiler cannot see in a union.
   await prepareModels(engine as Engine & Parameters<typeof prepareModels>[0], models)
 }
 
@@ -295,7 +295,7 @@ async function modelsOf(
   return (await import('../models/postgresql.ts')).resultModels({ tableNames, schemas })
 }
 
-/** A manager that prepares nothing, or other models, leaves that to whoever made it. */
+/** A manager that prepares nothing, or other models, leaves that to the program that made it. */
 function assertTablesExist(facts: TableFacts, { task, group }: TableNames): void {
   const missing = [facts.task.size === 0 ? task : null, facts.group.size === 0 ? group : null]
   const names = missing.filter((name) => name !== null)

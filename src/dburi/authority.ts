@@ -5,7 +5,7 @@ import type { Options, Parts, Scheme } from './types.ts'
 export interface Authority {
   readonly user: string | null
   readonly password: string | null
-  readonly places: readonly Place[]
+  readonly endpoints: readonly Endpoint[]
   readonly database: string | null
   readonly options: Options
 }
@@ -22,7 +22,7 @@ function readAuthority(body: string, code: 'UNPARSABLE' | 'URL_INVALID'): Author
   assertNoFragment(path, rest, code)
   return {
     ...readUserinfo(userinfo),
-    places: readPlaces(hosts, code),
+    endpoints: readEndpoints(hosts, code),
     database: decode('database', path.slice(1)) || null,
     options,
   }
@@ -117,22 +117,22 @@ function ambiguous(part: 'user' | 'password', code: DburiErrorCode): DburiError 
 }
 
 /** A host, the directory of a socket (it begins with a slash) or neither, and a port. */
-export interface Place {
+export interface Endpoint {
   readonly host: string | null
   readonly port: number | null
 }
 
 /** `place,place`, or nothing. */
-function readPlaces(text: string, code: DburiErrorCode): Place[] {
+function readEndpoints(text: string, code: DburiErrorCode): Endpoint[] {
   if (text === '') return []
-  const places = splitPlaces(text).map((place) => readPlace(place, code))
-  if (places.length > 1 && places.some(({ host }) => host === null)) throw missingHost(code)
-  return places
+  const endpoints = splitPlaces(text).map((place) => readEndpoint(place, code))
+  if (endpoints.length > 1 && endpoints.some(({ host }) => host === null)) throw missingHost(code)
+  return endpoints
 }
 
 /** Commas between brackets belong to no list. From the end, so that each character is looked at once. */
 function splitPlaces(text: string): string[] {
-  const places: string[] = []
+  const endpoints: string[] = []
   let end = text.length
   let isInBrackets = false
   for (let at = end - 1; at >= 0; at--) {
@@ -140,26 +140,26 @@ function splitPlaces(text: string): string[] {
     if (character === ']') isInBrackets = true
     else if (character === '[') isInBrackets = false
     else if (character === ',' && !isInBrackets) {
-      places.push(text.slice(at + 1, end))
+      endpoints.push(text.slice(at + 1, end))
       end = at
     }
   }
-  places.push(text.slice(0, end))
-  return places.reverse()
+  endpoints.push(text.slice(0, end))
+  return endpoints.reverse()
 }
 
 /** The properties of a dburi that say where its server is. */
-function toParts(places: readonly Place[]): Pick<Parts, 'host' | 'port' | 'hosts' | 'socket'> {
-  const [first] = places
+function toParts(endpoints: readonly Endpoint[]): Pick<Parts, 'host' | 'port' | 'hosts' | 'socket'> {
+  const [first] = endpoints
   if (first === undefined) return {}
-  if (places.length > 1) {
-    return { ...first, hosts: places.map(({ host, port }) => ({ host: host ?? '', port })) }
+  if (endpoints.length > 1) {
+    return { ...first, hosts: endpoints.map(({ host, port }) => ({ host: host ?? '', port })) }
   }
   return first.host?.startsWith('/') ? { socket: first.host, port: first.port } : first
 }
 
 /** `host`, `host:port`, `[ipv6]:port`, `%2Fdirectory:port`, `:port`. */
-function readPlace(text: string, code: DburiErrorCode): Place {
+function readEndpoint(text: string, code: DburiErrorCode): Endpoint {
   if (/^%2f/i.test(text)) {
     const [, directory = '', port] = /^(.*?)(?::(\d*))?$/s.exec(text) ?? []
     return { host: decode('host', directory), port: readPort(port) }
@@ -213,48 +213,48 @@ function missingHost(code: DburiErrorCode): DburiError {
 export const LIBPQ_OPTIONS: readonly string[] = ['host', 'port', 'user', 'password', 'dbname']
 
 /** Lets libpq's options win over the authority; of a repeated one, the last. */
-function withLibpqOptions({ places, ...parts }: Authority): Parts {
+function withLibpqOptions({ endpoints, ...parts }: Authority): Parts {
   const { options, user, password, database } = parts
   return {
     ...parts,
     user: lastOption(options, 'user') ?? user,
     password: lastOption(options, 'password') ?? password,
     database: lastOption(options, 'dbname') ?? database,
-    ...toParts(overrulePlaces(places, options)),
+    ...toParts(overruleEndpoints(endpoints, options)),
   }
 }
 
-function overrulePlaces(authority: readonly Place[], options: Options): readonly Place[] {
+function overruleEndpoints(authority: readonly Endpoint[], options: Options): readonly Endpoint[] {
   const hosts = listOption(options, 'host').map(readHostOption)
-  const places = hosts.length > 0 ? keepPorts(authority, hosts) : authority
+  const endpoints = hosts.length > 0 ? keepPorts(authority, hosts) : authority
   const ports = listOption(options, 'port').map(readPort)
-  if (ports.length === 0) return places
-  return withPorts(places.length > 0 ? places : [{ host: null, port: null }], ports)
+  if (ports.length === 0) return endpoints
+  return withPorts(endpoints.length > 0 ? endpoints : [{ host: null, port: null }], ports)
 }
 
 /** A directory may hold colons (`/cloudsql/project:region:instance`); a host may have a port (SQLAlchemy). */
-function readHostOption(text: string): Place {
+function readHostOption(text: string): Endpoint {
   if (text.startsWith('/')) return { host: text, port: null }
   if (/^[0-9a-f]*:(?=[0-9a-f.]*:)[0-9a-f:.]*(%\w+)?$/i.test(text)) return { host: text, port: null }
   // An option is decoded already: a % in it is a %.
-  const place = readPlace(text.replaceAll('%', '%25'), 'UNPARSABLE')
+  const place = readEndpoint(text.replaceAll('%', '%25'), 'UNPARSABLE')
   if (place.host === null) throw missingHost('UNPARSABLE')
   return place
 }
 
 /** The ports of the authority stay where `?host=` names other hosts without ports. */
-function keepPorts(authority: readonly Place[], hosts: readonly Place[]): readonly Place[] {
+function keepPorts(authority: readonly Endpoint[], hosts: readonly Endpoint[]): readonly Endpoint[] {
   const ports = authority.map(({ port }) => port)
   const hasNone = ports.every((port) => port === null)
   return hasNone || hosts.some(({ port }) => port !== null) ? hosts : withPorts(hosts, ports)
 }
 
 /** One port serves all hosts, or each has its own. */
-function withPorts(places: readonly Place[], ports: readonly (number | null)[]): readonly Place[] {
+function withPorts(endpoints: readonly Endpoint[], ports: readonly (number | null)[]): readonly Endpoint[] {
   const [only = null] = ports
-  if (ports.length === 1) return places.map(({ host }) => ({ host, port: only }))
-  if (ports.length === places.length) {
-    return places.map(({ host }, index) => ({ host, port: ports[index] ?? null }))
+  if (ports.length === 1) return endpoints.map(({ host }) => ({ host, port: only }))
+  if (ports.length === endpoints.length) {
+    return endpoints.map(({ host }, index) => ({ host, port: ports[index] ?? null }))
   }
   throw new DburiError(
     'INVALID_PORT',
@@ -279,9 +279,9 @@ export function readServer({ dialect }: Scheme, rest: string): Parts {
   const authority = readAuthority(rest.slice(2), 'UNPARSABLE')
   if (dialect === 'postgresql') return withLibpqOptions(authority)
 
-  const { places, ...parts } = authority
+  const { endpoints, ...parts } = authority
   const socket = dialect === 'mysql' ? lastOption(parts.options, 'unix_socket', 'socketPath') : undefined
-  return { ...parts, ...toParts(places), ...(socket !== undefined && { socket }) }
+  return { ...parts, ...toParts(endpoints), ...(socket !== undefined && { socket }) }
 }
 
 /** libSQL's own URLs: no fragment, one host, and `tls` only where the client takes it. */
@@ -289,9 +289,9 @@ export function readRemote({ remoteScheme = 'libsql' }: Scheme, rest: string): P
   if (!rest.startsWith('//')) {
     throw invalid('host', 'a libSQL server needs two slashes and a host. Write libsql://host')
   }
-  const { places, ...parts } = readAuthority(rest.slice(2), 'URL_INVALID')
-  const [place] = places
-  if (place?.host == null || place.host.startsWith('/') || places.length > 1) {
+  const { endpoints, ...parts } = readAuthority(rest.slice(2), 'URL_INVALID')
+  const [place] = endpoints
+  if (place?.host == null || place.host.startsWith('/') || endpoints.length > 1) {
     throw invalid('host', 'a libSQL server needs exactly one host. Write libsql://host')
   }
 

@@ -1,4 +1,4 @@
-import type { Place } from './authority.ts'
+import type { Endpoint } from './authority.ts'
 import { parseDburi } from './parse.ts'
 import { LIBSQL, MYSQL, PGLITE, POSTGRES } from './schemes.ts'
 import { withoutSecrets } from './secrets.ts'
@@ -26,7 +26,7 @@ function format(dburi: Dburi): string {
 
   const tail = `${path && `/${path}`}${query}`
   if (dburi.driver === LIBSQL.driver && dburi.remoteScheme === undefined) return `sqlite://${tail}`
-  return `${formatScheme(dburi)}://${formatUserinfo(dburi)}${formatPlaces(dburi)}${tail}`
+  return `${formatScheme(dburi)}://${formatUserinfo(dburi)}${formatEndpoints(dburi)}${tail}`
 }
 
 function formatScheme({ driver, dialect, dbapi, flavor, remoteScheme }: Dburi): string {
@@ -43,14 +43,14 @@ function formatUserinfo({ user, password }: Dburi): string {
 }
 
 /** Nothing where the options say it already. */
-function formatPlaces({ host, port, hosts, socket, options }: Dburi): string {
+function formatEndpoints({ host, port, hosts, socket, options }: Dburi): string {
   if (Object.hasOwn(options, 'host')) return ''
-  if (hosts !== undefined) return hosts.map(formatPlace).join(',')
+  if (hosts !== undefined) return hosts.map(formatEndpoint).join(',')
   const isOption = Object.hasOwn(options, 'unix_socket') || Object.hasOwn(options, 'socketPath')
-  return formatPlace({ host: isOption ? host : (socket ?? host), port })
+  return formatEndpoint({ host: isOption ? host : (socket ?? host), port })
 }
 
-function formatPlace({ host, port }: Place): string {
+function formatEndpoint({ host, port }: Endpoint): string {
   const suffix = port === null ? '' : `:${port}`
   if (host?.includes(':') === true && !host.startsWith('/')) return `[${host}]${suffix}`
   return `${encodeURIComponent(host ?? '')}${suffix}`

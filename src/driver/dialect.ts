@@ -124,7 +124,7 @@ export interface Mysql2Query {
 
 /** `$client` of a handle by mysql2. Parameters are sent apart from the text, and never put into it. */
 export interface Mysql2Client {
-  /** Resolves to the rows or the header; what mysql2 tells of columns is not handed on. */
+  /** Resolves to the rows or the header; mysql2's column metadata is not passed on. */
   query<Answer = unknown>(
     query: string | Mysql2Query,
     params?: unknown[],

@@ -16,7 +16,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Begins to connect; the socket bears no listener yet.
+ * Begins to connect; the socket has no listener yet.
  * @param keepAlive how long the connection is idle before TCP probes it, in ms; `null` for never
  * @param connectTimeout what the caller grants, in ms: with several addresses each gets a part of it
  */
@@ -70,7 +70,7 @@ export class InFlight {
     this.#fails.add(fail)
   }
 
-  /** Whether a statement is settled by this, and was not before. */
+  /** Removes it; false if it was settled already. */
   settles(fail: Fail): boolean {
     if (!this.#fails.delete(fail)) return false
     if (this.isEmpty) this.#socket.unref()

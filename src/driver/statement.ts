@@ -10,9 +10,9 @@ export interface Statement {
   readonly asArrays: boolean
 }
 
-/** What a statement does beyond its own rows, as far as its text tells. */
+/** What a statement does beyond its own rows, as far as its text shows. */
 export interface StatementTraits {
-  /** It writes nothing, as far as its text tells. */
+  /** It writes nothing, as far as its text shows. */
   readonly reads: boolean
   /** It begins or ends a transaction, which only `begin`, `commit`, `rollback` and `transaction` may do. */
   readonly controlsTransaction: boolean

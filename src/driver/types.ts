@@ -66,15 +66,15 @@ export interface Connection {
   onLost: (() => void) | null
 }
 
-/** Who is told what is heard on a channel of NOTIFY. */
-export interface Hearing {
+/** Callbacks for one NOTIFY channel. */
+export interface NotificationHandler {
   onMessage(text: string): void
   /** Called once, when the connection is lost and nothing is heard any more. */
   onLost(): void
 }
 
-/** A connection of its own that hears what is sent to a channel. */
-export interface Listening {
+/** An open subscription to one NOTIFY channel, on a connection of its own. */
+export interface Subscription {
   /** Safe to call twice. */
   close(): Promise<void>
 }
@@ -89,11 +89,11 @@ export interface Database<Db> {
    */
   handle(executor: Executor, logger?: DrizzleLogger): Db
   /**
-   * Opens a connection that hears what is sent to a channel, until it is closed or the database released; `null` where
-   * something stands in between that hands nothing on. Missing where there are no channels.
+   * Subscribes to a channel, on a connection of its own, until it is closed or the database released. Resolves to `null`
+   * behind a transaction pooler. Undefined if the driver has no LISTEN.
    * @throws ConnectError
    */
-  listen?(channel: string, hearing: Hearing, signal?: AbortSignal): Promise<Listening | null>
+  listen?(channel: string, hearing: NotificationHandler, signal?: AbortSignal): Promise<Subscription | null>
   /** `static`: everybody takes turns on one connection. The database outlives it, also in memory, until `release`. */
   readonly pooling: 'queue' | 'static'
   /**

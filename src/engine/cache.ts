@@ -154,7 +154,7 @@ export class EngineCache {
     return kept
   }
 
-  /** A failed opening has nothing to dispose of, and whoever asked for it was told. */
+  /** A failed opening has nothing to dispose of, and its callers have the error. */
   async #dispose(kept: Kept, options?: DisposeOptions): Promise<void> {
     this.#drop(kept)
     const engine = await kept.engine.catch(() => null)

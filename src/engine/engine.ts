@@ -5,7 +5,7 @@ import type { Connection, Database, DrizzleLogger, Executor, TransactionOptions 
 import { ConnectError } from '../errors.ts'
 import { checkOptions, isObject } from '../options/check.ts'
 import type { PoolOptions } from '../options/pool.ts'
-import { type Place, placeOf, type Trace, unwatch, watch } from './leaks.ts'
+import { type Origin, originOf, type Trace, unwatch, watch } from './leaks.ts'
 import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './options.ts'
 import { type CheckoutOptions, type HolderOptions, type Lease, Pool } from './pool.ts'
 import type { PoolRules, PoolStats } from './pool-rules.ts'
@@ -33,7 +33,7 @@ export interface EngineParts<D extends Dialect, Db> {
   /** The dburi as it may be printed. */
   readonly name: string
   /** Where its manager was made. */
-  readonly place: Place
+  readonly origin: Origin
 }
 
 const GRACE = 5
@@ -64,7 +64,7 @@ interface Shared<D extends Dialect, Db> {
 export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncDisposable {
   static readonly name: string = 'Engine'
 
-  /** The dialect of `db`, which tells the members of a union of engines apart. */
+  /** The dialect of `db`, the discriminant of a union of engines. */
   readonly dialect: D
   /**
    * The shared Drizzle handle. Each statement autocommits, on a connection that nobody else uses meanwhile (on libSQL,
@@ -122,11 +122,11 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
    */
   async connect(options: CheckoutOptions = {}): Promise<EngineConnection<Db>> {
     checkOptions('connect', options, CHECKOUT_CHECKS)
-    const place = placeOf(this.connect)
+    const origin = originOf(this.connect)
     const lease = await this.checkout(options)
     const scope = Scope.autocommit(lease.connection, this.limits)
     scope.onEnd = () => lease.release()
-    return new EngineConnection(this, scope, place)
+    return new EngineConnection(this, scope, origin)
   }
 
   /** Says once in a process that a deadline of statements cannot be kept here, if it is so. @internal */
@@ -267,14 +267,14 @@ export class EngineConnection<Db> implements AsyncDisposable {
   readonly db: Db
   readonly #scope: Scope
 
-  constructor(engine: Pick<Engine<Dialect, Db>, 'handle'>, scope: Scope, place: Place) {
+  constructor(engine: Pick<Engine<Dialect, Db>, 'handle'>, scope: Scope, origin: Origin) {
     this.#scope = scope
     // Whoever has the handle has the connection, so that it is not collected under a handle in use.
     this.db = engine.handle({
       run: (statement) => this.#scope.run(statement),
       begin: (options) => this.#scope.begin(options),
     })
-    watch(this, traceOf(scope, place))
+    watch(this, traceOf(scope, origin))
   }
 
   /** Rolls back a transaction that is still open, and gives the connection back. Safe to call twice. */
@@ -289,8 +289,8 @@ export class EngineConnection<Db> implements AsyncDisposable {
 }
 
 /** Made here, where nothing leads to the connection that is watched: closures keep what their neighbours use. */
-function traceOf(scope: Scope, place: Place): Trace {
-  return { what: 'connection', place, letGo: () => void scope.close() }
+function traceOf(scope: Scope, origin: Origin): Trace {
+  return { what: 'connection', origin, letGo: () => void scope.close() }
 }
 
 /** No limit helps: such a database cannot be opened twice. */
@@ -321,13 +321,13 @@ function poolOf({ database, pool, pooled }: EngineParts<Dialect, unknown>): Pool
 
 /** Made here, where nothing leads to the pool that is watched. */
 function poolTrace(
-  { database, name, place }: EngineParts<Dialect, unknown>,
+  { database, name, origin }: EngineParts<Dialect, unknown>,
   members: ReadonlySet<{ readonly connection: Connection }>,
 ): Trace {
   return {
     what: 'engine',
     name,
-    place,
+    origin,
     get isUnused() {
       return members.size === 0
     },

@@ -62,7 +62,7 @@ export class IdleStack<C> {
   readonly #close: (member: Member<C>) => void
   readonly #members: Member<C>[] = []
   #timer: NodeJS.Timeout | null = null
-  /** When it fires; whoever is used meanwhile is left alone then. */
+  /** When it fires; a member that was used meanwhile is then left alone. */
   #timerAt = Number.POSITIVE_INFINITY
 
   /** @param close takes a member off the stack and closes it */

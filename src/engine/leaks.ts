@@ -3,7 +3,7 @@ export interface Trace {
   readonly what: 'session' | 'connection' | 'engine'
   /** What it is called, where it has a name. */
   readonly name?: string
-  readonly place: Place
+  readonly origin: Origin
   /** It holds nothing that anybody would miss, so nobody is warned. */
   readonly isUnused?: boolean
   /** Gives back what the thing holds. Nothing of a trace may lead to the thing, or it would never be collected. */
@@ -11,16 +11,16 @@ export interface Trace {
 }
 
 /** Where something was made. */
-export interface Place {
+export interface Origin {
   /** The stack, from the one who called `maker`; it is put into words when it is first read. */
   readonly stack?: string
 }
 
 /** Where `maker` was called, from within it. */
-export function placeOf(maker: object): Place {
-  const place: Place = {}
-  Error.captureStackTrace(place, maker as () => unknown)
-  return place
+export function originOf(maker: object): Origin {
+  const origin: Origin = {}
+  Error.captureStackTrace(origin, maker as () => unknown)
+  return origin
 }
 
 /**
@@ -51,7 +51,7 @@ function watchAll(): void {
   isWaiting = false
   for (const [thing, trace] of young) {
     // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
-    void trace.place.stack
+    void trace.origin.stack
     unclosed.register(thing, trace, thing)
   }
   young.clear()
@@ -71,11 +71,11 @@ const SENTENCES: Readonly<Record<Trace['what'], (name: string) => string>> = {
 }
 
 const unclosed = new FinalizationRegistry<Trace>((trace) => {
-  const { what, name = '', place, isUnused } = trace
+  const { what, name = '', origin, isUnused } = trace
   trace.letGo()
   if (isUnused) return
   // The first line names an error, which this is not.
-  const frames = place.stack?.replace(/^.*/, '') || ' somewhere'
+  const frames = origin.stack?.replace(/^.*/, '') || ' somewhere'
   process.emitWarning(`${SENTENCES[what](name)} created${frames}`, {
     code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}`,
   })

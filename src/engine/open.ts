@@ -8,7 +8,7 @@ import { DEFAULT_MAX_RESPONSE_BYTES, takeMaxResponseBytes } from '../options/max
 import { DEFAULT_POOL_OPTIONS, type PoolOptions, takePoolOptions } from '../options/pool.ts'
 import { together } from '../options/values.ts'
 import { Engine } from './engine.ts'
-import type { Place } from './leaks.ts'
+import type { Origin } from './leaks.ts'
 import { ENGINE_CHECKS, type EngineOptions } from './options.ts'
 import { resolveAdapter } from './registry.ts'
 
@@ -22,13 +22,13 @@ export interface HandleOptions {
 
 /**
  * Settles an engine's options and opens it; no connection is made yet.
- * @param place where its manager was made
+ * @param origin where its manager was made
  * @throws DburiError, OptionError, MissingDriverError
  */
 export async function openEngine(
   dburi: Dburi,
   options: EngineOptions,
-  place: Place,
+  origin: Origin,
   { casing, models }: HandleOptions = {},
 ): Promise<Engine> {
   checkOptions('the engine', options, ENGINE_CHECKS)
@@ -67,12 +67,12 @@ export async function openEngine(
     logger: adapterOptions.logger,
     exposeParameters,
     name: redactDburi(dburi),
-    place,
+    origin,
   })
 }
 
 /**
- * All that is wrong with the options of a dburi, when one of them is: whoever opens it stops at the first, so it is tried
+ * Everything wrong with the options of a dburi, once one of them is: opening stops at the first, so it is tried
  * again without that one.
  */
 async function withAllFaults(

@@ -8,13 +8,13 @@ const BACKOFF = { base: 50, max: 1_000 }
 interface Failure {
   readonly error: Error
   readonly at: number
-  /** The server will let us in by and by. */
+  /** The server is expected to let us in later. */
   readonly mayPass: boolean
 }
 
 /**
  * The connections of a pool that are being opened. While the server lets nobody in for a reason that passes, one is
- * tried at a time, at ever greater distances: whoever wants one goes on waiting.
+ * tried at a time, at growing intervals: waiters go on waiting.
  */
 export class Openings<C> {
   readonly #connect: (signal: AbortSignal) => Promise<C>

@@ -2,7 +2,7 @@
 export interface PoolRules {
   /** How many connections stay open when nobody uses them. */
   readonly keep: number
-  /** How many connections may be open at once, whoever uses them. */
+  /** How many connections may be open at once, in use or idle. */
   readonly limit: number
   /** How many single statements may run on one connection at once. @default 1 */
   readonly pipeline?: number

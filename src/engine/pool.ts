@@ -30,7 +30,7 @@ export interface CheckoutOptions {
   ownConnection?: boolean | undefined
 }
 
-/** What else this library says about a checkout. */
+/** Internal checkout options. */
 export interface HolderOptions extends CheckoutOptions {
   /** Called if the checkout has to wait, with a function that ends the waiting; once it is over that does nothing. */
   onWait?: (leave: (reason: Error) => void) => void
@@ -60,7 +60,7 @@ const DONE = Promise.resolve()
  * has one user at a time: a holder, or a single statement (`share`), or several where they do not wait for each other.
  * Nothing is sent behind a statement of somebody else, since none is known to be quick: a plain read waits for a lock.
  *
- * It knows nothing of databases; whoever returns a connection has ended its transaction.
+ * It knows nothing of databases; the caller has ended the transaction of a connection that it returns.
  */
 export class Pool<C extends Poolable> {
   readonly #rules: PoolRules

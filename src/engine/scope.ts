@@ -303,7 +303,7 @@ export class Scope implements Transaction {
     this.#turnTimer = undefined
   }
 
-  /** One timer for all who wait: whoever came first has waited longest. */
+  /** One timer for all waiters: the first one has waited longest. */
   #watchTurns(): void {
     const { first } = this.#turns
     if (first === undefined || this.#turnTimer !== undefined) return

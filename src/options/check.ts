@@ -11,7 +11,7 @@ export type Checks<Options> = { readonly [Name in keyof Required<Options>]: Chec
 /**
  * Checks all options of an object, of whatever class. What is `undefined` counts as left out.
  * @param of what takes the options
- * @throws OptionError that tells all that is wrong with them, and never repeats a value
+ * @throws OptionError listing everything wrong with them; it never repeats a value
  */
 export function checkOptions<Options>(of: string, options: unknown, checks: Checks<Options>): void {
   if (options === undefined) return
@@ -29,7 +29,7 @@ export function optionsLike<Options>(checks: Checks<Options>): Check {
 }
 
 /**
- * Reads options with a reader that throws at the first fault, and tells all of them.
+ * Reads options with a reader that throws at the first fault, and reports all of them.
  * @throws OptionError, and what the reader throws besides
  */
 export function readOptions<Options extends object, Result>(

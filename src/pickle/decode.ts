@@ -34,7 +34,7 @@ import { readLatin1, readQuotedBytes, readRawUnicodeEscape, readUtf8, textOrByte
  * exceptions are pickled, and is named like one: `…Error`, `…Exception`, `…Warning`, `…Timeout`, `…DoesNotExist` and the
  * like. One with other names is a PyObject, and so is what is named like one but has items.
  *
- * Some of what Python tells apart is lost: a `frozenset` is written again as a `set` where it is a value, a `bytearray` as
+ * Some distinctions of Python are lost: a `frozenset` is written again as a `set` where it is a value, a `bytearray` as
  * `bytes`, and a `defaultdict`, without its factory, as a `dict`. Of several keys `nan` the last one stays, the key `-0.0`
  * becomes `0`, and two lone surrogates that follow each other in a `str` become one character.
  *

@@ -16,7 +16,7 @@ export function readUtf8(bytes: Uint8Array, start: number, end: number): string 
     try {
       return strictUtf8.decode(bytes.subarray(start, end))
     } catch {
-      // Either lone surrogates or no UTF-8 at all: the slow way tells.
+      // Either lone surrogates or no UTF-8 at all: the slow way finds out.
       return readSurrogates(bytes, start, end)
     }
   }

@@ -246,7 +246,7 @@ function complaintOf({ missing, differences }: Outcome): string | undefined {
     : `The database differs from its models: ${complaints.join('; ')}.`
 }
 
-/** @throws OptionError that tells all that is wrong with the options */
+/** @throws OptionError listing everything wrong with the options */
 function checkPrepareOptions(
   { dialect }: PrepareTarget,
   models: Readonly<Record<string, unknown>>,

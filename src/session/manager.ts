@@ -3,7 +3,7 @@ import type { Dialect } from '../dburi/types.ts'
 import type { WithModels } from '../driver/dialect.ts'
 import { EngineCache } from '../engine/cache.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from '../engine/engine.ts'
-import { placeOf } from '../engine/leaks.ts'
+import { originOf } from '../engine/leaks.ts'
 import { DISPOSE_CHECKS, ENGINE_CHECKS } from '../engine/options.ts'
 import type { Opens, OpensFor } from '../engine/registry.ts'
 import { ClosedError, DrizzleCeleryError, OptionError } from '../errors.ts'
@@ -139,11 +139,11 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
   readonly #ready = new WeakMap<Engine, Readonly<Record<string, unknown>>>()
   #disposed: Promise<void> | null = null
 
-  /** @throws OptionError that tells all that is wrong with the options */
+  /** @throws OptionError listing everything wrong with the options */
   constructor(options: SessionManagerOptions<Models> = {}) {
     checkOptions('SessionManager', options, MANAGER_CHECKS)
     this.#options = options
-    const place = placeOf(SessionManager)
+    const origin = originOf(SessionManager)
     this.#engines = new EngineCache({
       open: async (dburi, engineOptions) => {
         const { pooled = true } = this.#options
@@ -151,7 +151,7 @@ export class SessionManager<Models extends ModelsByDialect = ResultModelsByDiale
         const engine = await openEngine(
           dburi,
           { pooled, ...this.#options.engineOptions, ...engineOptions },
-          place,
+          origin,
           this.#options,
         )
         return this.#called(engine)
@@ -384,7 +384,7 @@ function resultModels(dialect: Dialect): Promise<LoadedModels> {
   return models
 }
 
-/** An engine's dialect tells the type of its `db`, which the compiler cannot see once it is one of many. */
+/** An engine's dialect decides the type of its `db`, which the compiler cannot see in a union. */
 function asTarget(engine: Engine): PrepareTarget {
   return engine as Engine & PrepareTarget
 }

@@ -2,7 +2,7 @@ import type { Dialect } from '../dburi/types.ts'
 import type { Statement } from '../driver/statement.ts'
 import type { Connection, DrizzleLogger, Executor, Transaction, TransactionOptions } from '../driver/types.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type Place, placeOf, type Trace, unwatch, watch } from '../engine/leaks.ts'
+import { type Origin, originOf, type Trace, unwatch, watch } from '../engine/leaks.ts'
 import { assertOfDialect, refuseAll, TRANSACTION_CHECKS, transactionOptionsOf } from '../engine/options.ts'
 import type { Lease } from '../engine/pool.ts'
 import { type Limits, Scope } from '../engine/scope.ts'
@@ -122,7 +122,7 @@ const IDLE: Idle = { is: 'idle' }
 export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown> implements AsyncDisposable {
   static readonly name: string = 'Session'
 
-  /** The dialect of `db`, which tells the members of a union of sessions apart. */
+  /** The dialect of `db`, the discriminant of a union of sessions. */
   readonly dialect: D
   /** The tables its database was prepared for. */
   readonly models: Models
@@ -151,7 +151,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       signal: options.signal,
       turnTimeout: engine.limits.turnTimeout,
     }
-    this.#trace = new SessionTrace(placeOf(Session), engine.sessionOpened())
+    this.#trace = new SessionTrace(originOf(Session), engine.sessionOpened())
     watch(this, this.#trace)
   }
 
@@ -209,7 +209,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * Undoes what was done since the transaction began; after a lost connection it makes the session usable again. A commit
-   * under way is waited for, and tells its outcome to who asked for it.
+   * under way is waited for; its own caller gets its outcome.
    */
   async rollback(): Promise<void> {
     const state = this.#state
@@ -443,13 +443,13 @@ function holdOf(lease: Lease<Connection>, limits: Limits): Hold {
 /** What a session leaves when it is garbage-collected unclosed. */
 class SessionTrace implements Trace {
   readonly what = 'session'
-  readonly place: Place
+  readonly origin: Origin
   isUnused = true
   #hold: Hold | null = null
   readonly #sessionClosed: () => void
 
-  constructor(place: Place, sessionClosed: () => void) {
-    this.place = place
+  constructor(origin: Origin, sessionClosed: () => void) {
+    this.origin = origin
     this.#sessionClosed = sessionClosed
   }
 

@@ -5,7 +5,7 @@ import { AsyncResult, type BackendOptions, DatabaseBackend } from 'drizzle-celer
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { listenerOn, ResultListener } from '../../src/backend/notify.ts'
 import type { TableAccess } from '../../src/backend/tables.ts'
-import type { Listening } from '../../src/driver/types.ts'
+import type { Subscription } from '../../src/driver/types.ts'
 import { failure, Observer, until, withOptions } from '../faults/support.ts'
 import { BackendPeer } from '../fixtures/celery/backend-peer.ts'
 import { childRun, scenario } from '../fixtures/child-run.ts'
@@ -346,8 +346,8 @@ it.each(['file::memory:', 'sqlite://', 'pglite:', 'mysql://localhost/x'])(
 )
 
 it('closing waits for no connection that is still being opened, which is closed when it is there', async () => {
-  let answer: (listening: Listening) => void = () => {}
-  const opening = new Promise<Listening>((resolve) => {
+  let answer: (listening: Subscription) => void = () => {}
+  const opening = new Promise<Subscription>((resolve) => {
     answer = resolve
   })
   const told: unknown[] = []

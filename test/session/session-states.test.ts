@@ -273,7 +273,7 @@ async function disagreements(
     statementTimeout: undefined,
     exposeParameters: false,
     name: 'fake',
-    place: {},
+    origin: {},
   })
   const controller = new AbortController()
   const session = new Session(engine, {}, { ...options, signal: controller.signal })

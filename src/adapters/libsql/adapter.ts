@@ -50,24 +50,24 @@ interface Driver {
 }
 
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
-  const { place, busyTimeout, requestTimeout } = plan
+  const { location, busyTimeout, requestTimeout } = plan
   const { statementCacheSize, exposeParameters } = options
-  const shared = place.kind === 'file' || place.kind === 'replica' ? shareFile(place.path) : null
+  const shared = location.kind === 'file' || location.kind === 'replica' ? shareFile(location.path) : null
   const file = shared?.file ?? null
-  const safeText = new SafeText(statementCacheSize, place.kind !== 'remote')
-  const isAlone = place.kind === 'memory' || place.kind === 'replica'
+  const safeText = new SafeText(statementCacheSize, location.kind !== 'remote')
+  const isAlone = location.kind === 'memory' || location.kind === 'replica'
   const isQueue = !isAlone
   /** The database in memory is its client: connections come and go, it stays. */
   let memory: Client | null = null
 
   return {
     pooling: isQueue ? 'queue' : 'static',
-    ...(place.kind === 'remote' && { idleTimeout: SERVER_IDLE_TIMEOUT }),
-    inThread: place.kind !== 'remote',
+    ...(location.kind === 'remote' && { idleTimeout: SERVER_IDLE_TIMEOUT }),
+    inThread: location.kind !== 'remote',
     // A statement waits for the locks of others here, not in the driver, so none waits for the one before it.
     pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.
-    ...(place.kind === 'file' && { spread: 1 }),
+    ...(location.kind === 'file' && { spread: 1 }),
     handle: (executor, logger) => {
       const clientOn = (on: Executor) => new LibsqlClient(on, protocolOf(plan))
       return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)), logger)
@@ -76,14 +76,14 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
     async connect(signal) {
       const authToken = await tokenOf(plan, options)
       const client = memory ?? (await openClient(plan, () => driver.client(authToken), signal).catch(failed))
-      if (place.kind === 'memory') memory = client
-      const readOnly = place.kind === 'file' && !isWritable(place)
+      if (location.kind === 'memory') memory = client
+      const readOnly = location.kind === 'file' && !isWritable(location)
       const connection = new LibsqlConnection({
         client,
         safeText,
         // Who cannot write need not wait to be told so.
         mutex: readOnly ? null : (file?.mutex ?? null),
-        kind: place.kind,
+        kind: location.kind,
         file,
         readOnly,
         busyTimeout,
@@ -91,9 +91,9 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         statementCacheSize,
         exposeParameters,
       })
-      if (place.kind !== 'file' || place.journalMode === null) return connection
+      if (location.kind !== 'file' || location.journalMode === null) return connection
       try {
-        await connection.setJournalMode(place.journalMode)
+        await connection.setJournalMode(location.journalMode)
         return connection
       } catch (error) {
         await connection.close()
@@ -127,9 +127,9 @@ function isWritable({ path, mode }: { readonly path: string; readonly mode: stri
 
 /** What watches over the requests of a client; `null` for one that makes none by `fetch`. */
 function httpRequests(plan: LibsqlPlan, maxResponseBytes: number): HttpRequests | null {
-  const { place, requestTimeout } = plan
-  if (place.kind !== 'remote' || protocolOf(plan) !== 'http') return null
-  const url = place.url.replace(/^libsql:/, place.tls ? 'https:' : 'http:')
+  const { location, requestTimeout } = plan
+  if (location.kind !== 'remote' || protocolOf(plan) !== 'http') return null
+  const url = location.url.replace(/^libsql:/, location.tls ? 'https:' : 'http:')
   return new HttpRequests({ url, requestTimeout, maxResponseBytes })
 }
 
@@ -149,13 +149,13 @@ function closingWith(client: Client, requests: HttpRequests): Client {
   }
 }
 
-function protocolOf({ place }: LibsqlPlan): string {
-  if (place.kind !== 'remote') return 'file'
-  return place.url.startsWith('ws') ? 'ws' : 'http'
+function protocolOf({ location }: LibsqlPlan): string {
+  if (location.kind !== 'remote') return 'file'
+  return location.url.startsWith('ws') ? 'ws' : 'http'
 }
 
 async function tokenOf(plan: LibsqlPlan, { password }: AdapterOptions): Promise<string | null> {
-  if (plan.place.kind === 'memory' || plan.place.kind === 'file') return null
+  if (plan.location.kind === 'memory' || plan.location.kind === 'file') return null
   if (password === undefined) return plan.authToken()
   return typeof password === 'function' ? password() : password
 }

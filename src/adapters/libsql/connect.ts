@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { AbortedError, ConnectError, type ConnectTarget, textOf } from '../../errors.ts'
 import { type Client, DRIVER_TIMEOUT } from './driver.ts'
-import type { LibsqlPlace, LibsqlPlan } from './options.ts'
+import type { LibsqlLocation, LibsqlPlan } from './options.ts'
 
 /** What we give `createClient` of `@libsql/client`. */
 export interface ClientConfig {
@@ -24,35 +24,35 @@ const CONNECT_TIMEOUT = 10_000
 
 /** Everything that is not given is left out: an `undefined` would overrule libSQL's defaults. */
 export function clientConfig(plan: LibsqlPlan, authToken: string | null): ClientConfig {
-  const { place } = plan
+  const { location } = plan
   const encryptionKey = plan.encryptionKey()
   // With one connection a client has one state, and replacing it replaces all of it.
-  const config: ClientConfig = { url: urlOf(place), intMode: 'bigint', concurrency: 1 }
-  if (place.kind !== 'remote') config.timeout = DRIVER_TIMEOUT
+  const config: ClientConfig = { url: urlOf(location), intMode: 'bigint', concurrency: 1 }
+  if (location.kind !== 'remote') config.timeout = DRIVER_TIMEOUT
   if (authToken !== null) config.authToken = authToken
   if (encryptionKey !== null) config.encryptionKey = encryptionKey
-  if (place.kind === 'remote' && place.tls !== null) config.tls = place.tls
-  if (place.kind === 'replica') {
-    config.syncUrl = place.syncUrl
-    if (place.syncInterval !== null) config.syncInterval = place.syncInterval
-    if (place.readYourWrites !== null) config.readYourWrites = place.readYourWrites
-    if (place.offline !== null) config.offline = place.offline
+  if (location.kind === 'remote' && location.tls !== null) config.tls = location.tls
+  if (location.kind === 'replica') {
+    config.syncUrl = location.syncUrl
+    if (location.syncInterval !== null) config.syncInterval = location.syncInterval
+    if (location.readYourWrites !== null) config.readYourWrites = location.readYourWrites
+    if (location.offline !== null) config.offline = location.offline
   }
   return config
 }
 
-function urlOf(place: LibsqlPlace): string {
-  switch (place.kind) {
+function urlOf(location: LibsqlLocation): string {
+  switch (location.kind) {
     case 'memory':
       return ':memory:'
     case 'remote':
-      return place.url
+      return location.url
     case 'replica':
-      return `file:${encoded(place.path)}`
+      return `file:${encoded(location.path)}`
     case 'file':
-      if (place.mode === 'rwc') return `file:${encoded(place.path)}`
+      if (location.mode === 'rwc') return `file:${encoded(location.path)}`
       // SQLite reads such a path as a URI of its own: the only way to tell it how to open the file.
-      return `file:${encodeURIComponent(`file:${encoded(place.path)}?mode=${place.mode}`)}`
+      return `file:${encodeURIComponent(`file:${encoded(location.path)}?mode=${location.mode}`)}`
   }
 }
 
@@ -69,11 +69,11 @@ export async function openClient(
   make: () => Client,
   signal: AbortSignal | undefined,
 ): Promise<Client> {
-  const { place } = plan
-  if (place.kind !== 'remote') return openFile(place, make)
+  const { location } = plan
+  if (location.kind !== 'remote') return openFile(location, make)
   const client = make()
   try {
-    await firstAnswer(client, place, signal)
+    await firstAnswer(client, location, signal)
     return client
   } catch (error) {
     client.close()
@@ -81,19 +81,19 @@ export async function openClient(
     const reason = error instanceof Error ? error.message : String(error)
     throw new ConnectError(
       'CONNECT_FAILED',
-      place,
-      `Cannot connect to libSQL at ${place.host}:${place.port}: ${reason}`,
+      location,
+      `Cannot connect to libSQL at ${location.host}:${location.port}: ${reason}`,
       { cause: error },
     )
   }
 }
 
-function openFile(place: Exclude<LibsqlPlace, { kind: 'remote' }>, make: () => Client): Client {
+function openFile(location: Exclude<LibsqlLocation, { kind: 'remote' }>, make: () => Client): Client {
   try {
     return make()
   } catch (error) {
-    if (place.kind === 'memory') throw error
-    throw fileError(place.path, error)
+    if (location.kind === 'memory') throw error
+    throw fileError(location.path, error)
   }
 }
 

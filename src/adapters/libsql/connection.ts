@@ -1,7 +1,6 @@
 import { isOwnError, StatementCache, traitsOf } from '../../driver/statement.ts'
 import type { Connection, RunOptions, TransactionOptions, WaitOptions } from '../../driver/types.ts'
 import { ClosedError, ConnectionLostError, StatementError, StatementTimeoutError } from '../../errors.ts'
-import { Calls } from './calls.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
 import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
 import type { LibsqlStatement, ResultSet } from './drizzle-client.ts'
@@ -15,10 +14,11 @@ import {
   type Sent,
   scrub,
 } from './errors.ts'
-import { beginLocally, OpenTransaction, type TransactionMode } from './open-transaction.ts'
-import { type Contended, Patience } from './patience.ts'
+import { type Contended, LockRetry } from './lock-retry.ts'
+import { SerialQueue } from './serial-queue.ts'
 import { SafeStatements, type SafeText } from './text/safe-text.ts'
 import { scriptParts } from './text/tokens.ts'
+import { beginLocally, OpenTransaction, type TransactionMode } from './transaction.ts'
 import type { Writer } from './write-mutex.ts'
 
 /** What a connection is made of. */
@@ -44,8 +44,8 @@ export class LibsqlConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
   readonly #texts: StatementCache
-  readonly #calls: Calls
-  readonly #patience: Patience
+  readonly #calls: SerialQueue
+  readonly #patience: LockRetry
   readonly #statements: SafeStatements
   #transaction: OpenTransaction | null = null
   #isTainted = false
@@ -59,14 +59,14 @@ export class LibsqlConnection implements Connection {
     parts.file?.connectionOpened()
     this.#client = parts.client
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
-    this.#calls = new Calls({
+    this.#calls = new SerialQueue({
       isLocal: this.#isLocal,
       requestTimeout: parts.requestTimeout,
       onContention: (error) => this.#reopen(error),
       onSilence: () =>
         this.discard(new StatementTimeoutError(parts.requestTimeout / 1_000, 'request_timeout')),
     })
-    this.#patience = new Patience(this.#calls, parts)
+    this.#patience = new LockRetry(this.#calls, parts)
     this.#statements = new SafeStatements({
       safeText: parts.safeText,
       execute: this.#isLocal

@@ -107,9 +107,9 @@ export function scrub(error: unknown, { sql, values }: Sent): void {
 function aboutOf(error: Error): Pick<MessageContext, 'about' | 'names'> {
   const code = textOf(error, 'extendedCode') ?? textOf(error, 'code') ?? ''
   if (code === 'SQLITE_CONSTRAINT_TRIGGER') return { about: 'raised' }
-  const place = /\bconstraint failed: (?:index ')?(.+?)'?$/.exec(error.message)?.[1] ?? ''
+  const location = /\bconstraint failed: (?:index ')?(.+?)'?$/.exec(error.message)?.[1] ?? ''
   // The client puts the code before SQLite's own words.
-  return { about: 'names', names: [...place.split(', '), place, `${textOf(error, 'code')}:`] }
+  return { about: 'names', names: [...location.split(', '), location, `${textOf(error, 'code')}:`] }
 }
 
 /**

@@ -8,7 +8,7 @@ import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../op
 
 /** What a dburi says about opening a libSQL database. */
 export interface LibsqlPlan {
-  readonly place: LibsqlPlace
+  readonly location: LibsqlLocation
   /** How long others may hold the database before a statement gives up, in milliseconds. */
   readonly busyTimeout: number
   /** How long a server may take for the answer to a request, in milliseconds. */
@@ -18,7 +18,7 @@ export interface LibsqlPlan {
   encryptionKey(): string | null
 }
 
-export type LibsqlPlace =
+export type LibsqlLocation =
   | { readonly kind: 'memory' }
   | {
       readonly kind: 'file'
@@ -54,20 +54,20 @@ export type LibsqlPlace =
  */
 export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 'sqliteRoot'>): LibsqlPlan {
   const given = new Given(dburi.options)
-  const place = placeOf(dburi, given, sqliteRoot)
+  const location = locationOf(dburi, given, sqliteRoot)
   const timeout = given.take('timeout', toNumber) ?? 5
   if (timeout < 0 || timeout > 86_400) throw invalid('timeout', 'a number of seconds from 0 to 86400')
-  const requestTimeout = (place.kind === 'remote' ? given.take('request_timeout', toNumber) : null) ?? 60
+  const requestTimeout = (location.kind === 'remote' ? given.take('request_timeout', toNumber) : null) ?? 60
   if (!(requestTimeout > 0 && requestTimeout <= 86_400)) {
     throw invalid('request_timeout', 'a number of seconds above 0, up to 86400')
   }
-  const asksServer = place.kind === 'remote' || place.kind === 'replica'
-  const hasFile = place.kind === 'file' || place.kind === 'replica'
+  const asksServer = location.kind === 'remote' || location.kind === 'replica'
+  const hasFile = location.kind === 'file' || location.kind === 'replica'
   const authToken = (asksServer && given.take('authToken', (_, text) => text)) || dburi.password || null
   const encryptionKey = (hasFile && given.take('encryptionKey', (_, text) => text)) || null
-  given.finish(place.kind)
+  given.finish(location.kind)
   return {
-    place,
+    location,
     busyTimeout: timeout * 1_000,
     requestTimeout: requestTimeout * 1_000,
     authToken: () => authToken,
@@ -78,7 +78,7 @@ export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 's
 const MODES = ['ro', 'rw', 'rwc', 'memory'] as const
 const JOURNAL_MODES = ['wal', 'delete'] as const
 
-function placeOf(dburi: Dburi, given: Given, sqliteRoot: string | undefined): LibsqlPlace {
+function locationOf(dburi: Dburi, given: Given, sqliteRoot: string | undefined): LibsqlLocation {
   if (dburi.remoteScheme !== undefined) return remotePlace(dburi, dburi.remoteScheme, given)
   const mode = given.take('mode', (name, text) => toWord(name, text, MODES)) ?? 'rwc'
   const isUri = given.take('uri', toBoolean) ?? false
@@ -134,7 +134,7 @@ function remotePlace(
   { host, port, database }: Dburi,
   scheme: NonNullable<Dburi['remoteScheme']>,
   given: Given,
-): LibsqlPlace {
+): LibsqlLocation {
   const tls = given.take('tls', toBoolean)
   const isEncrypted = scheme === 'libsql' ? tls !== false : scheme === 'https' || scheme === 'wss'
   if (tls !== null && tls !== isEncrypted) throw invalid('tls', `what the scheme ${scheme}: says already`)
@@ -225,12 +225,12 @@ class Given {
   }
 
   /** Refuses what this kind of database has no use for. */
-  finish(kind: LibsqlPlace['kind']): void {
+  finish(kind: LibsqlLocation['kind']): void {
     for (const { name } of this.#texts.values()) throw refused(name, WITHOUT_USE[kind])
   }
 }
 
-const WITHOUT_USE: Readonly<Record<LibsqlPlace['kind'], string>> = {
+const WITHOUT_USE: Readonly<Record<LibsqlLocation['kind'], string>> = {
   memory: 'a database in memory has no use for it',
   file: 'a file has no use for it without syncUrl',
   replica: 'a replica has no use for it',

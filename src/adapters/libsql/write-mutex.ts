@@ -18,7 +18,7 @@ export interface TurnOptions {
 
 /**
  * Whose turn it is to write to one SQLite file: one writer at a time, in the order in which they came. SQLite has such
- * a lock, but whoever waits for that one stops the event loop, and with it the holder that lives in the same process.
+ * a lock, but waiting for that one stops the event loop, and with it the holder that lives in the same process.
  */
 export class WriteMutex {
   #held: { readonly writer: Writer; readonly since: number } | null = null

@@ -92,7 +92,7 @@ async function connectTo(
 }
 
 /**
- * The certificate is checked against the host we were told, also when that is an IP address: mysql2 tells Node names only,
+ * The certificate is checked against the host we were told, also when that is an IP address: mysql2 passes names only to Node,
  * and Node then takes what the socket says, which an IP address never wrote there, or else `localhost`.
  */
 function verifyAs(socket: Socket, host: string): void {

@@ -68,7 +68,7 @@ export class MysqlConnection implements Connection {
   #lastTurn: Promise<unknown> = Promise.resolve()
   #transaction: Open | null = null
   /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
-  #tells = true
+  #reportsStatus = true
   #lost: Error | null = null
   #isTainted = false
   #closed: Promise<void> | null = null
@@ -126,7 +126,7 @@ export class MysqlConnection implements Connection {
     this.#transaction = transaction
     try {
       await this.#inTurn(async () => {
-        for (const text of texts) this.#tells = (await this.#send(plain(text))).isOpen === true
+        for (const text of texts) this.#reportsStatus = (await this.#send(plain(text))).isOpen === true
       })
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
@@ -205,7 +205,7 @@ export class MysqlConnection implements Connection {
       throw judged
     }
     const isOpen = sent.isOpen ?? (await this.#askWhetherOpen(work, transaction))
-    if (this.#tells && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
+    if (this.#reportsStatus && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
     return sent.answer
   }
 
@@ -223,12 +223,12 @@ export class MysqlConnection implements Connection {
 
   /** Rows come without a word on the transaction, also those of an EXECUTE IMMEDIATE that ended it. */
   async #askWhetherOpen({ mayEnd }: Work, transaction: Open | null): Promise<boolean | null> {
-    return mayEnd && this.#tells && transaction !== null ? await this.#isOpen() : null
+    return mayEnd && this.#reportsStatus && transaction !== null ? await this.#isOpen() : null
   }
 
   /** A failed statement may have cost the whole transaction: a deadlock does, and so may a lock waited for too long. */
   async #isUndone(error: ServerError): Promise<boolean> {
-    if (!this.#tells || (await this.#isOpen()) !== false) return false
+    if (!this.#reportsStatus || (await this.#isOpen()) !== false) return false
     if (!rollsBack(error)) throw this.#escaped()
     return true
   }
@@ -296,7 +296,7 @@ export class MysqlConnection implements Connection {
       return withConflict(judged, isUndone)
     }
     if (isOwnError(error)) return error
-    // Whatever is not the server's word leaves the protocol in doubt.
+    // Not a server error: the protocol's state is unknown, so drop the connection.
     this.discard(error instanceof Error ? error : new Error(String(error)))
     return this.#lost ?? lostBy(new Error('The connection broke'))
   }

@@ -1,4 +1,4 @@
-/** What a statement does beyond its own rows on MySQL and MariaDB, as far as its text tells. */
+/** What a statement does beyond its own rows on MySQL and MariaDB, as far as its text shows. */
 export interface MysqlTraits {
   /** It begins or ends a transaction, which only `begin`, `commit`, `rollback` and `transaction` may do. */
   readonly controlsTransaction: boolean
@@ -6,7 +6,7 @@ export interface MysqlTraits {
   readonly commits: boolean
   /** It leaves state behind on its connection, or runs what its text does not tell. */
   readonly taints: boolean
-  /** It takes a lock for whoever holds the connection, which is gone at once where nobody does. */
+  /** Its lock belongs to the connection's holder; without one it is released at once. */
   readonly needsHolder: boolean
 }
 
@@ -39,7 +39,7 @@ const NEEDS_HOLDER = /^lock\s+tables?\b|^flush\b.*\bwith\s+read\s+lock\b|\bget_l
 
 /**
  * Reads a statement's text. The words at its beginning tell what it is, for the server takes one at a time. What a
- * procedure or `execute immediate` does to a transaction, the server's own word tells afterwards.
+ * procedure or `execute immediate` does to a transaction shows in the server's status flag afterwards.
  */
 export function mysqlTraits(sql: string): MysqlTraits {
   const text = withoutComments(sql)

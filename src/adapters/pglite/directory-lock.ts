@@ -39,7 +39,7 @@ interface Holder {
  * of them in one directory destroy each other's data. The lock of a process that died is taken over.
  *
  * A lock file appears with all its content, by `link`, so nobody reads half of one. A dead holder's is never deleted
- * to make room, since whoever does that may delete the lock of a quicker one. Instead its successor links the file
+ * to make room, since that could delete the lock of a quicker process. Instead its successor links the file
  * `<directory>.lock.<id of the dead>`, which only one can do, and renames it over the dead one's. Should the successor
  * die in between, the same goes for its file: dead holders form a line, and who comes last in it holds the lock.
  *
@@ -128,7 +128,7 @@ function isAlive({ pid, startedAt, host }: Holder): boolean {
   return startedAt === null || startedNow === null || startedAt === startedNow
 }
 
-/** When a process started, in a form that is only good to be compared; Linux alone tells, in `/proc`. */
+/** When a process started, in a form that is only good for comparison; known on Linux only, from `/proc`. */
 function startOf(pid: number): string | null {
   try {
     // The name of the program, in parentheses, may hold anything, blanks and parentheses too.

@@ -160,7 +160,7 @@ async function check(
   )
 }
 
-/** The server itself said no. */
+/** Rejected by the server, not by the network. */
 function isServersNo(error: unknown): error is ConnectError & { cause: ServerError } {
   return error instanceof ConnectError && isServerError(error.cause)
 }

@@ -13,7 +13,7 @@ import {
   schemaMayHaveChanged,
 } from '../postgresql/statement.ts'
 import { connectionIsGone, isServerError, scrub } from './errors.ts'
-import { LastMessages } from './last-word.ts'
+import { LastMessages } from './last-messages.ts'
 import {
   isStale,
   mayBeOutdated,
@@ -77,7 +77,7 @@ export class PostgresConnection implements Connection {
   readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
   readonly #prepared: PreparedStatements
   readonly #inFlight: InFlight
-  /** From the first answer on: whoever listens before postgres.js does takes what the server says at once from it. */
+  /** Set with the first answer: a listener before postgres.js's own would take the first bytes from it. */
   #lastMessages: LastMessages | null = null
   #lost: Error | null = null
   #isTainted = false
@@ -112,7 +112,7 @@ export class PostgresConnection implements Connection {
     return this.#isTainted
   }
 
-  /** The process that serves it, by the word of whoever let it in: of a pooler, that is no process of the server. */
+  /** The backend's process id; behind a pooler it is the pooler's own. */
   get pid(): number | undefined {
     return this.#backend?.pid
   }
@@ -189,7 +189,7 @@ export class PostgresConnection implements Connection {
     answer.then(
       () => transaction.ready(),
       (error: unknown) => {
-        // When it was begun again, that answer has told.
+        // Restarted meanwhile; the second BEGIN decides.
         if (!transaction.isBeginning) return
         if (!this.#lastMessages?.isFailedTransaction) {
           this.discard(error instanceof Error ? error : new Error(String(error)))
@@ -344,7 +344,7 @@ export class PostgresConnection implements Connection {
   #translateError(error: unknown, { sql, bound }: Work): unknown {
     const { exposeParameters } = this.#parts
     if (!isServerError(error)) {
-      // Whatever is not the server's word leaves the protocol in doubt.
+      // Not a server error: the protocol's state is unknown, so drop the connection.
       if (this.#lost === null) {
         this.discard(
           this.#lastMessages?.farewell() ?? (error instanceof Error ? error : new Error(String(error))),

@@ -1,4 +1,4 @@
-import type { Hearing, Listening } from '../../driver/types.ts'
+import type { NotificationHandler, Subscription } from '../../driver/types.ts'
 import { ClosedError } from '../../errors.ts'
 import type { PostgresConnection } from './connection.ts'
 
@@ -19,9 +19,9 @@ export class Listeners {
 
   async listen(
     channel: string,
-    { onMessage, onLost }: Hearing,
+    { onMessage, onLost }: NotificationHandler,
     signal?: AbortSignal,
-  ): Promise<Listening | null> {
+  ): Promise<Subscription | null> {
     const connection = await this.#connect((_, text) => onMessage(text), signal)
     this.#open.add(connection)
     const close = () => {

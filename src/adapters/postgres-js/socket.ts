@@ -18,7 +18,7 @@ export interface ConnectSocketOptions {
 /**
  * Opens a connection to a PostgreSQL server up to the point where the startup message is due, TLS included.
  *
- * The socket bears no listener of ours, and every byte of the server is still in it. Its `error` event is the
+ * The socket has no listener of ours, and every byte of the server is still in it. Its `error` event is the
  * caller's at once: listen before anything but promises has had its turn, as postgres.js does with what its `socket`
  * option returns.
  *

@@ -19,7 +19,7 @@ export interface TlsPlan {
   readonly mode: TlsMode
   /** Nothing asked for TLS or against it: then loopback stays plaintext, and other hosts get libpq's `prefer`. */
   readonly isDefault: boolean
-  /** What a server must prove: nothing, that its certificate comes from the CA, or also that it bears the host's name. */
+  /** What a server must prove: nothing, that its certificate comes from the CA, or also that it is for this host. */
   readonly verify: 'nothing' | 'ca' | 'full'
   /** PEM file with the CAs to trust; `null` for those of Node (and `NODE_EXTRA_CA_CERTS`). */
   readonly ca: string | null
@@ -58,7 +58,7 @@ const ATTEMPTS: Readonly<Record<TlsMode, readonly Encryption[]>> = {
 }
 
 /**
- * What the options, and `PGSSLMODE` where they are silent, say about TLS. `postgresOptions` tells where it differs
+ * What the options, and `PGSSLMODE` where they are silent, say about TLS. `postgresOptions` says where it differs
  * from libpq.
  * @throws OptionError
  */
@@ -80,7 +80,7 @@ export function tlsPlan(
   return {
     mode,
     isDefault: named === null && mode === 'prefer' && ca === null && certificate.cert === null,
-    // As libpq does: whoever names a CA wants it used, so `require` with one is `verify-ca`.
+    // As libpq does: a CA that is named is used, so `require` with one is `verify-ca`.
     verify: mode === 'verify-full' ? 'full' : mode === 'verify-ca' || ca !== null ? 'ca' : 'nothing',
     ca,
     ...certificate,

@@ -1,7 +1,7 @@
 import { holderNeeded, type StatementTraits, splitStatements, traitsOf } from '../../driver/statement.ts'
 import { StatementError } from '../../errors.ts'
 
-/** What a statement does beyond its own rows on PostgreSQL, as far as its text tells. */
+/** What a statement does beyond its own rows on PostgreSQL, as far as its text shows. */
 export interface PostgresTraits extends StatementTraits {
   /** It may change a schema: every statement that is not known to leave schemas as they are. */
   readonly changesSchema: boolean
@@ -11,7 +11,7 @@ export interface PostgresTraits extends StatementTraits {
   readonly movesSearchPath: boolean
   /** LISTEN: a Drizzle handle cannot report notifications. */
   readonly listens: boolean
-  /** It gives whoever holds the connection a lock or a cursor, which is gone at once where nobody holds it. */
+  /** Its lock or cursor belongs to the connection's holder; without one it is gone at once. */
   readonly needsHolder: boolean
 }
 
@@ -92,13 +92,13 @@ export function schemaMayHaveChanged(): void {
 }
 
 /** How often a text that calls a function has counted as a change of schema since then. */
-interface Calls {
+interface SerialQueue {
   since: number
   count: number
 }
 
 /** By text, those that were called last behind the others. */
-const calls = new Map<string, Calls>()
+const calls = new Map<string, SerialQueue>()
 const MOST_TEXTS = 32
 const MOST_CALLS = 10
 

@@ -144,7 +144,7 @@ function warn(error: unknown, taskId: string | null): void {
   })
 }
 
-/** Asks about many things with one question at a time: who asks while one is under way shares the next. */
+/** Loads many keys with one query at a time: keys asked for while one runs share the next. */
 export class Batcher<Answer> {
   readonly #ask: (ids: string[]) => Promise<Answer>
   #next: { readonly ids: string[]; readonly answer: Promise<Answer> } | null = null

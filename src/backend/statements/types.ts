@@ -77,7 +77,7 @@ export interface TableFacts {
   readonly mostBytes: number | null
 }
 
-/** How much a column holds. MySQL tells, elsewhere it is enough for everything. */
+/** How much a column holds. MySQL reports it; elsewhere it is unlimited for our purposes. */
 export interface ColumnFacts {
   /** Bytes. */
   readonly octets: number | null
@@ -168,7 +168,7 @@ export function countOf(answer: unknown): number {
   return Number(row?.written ?? 0)
 }
 
-/** What a statement of `cleanup` did. PostgreSQL tells what it found, of which others may have taken some. */
+/** What a statement of `cleanup` did. PostgreSQL counts the rows it found; others may have deleted some of them. */
 export function batchOf(answer: unknown, limit: number): CleanedBatch {
   const deleted = countOf(answer)
   const [row] = Array.isArray(answer) ? (answer as { found?: number }[]) : []

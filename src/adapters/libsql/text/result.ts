@@ -2,13 +2,13 @@ import type { ResultSet } from '../drizzle-client.ts'
 import { type Column, decoded, type Guard, INEXACT, type Packing, unpacked } from './columns.ts'
 
 /** Whether a result could be read: `large` could, but would be cheaper without packing; `inexact` could not. */
-export type Fit = 'exact' | 'large' | 'inexact'
+export type Exactness = 'exact' | 'large' | 'inexact'
 
 /** Reads a driver's result column by column; without columns of its own it has those of the result. */
 export function readerOf(
   columns: readonly Column[] | null,
   guards: readonly Guard[],
-): (result: ResultSet) => Fit {
+): (result: ResultSet) => Exactness {
   const describe = columns === null ? null : describerOf(columns)
   let shape = { columns: [''], make: rowMaker(['']) }
   return (result) => {
@@ -35,7 +35,7 @@ export function unpackerOf(
   columns: readonly Column[],
   packings: readonly Packing[],
   guards: readonly Guard[],
-): (result: ResultSet) => Fit {
+): (result: ResultSet) => Exactness {
   const describe = describerOf(columns)
   const make = rowMaker(originalNames(columns))
   return (result) => {
@@ -97,7 +97,7 @@ function originalNames(columns: readonly Column[]): string[] {
 }
 
 /** How a text is run, and its result read. */
-export interface Reading {
+export interface RewritePlan {
   /** What the driver is given instead. */
   readonly sql: string
   /** It may write: it has to wait for its turn. */
@@ -107,24 +107,24 @@ export interface Reading {
   /** It was made from what the tables looked like once. */
   readonly isLearned: boolean
   /** Turns the driver's result, in place, into what the text asked for. */
-  read(result: ResultSet): Fit
+  read(result: ResultSet): Exactness
   /** The same without packing. */
-  readonly exact?: Reading
+  readonly exact?: RewritePlan
 }
 
 /** A text about whose columns the database must be asked first. */
-export interface Unlearned {
+export interface UnknownColumns {
   readonly text: string
   /** Runs without touching a row; its result has the columns. */
   readonly describe: string
   /** The columns cannot change behind our back. */
   readonly isLasting: boolean
   readonly writes: boolean
-  reading(columns: readonly Column[]): Reading
+  reading(columns: readonly Column[]): RewritePlan
 }
 
 /** A statement that brings no text, or none that others wrote. */
-export function plain(sql: string, writes: boolean, isDdl = false): Reading {
+export function plain(sql: string, writes: boolean, isDdl = false): RewritePlan {
   const read = readerOf(null, [])
   return { sql, writes, isDdl, isLearned: false, read }
 }

@@ -1,13 +1,13 @@
 import { StatementError } from '../../../errors.ts'
 import { type Column, GUARDS, guardOf, PACKINGS, packingOf } from './columns.ts'
-import { plain, type Reading, readerOf, type Unlearned, unpackerOf } from './result.ts'
+import { plain, type RewritePlan, readerOf, type UnknownColumns, unpackerOf } from './result.ts'
 import { isColumn, splitItems, type Text, type Token, tokensOf } from './tokens.ts'
 
 /**
- * How a text is run, as far as it tells by itself.
+ * How a text is run, as far as the text itself shows.
  * @throws StatementError when it holds several statements
  */
-export function formOf(sql: string, guards: boolean): Reading | Unlearned {
+export function formOf(sql: string, guards: boolean): RewritePlan | UnknownColumns {
   const tokens = tokensOf(sql)
   // SQLite will say what is wrong with it; nothing of it runs before that.
   if (tokens === null) return plain(sql, true)
@@ -59,7 +59,7 @@ function isWord(word: string): (token: Token) => boolean {
 }
 
 /** How a statement is run that does nothing but read. */
-function selectForm(text: Text): Reading | Unlearned {
+function selectForm(text: Text): RewritePlan | UnknownColumns {
   const list = plainList(text)
   if (list?.every(({ isSafe }) => isSafe)) return plain(text.sql, false)
   const describe = `select * from (${text.body}) limit 0`
@@ -129,7 +129,7 @@ function hasStar(tokens: readonly Token[]): boolean {
 const STARRED = new Set(['select', 'distinct', 'all'])
 
 /** The columns are guarded where they stand. */
-function listReading({ sql }: Text, list: readonly Item[], columns: readonly Column[]): Reading {
+function listReading({ sql }: Text, list: readonly Item[], columns: readonly Column[]): RewritePlan {
   const names = list.map(({ start, end }) => sql.slice(start, end))
   const [before, after] = [sql.slice(0, list[0]?.start), sql.slice(list.at(-1)?.end)]
   return learned(names, columns, (items) => `${before}${items}${after}`)
@@ -139,7 +139,7 @@ function listReading({ sql }: Text, list: readonly Item[], columns: readonly Col
  * The statement stays as it is, in a frame that guards its columns. Where there are expressions among them the frame
  * must not be merged with it: they would be computed more than once.
  */
-function framedReading({ body }: Text, columns: readonly Column[]): Reading {
+function framedReading({ body }: Text, columns: readonly Column[]): RewritePlan {
   const names = columns.map((_, at) => `c${at}`)
   const materialized = columns.some(({ type }) => type === '') ? ' materialized' : ''
   return learned(
@@ -158,11 +158,11 @@ function learned(
   names: readonly string[],
   columns: readonly Column[],
   select: (items: readonly string[]) => string,
-): Reading {
+): RewritePlan {
   const base = { writes: false, isDdl: false, isLearned: true }
   const guards = columns.map(guardOf)
   const guarded = names.map((name, at) => GUARDS[guards[at] ?? 'exact'](name))
-  const exact: Reading = { ...base, sql: select(guarded), read: readerOf(columns, guards) }
+  const exact: RewritePlan = { ...base, sql: select(guarded), read: readerOf(columns, guards) }
   const packings = columns.map(packingOf)
   const packable = packings.filter((packing) => packing !== 'own').length
   if (packable < LEAST_PACKED || columns.length > MOST_PACKED) return exact
@@ -179,7 +179,7 @@ function learned(
 }
 
 /** Writes bring rows only by `returning`, whose items are guarded where they stand: there is no frame for a write. */
-function writeForm(text: Text, verb: string): Reading | Unlearned {
+function writeForm(text: Text, verb: string): RewritePlan | UnknownColumns {
   const { sql, tokens } = text
   const at = tokens.findLastIndex(({ word, depth }) => depth === 0 && word === 'returning')
   if (at === -1) return plain(sql, true)
@@ -211,10 +211,10 @@ interface Returned {
 function returned(sql: string, item: readonly Token[]): Returned | null {
   const [first, last] = [item[0], item.at(-1)]
   if (first === undefined || last === undefined) return null
-  const place = { start: first.start, end: last.end }
-  if (item.length === 1 && first.text === '*') return { ...place, name: '*', guarded: '*' }
+  const location = { start: first.start, end: last.end }
+  if (item.length === 1 && first.text === '*') return { ...location, name: '*', guarded: '*' }
   if (isColumn(item)) {
-    return { ...place, name: nameOf(last), guarded: GUARDS.hex(sql.slice(first.start, last.end)) }
+    return { ...location, name: nameOf(last), guarded: GUARDS.hex(sql.slice(first.start, last.end)) }
   }
 
   const before = item.at(-2)
@@ -227,10 +227,10 @@ function returned(sql: string, item: readonly Token[]): Returned | null {
   const guarded = isColumn(inner)
     ? GUARDS.hex(expression)
     : `(select ${GUARDS.hex('dc_')} from (select ${expression} as dc_))`
-  return { ...place, name: isNamed ? nameOf(last) : expression, guarded }
+  return { ...location, name: isNamed ? nameOf(last) : expression, guarded }
 }
 
-function returning({ sql }: Text, items: readonly Returned[], columns: readonly Column[] = []): Reading {
+function returning({ sql }: Text, items: readonly Returned[], columns: readonly Column[] = []): RewritePlan {
   const all = columns.map(({ name }) => GUARDS.hex(`"${name.replaceAll('"', '""')}"`)).join(',')
   const names = items.flatMap(({ name }) => (name === '*' ? columns : [{ name, type: '' }]))
   return {

@@ -2,12 +2,12 @@ import { LruMap } from '../../../driver/lru-map.ts'
 import { LOOK, type SentStatement } from '../driver.ts'
 import type { LibsqlStatement, ResultSet } from '../drizzle-client.ts'
 import { isSqlError } from '../errors.ts'
-import type { Reading, Unlearned } from './result.ts'
+import type { RewritePlan, UnknownColumns } from './result.ts'
 import { formOf } from './rewrite.ts'
 
 /**
  * libSQL's native driver aborts the whole process when it reads a TEXT value that is not valid UTF-8, and cuts one at
- * its first NUL. SQLite checks neither, so whoever may write to a column can do that to whoever reads it. Hence no TEXT
+ * its first NUL. SQLite checks neither, so a writer of a column can do that to its readers. Hence no TEXT
  * value is ever handed to the driver: reading statements are rewritten so that their columns arrive as something else,
  * and what they held is restored here exactly, with U+FFFD for what is no UTF-8.
  *
@@ -16,11 +16,11 @@ import { formOf } from './rewrite.ts'
  * column. What JSON cannot carry exactly (REAL values, BLOBs in columns not declared so) is found out when it comes: then
  * the statement is run again with each column guarded by itself, and from then on always.
  *
- * The names of tables and columns are not guarded: whoever may change the schema is trusted.
+ * The names of tables and columns are not guarded: those who may change the schema are trusted.
  */
 export class SafeText {
   readonly #guards: boolean
-  readonly #known: LruMap<string, Reading>
+  readonly #known: LruMap<string, RewritePlan>
 
   /**
    * @param size how many texts are kept, those that were run last
@@ -35,7 +35,7 @@ export class SafeText {
    * How a text is run.
    * @throws StatementError when it holds several statements, of which the driver would run only the first
    */
-  look(sql: string): Reading | Unlearned {
+  look(sql: string): RewritePlan | UnknownColumns {
     const known = this.#known.get(sql)
     if (known !== undefined) return known
     const form = formOf(sql, this.#guards)
@@ -44,14 +44,17 @@ export class SafeText {
   }
 
   /** Finds out about the columns of a text, which `look` could not tell by itself; `describe` runs a statement. */
-  async learn(unlearned: Unlearned, describe: (sql: string) => Promise<ResultSet>): Promise<Reading> {
+  async learn(
+    unlearned: UnknownColumns,
+    describe: (sql: string) => Promise<ResultSet>,
+  ): Promise<RewritePlan> {
     const { columns, columnTypes } = await describe(unlearned.describe)
     const reading = unlearned.reading(columns.map((name, at) => ({ name, type: columnTypes[at] ?? '' })))
     return unlearned.isLasting ? this.#keep(unlearned.text, reading) : reading
   }
 
   /** A text's rows turned out not to fit in a pack. */
-  unpack(sql: string, exact: Reading): void {
+  unpack(sql: string, exact: RewritePlan): void {
     if (this.#known.has(sql)) this.#known.set(sql, exact)
   }
 
@@ -60,7 +63,7 @@ export class SafeText {
     this.#known.clear()
   }
 
-  #keep(sql: string, reading: Reading): Reading {
+  #keep(sql: string, reading: RewritePlan): RewritePlan {
     this.#known.set(sql, reading)
     return reading
   }
@@ -94,7 +97,12 @@ export class SafeStatements {
   }
 
   /** @param isFresh what is known of the text was learned a moment ago: it cannot be stale */
-  #run(statement: LibsqlStatement, reading: Reading, isFresh = false, askedAt?: number): Promise<unknown> {
+  #run(
+    statement: LibsqlStatement,
+    reading: RewritePlan,
+    isFresh = false,
+    askedAt?: number,
+  ): Promise<unknown> {
     const sent = { sql: reading.sql, args: statement.named ?? statement.params }
     return this.#parts.execute(sent, reading.writes, askedAt).then(
       (result) => this.#read(statement, reading, result, isFresh),
@@ -102,7 +110,7 @@ export class SafeStatements {
     )
   }
 
-  #read(statement: LibsqlStatement, reading: Reading, result: ResultSet, isFresh: boolean): unknown {
+  #read(statement: LibsqlStatement, reading: RewritePlan, result: ResultSet, isFresh: boolean): unknown {
     const { safeText } = this.#parts
     if (reading.isDdl) safeText.forget()
     const fit = reading.read(result)
@@ -112,7 +120,12 @@ export class SafeStatements {
   }
 
   /** A statement whose columns were learned before the tables changed is learned and run once more. */
-  #failed(statement: LibsqlStatement, reading: Reading, error: unknown, isFresh: boolean): Promise<unknown> {
+  #failed(
+    statement: LibsqlStatement,
+    reading: RewritePlan,
+    error: unknown,
+    isFresh: boolean,
+  ): Promise<unknown> {
     const { safeText, judged } = this.#parts
     if (reading.isLearned && !isFresh && isSqlError(error)) {
       safeText.forget()
@@ -122,9 +135,9 @@ export class SafeStatements {
     throw judged(error, statement)
   }
 
-  async #learnAndRun(statement: LibsqlStatement, unlearned: Unlearned): Promise<unknown> {
+  async #learnAndRun(statement: LibsqlStatement, unlearned: UnknownColumns): Promise<unknown> {
     const { safeText, judged } = this.#parts
-    let reading: Reading
+    let reading: RewritePlan
     try {
       reading = await safeText.learn(unlearned, (sql) => this.#describe(sql, statement.sql))
     } catch (error) {

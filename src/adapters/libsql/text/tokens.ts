@@ -117,7 +117,7 @@ function* statementsOf(tokens: readonly Token[]): Generator<Statement> {
   }
 }
 
-/** As SQLite itself tells when a text is complete: `; end ;` */
+/** As SQLite itself decides whether a text is complete: `; end ;` */
 function endsTrigger(tokens: readonly Token[], at: number): boolean {
   return tokens[at - 1]?.word === 'end' && tokens[at - 2]?.text === ';'
 }

@@ -5,7 +5,7 @@ import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
 import { isContention } from './errors.ts'
 
 /** What is to be known of the client that is called. */
-export interface CallsOptions {
+export interface SerialQueueOptions {
   /** Its calls are synchronous: they are over when they return. */
   readonly isLocal: boolean
   /** Milliseconds that a server has for its answers to one call. */
@@ -20,15 +20,15 @@ export interface CallsOptions {
  * The calls to one client: one at a time, and none once the connection is lost. Between synchronous ones the event loop
  * gets a round now and then, so that the rest of the process is served meanwhile.
  */
-export class Calls {
-  readonly #options: CallsOptions
+export class SerialQueue {
+  readonly #options: SerialQueueOptions
   readonly #stop = new AbortController()
   /** Calls that wait for the one under way. */
   readonly #queue = new Fifo<() => void>()
   #isCalling = false
   #lost: Error | null = null
 
-  constructor(options: CallsOptions) {
+  constructor(options: SerialQueueOptions) {
     this.#options = options
     // Any number of statements may wait for their turn.
     setMaxListeners(0, this.#stop.signal)

@@ -1,4 +1,3 @@
-import type { Calls } from './calls.ts'
 import {
   type Client,
   type ClientTransaction,
@@ -8,7 +7,8 @@ import {
   withoutWaiting,
 } from './driver.ts'
 import { isContention, isLoss, isTransactionClosed } from './errors.ts'
-import type { Patience } from './patience.ts'
+import type { LockRetry } from './lock-retry.ts'
+import type { SerialQueue } from './serial-queue.ts'
 import type { Writer } from './write-mutex.ts'
 
 /**
@@ -22,8 +22,8 @@ export type TransactionMode = 'write' | 'read' | 'query-only'
 export interface OpenTransactionParts {
   readonly isLocal: boolean
   readonly mode: TransactionMode
-  readonly calls: Calls
-  readonly patience: Patience
+  readonly calls: SerialQueue
+  readonly patience: LockRetry
   /** How others are told of it. */
   readonly writer: Writer
   /** Ends our turn to write. */

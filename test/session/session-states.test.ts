@@ -588,6 +588,7 @@ function bare(engine: Engine): Engine<Dialect, Executor> {
     handle: (executor) => executor,
     checkout: (options) => engine.checkout(options),
     sessionOpened: () => engine.sessionOpened(),
+    warnOfDeadline: (seconds) => engine.warnOfDeadline(seconds),
     within: () => engine as Engine<Dialect, Executor>,
   }
   return parts as Engine<Dialect, Executor>

@@ -56,7 +56,7 @@ export interface Operation<Result> {
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
   const { attempt, writing, signal, closed, exhausted } = operation
-  const patience = new LockRetry(policy)
+  const budget = new RetryBudget(policy)
   let wasLost = false
   try {
     for (;;) {
@@ -65,7 +65,7 @@ export async function retrying<Result>(operation: Operation<Result>, policy: Ret
         return await attempt(wasLost)
       } catch (error) {
         wasLost ||= isLoss(error)
-        if (!isTransient(error) || !(await patience.outlasts(error, [signal, closed]))) throw error
+        if (!isTransient(error) || !(await budget.outlasts(error, [signal, closed]))) throw error
       }
     }
   } catch (failure) {
@@ -105,7 +105,7 @@ const ROLLBACK_BUDGET = 2_000
 const ROLLBACK_WAIT = 100
 
 /** How often one operation has failed, and whether it may be tried again. */
-class LockRetry {
+class RetryBudget {
   readonly #policy: RetryPolicy
   readonly #startedAt = performance.now()
   #failures = 0

@@ -393,6 +393,7 @@ describe('how a backend is made', () => {
   it('46, 47: printed, it shows nothing of its dburi', async () => {
     await using backend = new DatabaseBackend('postgresql://user:canary@127.0.0.1:1/x', {
       databaseCreateTablesAtSetup: false,
+      retryDeadline: 0.2,
     })
     const error = await backend.getState('x').catch((reason: unknown) => reason)
 

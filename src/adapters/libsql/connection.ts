@@ -44,8 +44,8 @@ export class LibsqlConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
   readonly #texts: StatementCache
-  readonly #calls: SerialQueue
-  readonly #patience: LockRetry
+  readonly #queue: SerialQueue
+  readonly #lockRetry: LockRetry
   readonly #statements: SafeStatements
   #transaction: OpenTransaction | null = null
   #isTainted = false
@@ -59,14 +59,14 @@ export class LibsqlConnection implements Connection {
     parts.file?.connectionOpened()
     this.#client = parts.client
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
-    this.#calls = new SerialQueue({
+    this.#queue = new SerialQueue({
       isLocal: this.#isLocal,
       requestTimeout: parts.requestTimeout,
       onContention: (error) => this.#reopen(error),
       onSilence: () =>
         this.discard(new StatementTimeoutError(parts.requestTimeout / 1_000, 'request_timeout')),
     })
-    this.#patience = new LockRetry(this.#calls, parts)
+    this.#lockRetry = new LockRetry(this.#queue, parts)
     this.#statements = new SafeStatements({
       safeText: parts.safeText,
       execute: this.#isLocal
@@ -78,7 +78,7 @@ export class LibsqlConnection implements Connection {
   }
 
   get lost(): Error | null {
-    return this.#calls.lost
+    return this.#queue.lost
   }
 
   get tainted(): boolean {
@@ -88,7 +88,7 @@ export class LibsqlConnection implements Connection {
   run(statement: LibsqlStatement, { askedAt }: RunOptions = {}): Promise<unknown> {
     const { sql } = statement
     try {
-      if (this.lost !== null) throw this.#calls.lostError()
+      if (this.lost !== null) throw this.#queue.lostError()
       if (this.#texts.look(sql).taints) this.#isTainted = true
       if (statement.call !== undefined) return this.#call(statement, statement.call, askedAt)
       return this.#statements.run(statement, askedAt)
@@ -99,22 +99,22 @@ export class LibsqlConnection implements Connection {
 
   async begin({ readOnly = false }: TransactionOptions, { askedAt }: WaitOptions = {}): Promise<void> {
     const isReadOnly = readOnly || this.#parts.readOnly
-    const [calls, patience, isLocal] = [this.#calls, this.#patience, this.#isLocal]
+    const [queue, lockRetry, isLocal] = [this.#queue, this.#lockRetry, this.#isLocal]
     const writer: Writer = { what: 'transaction', hasWritten: false }
-    const deadline = patience.deadline(askedAt)
+    const deadline = lockRetry.deadline(askedAt)
     let release = () => {}
     try {
-      if (!isReadOnly) release = await patience.turnToWrite(deadline, writer)
+      if (!isReadOnly) release = await lockRetry.turnToWrite(deadline, writer)
       const mode = isReadOnly ? READ_MODES[this.#parts.kind] : 'write'
       const driver = await this.#begin(mode, deadline)
       if (!isReadOnly) this.#parts.mutex?.moved()
-      const transaction = new OpenTransaction(driver, { isLocal, mode, calls, patience, writer, release })
-      if (calls.lost === null) {
+      const transaction = new OpenTransaction(driver, { isLocal, mode, queue, lockRetry, writer, release })
+      if (queue.lost === null) {
         this.#transaction = transaction
         return
       }
       this.#undo(transaction)
-      throw calls.lostError()
+      throw queue.lostError()
     } catch (error) {
       release()
       throw this.#judged(error)
@@ -124,9 +124,9 @@ export class LibsqlConnection implements Connection {
   #begin(mode: TransactionMode, deadline: number): Promise<ClientTransaction> {
     const client = this.#client
     if (mode === 'query-only' || (mode === 'write' && this.#parts.kind === 'file')) {
-      return this.#patience.resuming(deadline, () => beginLocally(client, mode), PROBES[mode])
+      return this.#lockRetry.resuming(deadline, () => beginLocally(client, mode), PROBES[mode])
     }
-    return this.#patience.patiently(deadline, () => client.transaction(mode))
+    return this.#lockRetry.patiently(deadline, () => client.transaction(mode))
   }
 
   async commit(): Promise<boolean> {
@@ -157,16 +157,16 @@ export class LibsqlConnection implements Connection {
   /** SQLite remembers it in the file. */
   async setJournalMode(mode: 'wal' | 'delete'): Promise<void> {
     const statement = { sql: `pragma journal_mode=${mode}`, args: [] }
-    await this.#patience
-      .inTurn(this.#patience.deadline(), () => this.#client.execute(statement))
+    await this.#lockRetry
+      .inTurn(this.#lockRetry.deadline(), () => this.#client.execute(statement))
       .catch((error: unknown) => {
         throw this.#judged(error)
       })
   }
 
   async ping(): Promise<void> {
-    if (this.lost !== null) throw this.#calls.lostError()
-    await this.#calls
+    if (this.lost !== null) throw this.#queue.lostError()
+    await this.#queue
       .alone(() => this.#client.execute(PING))
       .catch((error: unknown) => {
         throw this.#judged(error)
@@ -197,13 +197,13 @@ export class LibsqlConnection implements Connection {
   async #checkpoint(): Promise<void> {
     if (this.#parts.kind !== 'file' || this.lost !== null) return
     // It moves what it can; where it may do nothing the log stays, which is as good a place.
-    await this.#calls.alone(() => this.#client.executeMultiple(CHECKPOINT)).catch(() => {})
+    await this.#queue.alone(() => this.#client.executeMultiple(CHECKPOINT)).catch(() => {})
   }
 
   #end(reason: Error): void {
     const transaction = this.#transaction
     this.#transaction = null
-    this.#calls.stop(reason)
+    this.#queue.stop(reason)
     if (transaction !== null) {
       this.#undo(transaction)
       transaction.release()
@@ -228,12 +228,12 @@ export class LibsqlConnection implements Connection {
       return this.#inTransaction(transaction, (driver) => driver.execute(statement))
     }
     const call = () => this.#client.execute(statement)
-    const patience = this.#patience
-    if (writes && this.#parts.mutex?.isHeld) return patience.inTurn(patience.deadline(askedAt), call)
-    return this.#calls.alone(call).catch((error: unknown) => {
+    const lockRetry = this.#lockRetry
+    if (writes && this.#parts.mutex?.isHeld) return lockRetry.inTurn(lockRetry.deadline(askedAt), call)
+    return this.#queue.alone(call).catch((error: unknown) => {
       if (!isContention(error) || this.lost !== null) throw error
-      const deadline = patience.deadline(askedAt)
-      return writes ? patience.inTurn(deadline, call, error) : patience.reading(deadline, call, error)
+      const deadline = lockRetry.deadline(askedAt)
+      return writes ? lockRetry.inTurn(deadline, call, error) : lockRetry.reading(deadline, call, error)
     })
   }
 
@@ -243,14 +243,14 @@ export class LibsqlConnection implements Connection {
     call: NonNullable<LibsqlStatement['call']>,
     askedAt: number | undefined,
   ): Promise<unknown> {
-    return this.#dispatch(sql, call, this.#patience.deadline(askedAt)).then(
+    return this.#dispatch(sql, call, this.#lockRetry.deadline(askedAt)).then(
       (result) => {
         this.#parts.safeText.forget()
         return result
       },
       (error: unknown) => {
         const isHalfDone = call.name === 'executeMultiple' && isContention(error)
-        throw this.#judged(isHalfDone ? this.#patience.tooLong(error, HALF_DONE) : error)
+        throw this.#judged(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error)
       },
     )
   }
@@ -268,30 +268,30 @@ export class LibsqlConnection implements Connection {
           transaction.writes()
           return this.#inTransaction(transaction, (driver) => driver.executeMultiple(sql))
         }
-        return this.#patience.holding(deadline, () => this.#script(sql, deadline))
+        return this.#lockRetry.holding(deadline, () => this.#script(sql, deadline))
       case 'migrate': {
         if (transaction !== null) throw migrationInTransaction()
         const statements = call.statements.map((each) => ({ sql: each.sql, args: each.params }))
-        return this.#patience.inTurn(deadline, () => this.#client.migrate(statements))
+        return this.#lockRetry.inTurn(deadline, () => this.#client.migrate(statements))
       }
       case 'sync':
-        return this.#calls.alone(() => this.#client.sync())
+        return this.#queue.alone(() => this.#client.sync())
     }
   }
 
   /** Goes on behind what is done, where a lock was met in between. A server does not say how far it came. */
   #script(sql: string, deadline: number): Promise<void> {
-    if (this.#parts.kind !== 'file') return this.#calls.alone(() => this.#client.executeMultiple(sql))
+    if (this.#parts.kind !== 'file') return this.#queue.alone(() => this.#client.executeMultiple(sql))
     const parts = scriptParts(sql)
     let done = 0
     const runRest = async () => {
       for (const part of parts.slice(done)) {
-        await this.#calls.pause()
+        await this.#queue.pause()
         await this.#client.executeMultiple(part)
         done++
       }
     }
-    return this.#patience.resuming(deadline, runRest, { outcome: () => outcomeOf(parts, done) })
+    return this.#lockRetry.resuming(deadline, runRest, { outcome: () => outcomeOf(parts, done) })
   }
 
   /** A statement of a transaction. Whatever goes wrong with the lock there is the end of the transaction. */
@@ -301,7 +301,7 @@ export class LibsqlConnection implements Connection {
   ): Promise<Result> {
     return transaction.run(call).catch((error: unknown) => {
       if (isContention(error) && this.#transaction === transaction) {
-        const contention = this.#patience.tooLong(error)
+        const contention = this.#lockRetry.tooLong(error)
         this.discard(contention)
         throw contention
       }
@@ -313,13 +313,13 @@ export class LibsqlConnection implements Connection {
   #reopen(reason: unknown): void {
     const isKept = this.#transaction !== null || this.#parts.kind === 'memory'
     if (this.lost !== null || !this.#isLocal || isKept) return
-    if (this.#isTainted) this.discard(this.#patience.tooLong(reason))
+    if (this.#isTainted) this.discard(this.#lockRetry.tooLong(reason))
     else void this.#client.reconnect()
   }
 
   /** While it is being ended a transaction stays ours, so that `discard` finds it: libSQL would keep the file locked. */
   #openTransaction(): OpenTransaction {
-    if (this.lost !== null) throw this.#calls.lostError()
+    if (this.lost !== null) throw this.#queue.lostError()
     if (this.#transaction === null) throw new ClosedError('transaction')
     return this.#transaction
   }
@@ -343,13 +343,13 @@ export class LibsqlConnection implements Connection {
     const { exposeParameters, kind, file } = this.#parts
     if (this.#isLocal) releaseFrames(error)
     if (!exposeParameters) scrub(error, sent)
-    if (this.lost !== null) return this.#calls.lostError()
+    if (this.lost !== null) return this.#queue.lostError()
     if (kind === 'remote' && isLoss(error)) {
       this.discard(error instanceof Error ? error : new Error(String(error)))
-      return this.#calls.lostError()
+      return this.#queue.lostError()
     }
     if (isOwnError(error)) return error
-    if (isContention(error)) return this.#patience.tooLong(error)
+    if (isContention(error)) return this.#lockRetry.tooLong(error)
     // A file that is itself read-only says so below.
     if (this.#transaction?.isQueryOnly && !this.#parts.readOnly && isReadOnly(error))
       return writeWhereOnlyRead(error)

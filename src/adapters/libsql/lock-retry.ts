@@ -35,11 +35,11 @@ export interface ResumingOptions {
  * at one deadline, whatever it is for.
  */
 export class LockRetry {
-  readonly #calls: SerialQueue
+  readonly #queue: SerialQueue
   readonly #contended: Contended
 
-  constructor(calls: SerialQueue, contended: Contended) {
-    this.#calls = calls
+  constructor(queue: SerialQueue, contended: Contended) {
+    this.#queue = queue
     this.#contended = contended
   }
 
@@ -56,7 +56,7 @@ export class LockRetry {
   turnToWrite(deadline: number, writer: Writer): Promise<() => void> {
     const { mutex, busyTimeout } = this.#contended
     if (mutex === null) return Promise.resolve(() => {})
-    return mutex.acquire(writer, { deadline, timeout: busyTimeout, signal: this.#calls.signal })
+    return mutex.acquire(writer, { deadline, timeout: busyTimeout, signal: this.#queue.signal })
   }
 
   /** Holds our turn to write while it runs. */
@@ -96,9 +96,9 @@ export class LockRetry {
     for (;;) {
       if (met !== undefined) await this.#untilFree(deadline, met, { probe })
       try {
-        return await this.#calls.alone(call)
+        return await this.#queue.alone(call)
       } catch (error) {
-        if (!isContention(error) || this.#calls.lost !== null) throw error
+        if (!isContention(error) || this.#queue.lost !== null) throw error
         met = error
       }
     }
@@ -114,7 +114,7 @@ export class LockRetry {
     options: ResumingOptions = {},
   ): Promise<Result> {
     for (;;) {
-      const answer = await this.#calls.alone(() => call().then((result) => ({ result }), contentionOf))
+      const answer = await this.#queue.alone(() => call().then((result) => ({ result }), contentionOf))
       if ('result' in answer) return answer.result
       await this.#untilFree(deadline, answer.met, options)
     }
@@ -131,8 +131,8 @@ export class LockRetry {
     outcome?: () => string,
   ): Promise<void> {
     if (performance.now() >= deadline) throw this.tooLong(met, outcome?.())
-    await pause(lock, deadline, this.#calls.signal)
-    if (this.#calls.lost !== null) throw this.#calls.lostError()
+    await pause(lock, deadline, this.#queue.signal)
+    if (this.#queue.lost !== null) throw this.#queue.lostError()
   }
 
   /**
@@ -153,8 +153,8 @@ export class LockRetry {
       if (version !== seen) [seen, seenAt] = [version, now]
       isKept = now - seenAt > KEPT_AFTER
       const script = isKept ? withoutWaiting(probe) : probe
-      isLocked = await this.#calls.alone(() => client.executeMultiple(script).then(() => false, isContention))
-      if (isLocked && isKept) await this.#calls.alone(() => client.executeMultiple(WAITING))
+      isLocked = await this.#queue.alone(() => client.executeMultiple(script).then(() => false, isContention))
+      if (isLocked && isKept) await this.#queue.alone(() => client.executeMultiple(WAITING))
     }
   }
 

@@ -22,8 +22,8 @@ export type TransactionMode = 'write' | 'read' | 'query-only'
 export interface OpenTransactionParts {
   readonly isLocal: boolean
   readonly mode: TransactionMode
-  readonly calls: SerialQueue
-  readonly patience: LockRetry
+  readonly queue: SerialQueue
+  readonly lockRetry: LockRetry
   /** How others are told of it. */
   readonly writer: Writer
   /** Ends our turn to write. */
@@ -73,8 +73,8 @@ export class OpenTransaction {
 
   /** Asks the driver's transaction for something. */
   run<Result>(call: (driver: ClientTransaction) => Promise<Result>): Promise<Result> {
-    const { isLocal, calls } = this.#parts
-    return calls.alone(() => (isLocal ? call(this.#driver) : this.#ask(call)))
+    const { isLocal, queue } = this.#parts
+    return queue.alone(() => (isLocal ? call(this.#driver) : this.#ask(call)))
   }
 
   commit(): Promise<void> {
@@ -121,9 +121,9 @@ export class OpenTransaction {
   }
 
   async #commitLocally(): Promise<void> {
-    const { mode, patience } = this.#parts
+    const { mode, lockRetry } = this.#parts
     if (mode === 'query-only') await this.run((driver) => driver.execute(WRITABLE))
-    const deadline = patience.deadline()
+    const deadline = lockRetry.deadline()
     for (let script = COMMIT; ; script = withoutWaiting(COMMIT)) {
       try {
         // Unlike `commit()` it can be tried again when somebody is still reading.
@@ -132,7 +132,7 @@ export class OpenTransaction {
       } catch (error) {
         if (!isContention(error)) throw error
         await this.run((driver) => driver.executeMultiple(WAITING))
-        await patience.pause('passing', deadline, error)
+        await lockRetry.pause('passing', deadline, error)
       }
     }
     this.#driver.close()

@@ -145,7 +145,7 @@ function warn(error: unknown, taskId: string | null): void {
 }
 
 /** Loads many keys with one query at a time: keys asked for while one runs share the next. */
-export class Batcher<Answer> {
+class Batcher<Answer> {
   readonly #ask: (ids: string[]) => Promise<Answer>
   #next: { readonly ids: string[]; readonly answer: Promise<Answer> } | null = null
   #last: Promise<void> = Promise.resolve()

@@ -187,7 +187,10 @@ describeNeeding('postgresql', 'password functions', () => {
           }),
         )
         const who = await Promise.all(
-          engines.map(async ({ db }) => (await db.execute(sql`select current_user u`))[0]?.['u']),
+          engines.map(async ({ db }) => {
+            const [row] = Array.from(await db.execute<{ u: string }>(sql`select current_user u`))
+            return row?.u
+          }),
         )
         expect(who).toEqual(users)
         expect(new Set(engines).size).toBe(2)

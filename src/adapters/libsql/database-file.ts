@@ -91,7 +91,7 @@ let collector: NodeJS.GCFunction | null | undefined
  *
  * Does nothing but wait for a turn of the event loop where the runtime hands out no collector.
  */
-export function collectGarbage(kind: Kind): Promise<void> {
+function collectGarbage(kind: Kind): Promise<void> {
   const next = pending.get(kind) ?? collectSoon(kind)
   pending.set(kind, next)
   return next
@@ -127,7 +127,7 @@ function isCollector(found: unknown): found is NodeJS.GCFunction {
 }
 
 /** Whether this process has a database or a file beside it open; undefined where the system does not tell. */
-export function isOpen(path: string): boolean | undefined {
+function isOpen(path: string): boolean | undefined {
   try {
     return readdirSync(DESCRIPTORS).some((descriptor) => isPartOf(path, targetOf(descriptor)))
   } catch {

@@ -194,11 +194,7 @@ let pausing = 0
  * take a small share of a core. Of random length: who waits beside one that takes and leaves the lock in a rhythm is
  * not always to look in between. Ends at the deadline at the latest, and when the signal aborts.
  */
-export async function pause(
-  lock: keyof typeof SPACING,
-  deadline: number,
-  signal: AbortSignal,
-): Promise<void> {
+async function pause(lock: keyof typeof SPACING, deadline: number, signal: AbortSignal): Promise<void> {
   pausing++
   const milliseconds = SPACING[lock] * pausing * (0.5 + Math.random())
   const rest = Math.max(0, deadline - performance.now())

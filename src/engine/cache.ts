@@ -191,7 +191,7 @@ export class EngineCache {
     for (const kept of idle.slice(0, surplus)) void this.#dispose(kept)
   }
 
-  /** Whoever writes an option anew for each call has each call open an engine. */
+  /** An option written anew for each call opens an engine for each call. */
   #tellOfMany(dburi: Dburi, key: string): void {
     const siblings = [...(this.#siblings.get(key) ?? [])]
     if (siblings.length <= HANDFUL || this.#warnedOf.has(key)) return

@@ -181,7 +181,7 @@ const KEPT_AFTER = 50
 const PROBE = 'begin immediate; commit'
 
 /**
- * Milliseconds from one look at a lock to the next on average, whoever looks. With the timer and all around it a look takes
+ * Milliseconds from one look at a lock to the next on average, over all waiters. With the timer and all around it a look takes
  * 0.3 to 0.6 ms of a core, so that those at locks that are kept take less than a tenth.
  */
 const SPACING = { passing: 2.5, kept: 8 }

@@ -15,7 +15,7 @@ interface Parser {
 }
 
 /**
- * What a server says, counted and judged before and behind mysql2, which buffers whatever is announced, writes code for
+ * What a server says, counted and checked before and behind mysql2, which buffers whatever is announced, writes code for
  * any number of columns, reads over the end of a packet into the next, and goes on where packets are missing.
  */
 export class ServerPackets {

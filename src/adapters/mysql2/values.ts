@@ -18,7 +18,7 @@ const LONGEST_SIGNED = 2n ** 63n
 const LONGEST_UNSIGNED = 2n ** 64n
 
 /**
- * Spells the parameters of a statement. mysql2 would send whole numbers as floating point, which MySQL refuses in
+ * Binds the parameters of a statement. mysql2 would send whole numbers as floating point, which MySQL refuses in
  * places such as `limit ?`, dates in the process's time zone, and byte arrays as text.
  * @throws StatementError naming the position
  */

@@ -11,7 +11,7 @@ export interface ServerMessagesOptions {
 }
 
 /**
- * What a server says, judged before postgres.js hears it, which trusts every byte: it loops for ever on names without an
+ * What a server says, checked before postgres.js reads it, which trusts every byte: it loops for ever on names without an
  * end, derives keys for as long as it is told to, and throws where nobody catches.
  *
  * It is handed whole messages only, of the kinds that may come when they come. So it waits for nothing that was

@@ -11,8 +11,8 @@ const MOST = 65_533
 export type Typed = (value: string, oid: number) => Parameter<string>
 
 /**
- * Spells the parameters of a statement as PostgreSQL's text format has them. postgres.js does so itself only when the
- * statement is already on its way, and a value it cannot spell (undefined, a number for bytea, a symbol) then rejects
+ * Encodes the parameters of a statement as PostgreSQL's text format has them. postgres.js does so itself only when the
+ * statement is already on its way, and a value it cannot encode (undefined, a number for bytea, a symbol) then rejects
  * another statement and stalls the connection.
  * @throws StatementError naming the position
  */

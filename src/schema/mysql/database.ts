@@ -77,7 +77,7 @@ export class MysqlSchema implements DatabaseSchema {
     const timeout = patient ? FOR_EVER : 5
     return await onOneConnection(this.#target, (db) =>
       withLock(db, { names, timeout }, async (state) => {
-        // Whoever held the lock may have created what was missing.
+        // The lock's last holder may have created what was missing.
         if (state === 'timeout' && (await this.#introspect(db)).missing.length > 0) {
           throw this.#error('SCHEMA_LOCK_TIMEOUT', KEPT)
         }

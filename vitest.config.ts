@@ -4,26 +4,33 @@ import { drizzleMajor } from './test/fixtures/drizzle-major.ts'
 
 const src = fileURLToPath(new URL('./src/', import.meta.url))
 const fixtures = fileURLToPath(new URL(`./test/fixtures/drizzle-${drizzleMajor}/`, import.meta.url))
+const pglite = fileURLToPath(new URL('./test/fixtures/pglite-template.ts', import.meta.url))
 const isLong = (process.env['LONG'] ?? '') !== ''
 
 export default defineConfig({
   resolve: {
     alias: [
       { find: /^drizzle-celery$/, replacement: `${src}index.ts` },
+      { find: /^drizzle-celery\/core$/, replacement: `${src}core.ts` },
       { find: /^drizzle-celery\/adapters\/(.+)$/, replacement: `${src}adapters/$1/adapter.ts` },
       { find: /^drizzle-celery\/models\/(.+)$/, replacement: `${src}models/$1.ts` },
       { find: /^drizzle-celery\/(celery-.+)$/, replacement: `${src}backend/clients/$1.ts` },
       { find: /^drizzle-celery\/(.+)$/, replacement: `${src}$1/index.ts` },
+      { find: /^@electric-sql\/pglite$/, replacement: pglite },
       { find: /^drizzle-major\/(.+)$/, replacement: `${fixtures}$1.ts` },
     ],
   },
   test: {
     include: ['test/**/*.test.ts'],
+    // CI names its own reporters, this one among them.
+    reporters: ['default', './test/fixtures/slowest-files.ts'],
     globalSetup: ['test/fixtures/global-setup.ts'],
     // Processes, not threads: a native driver that aborts takes its own test file along, not the run.
     pool: 'forks',
     // Two cores: two files beside the servers and children that some of them start.
     maxWorkers: 2,
+    // A failure that CI shows once is read from its message alone: arrays are written out.
+    chaiConfig: { truncateThreshold: 2_000 },
     testTimeout: isLong ? 600_000 : 30_000,
     hookTimeout: 60_000,
   },

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { median } from './measure.ts'
 import { report } from './report.ts'
@@ -14,6 +14,10 @@ export async function imports(): Promise<void> {
     differences.push(ours - (before + after) / 2)
   }
   report('importing the root, over an empty process', median(differences), 'ms', { most: 20 })
+  const packed = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: ROOT, encoding: 'utf8' })
+  const [{ size, unpackedSize }] = JSON.parse(packed) as [{ size: number; unpackedSize: number }]
+  report('the package as it is downloaded', size / 1_000, 'kB')
+  report('and installed, with docs and sources', unpackedSize / 1_000, 'kB')
 }
 
 /** Milliseconds from the start of a process to its end. */

@@ -56,6 +56,20 @@ export async function libsql(): Promise<void> {
         least,
       )
     }
+    await engine.db.run(sql`create table words (word text)`)
+    await engine.db.run(
+      sql`with recursive n (i) as (select 1 union all select i + 1 from n where i < 100000)
+        insert into words select 'word number ' || i from n`,
+    )
+    reportRatio(
+      '100,000 rows of one TEXT column',
+      await compare(
+        () => bare.execute('select word from words'),
+        () => engine.db.$client.execute('select word from words'),
+        { operations: 1 },
+      ),
+      1 / 1.3,
+    )
     reportRatio(
       'session with one upsert and commit, against BEGIN, upsert, COMMIT',
       await compare(

@@ -12,10 +12,24 @@ const CONNECTIONS = 50
 
 /** What waiting costs, and what open connections take. */
 export async function pool(): Promise<void> {
+  await withoutPool()
+  globalThis.gc?.()
   await waiters()
   const server = process.env['POSTGRES_URL']
   if (server === undefined) console.log('  heap of connections not measured: POSTGRES_URL is not set')
   else await connections(server)
+}
+
+/** What the functions of the measurement itself take. */
+async function withoutPool(): Promise<void> {
+  const before = process.cpuUsage()
+  const resolvers: (() => void)[] = []
+  const waiting = Array.from({ length: WAITERS }, async () => {
+    await new Promise<void>((resolve) => resolvers.push(resolve))
+  })
+  report(`${WAITERS} functions that wait for a promise, without a pool`, cpuSince(before), 's')
+  for (const resolve of resolvers) resolve()
+  await Promise.all(waiting)
 }
 
 /** In the pool itself, which knows nothing of databases. */

@@ -25,6 +25,7 @@ export async function postgresql(): Promise<void> {
     await onOneConnection(dburi.href)
     await againstPlainDrizzle(dburi.href)
     await behindASlowOne(dburi.href)
+    await byPg(dburi.href)
   } finally {
     await admin.unsafe('drop database dc_bench with (force)')
     await admin.end()
@@ -205,4 +206,41 @@ async function behindASlowOne(dburi: string): Promise<void> {
     })
   }
   await pool.end()
+}
+
+/** The adapter for pg against the one for postgres.js. */
+async function byPg(dburi: string): Promise<void> {
+  await using manager = new SessionManager({ engineOptions: { poolSize: 1, maxOverflow: 0 } })
+  const theirs = dburi as `postgresql://${string}`
+  const ours = dburi.replace(/^postgres(?:ql)?:/, 'postgresql+pg:') as `postgresql+pg://${string}`
+  const { db: postgresJs } = await manager.getEngine(theirs)
+  const { db } = await manager.getEngine(ours)
+  const byId = eq(task.taskId, 'bench')
+  const row = { taskId: 'bench', status: 'SUCCESS' }
+  const onConflict = { target: task.taskId, set: { status: 'SUCCESS' } }
+
+  reportRatio(
+    'pg against postgres.js: select, one at a time',
+    await compare(
+      () => postgresJs.select().from(task).where(byId),
+      () => db.select().from(task).where(byId),
+      { operations: 2_000 },
+    ),
+  )
+  reportRatio(
+    'pg against postgres.js: upsert, one at a time',
+    await compare(
+      () => postgresJs.insert(task).values(row).onConflictDoUpdate(onConflict),
+      () => db.insert(task).values(row).onConflictDoUpdate(onConflict),
+      { operations: 500 },
+    ),
+  )
+  reportRatio(
+    'pg against postgres.js: transaction of one upsert',
+    await compare(
+      () => postgresJs.transaction((tx) => tx.insert(task).values(row).onConflictDoUpdate(onConflict)),
+      () => db.transaction((tx) => tx.insert(task).values(row).onConflictDoUpdate(onConflict)),
+      { operations: 500 },
+    ),
+  )
 }

@@ -9,7 +9,9 @@
 import { backend } from './backend.ts'
 import { engines } from './engines.ts'
 import { imports } from './imports.ts'
+import { insertingMany } from './insert-many.ts'
 import { libsql } from './libsql.ts'
+import { lists } from './lists.ts'
 import { locked } from './locked.ts'
 import { manager } from './manager.ts'
 import { mysql } from './mysql.ts'
@@ -17,6 +19,7 @@ import { pickle } from './pickle.ts'
 import { pool } from './pool.ts'
 import { postgresql } from './postgresql.ts'
 import { schema } from './schema.ts'
+import { tracing } from './tracing.ts'
 
 const benches = {
   manager,
@@ -30,11 +33,15 @@ const benches = {
   backend,
   pool,
   engines,
+  tracing,
+  'insert-many': insertingMany,
 }
+/** What takes minutes runs only when it is named. */
+const long = { lists }
 const chosen = process.argv.slice(2)
 
-for (const [name, bench] of Object.entries(benches)) {
-  if (chosen.length > 0 && !chosen.includes(name)) continue
+for (const [name, bench] of Object.entries({ ...benches, ...long })) {
+  if (chosen.length > 0 ? !chosen.includes(name) : name in long) continue
   console.log(`\n${name}`)
   await bench()
 }

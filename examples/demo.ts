@@ -26,6 +26,10 @@ try {
   rmSync(directory, { recursive: true })
 }
 say('Closed', 'every connection; the process ends by itself')
+// What the demo itself made is gone, but for a database of one's own.
+const shown =
+  process.env['DBURI'] === undefined ? 'sqlite:///test/fixtures/celery/results.sqlite' : redactDburi(dburi)
+say('Look', `at results in a browser: npm run build && npx drizzle-celery web ${shown}`)
 
 async function openAndPrepare(): Promise<void> {
   const engine = await manager.getEngine(dburi)

@@ -1,43 +1,65 @@
 /**
  * Installs the packed package into empty projects, beside one driver each and once beside none, and uses it there on
- * every Node it promises to run on: what npm brings, types, imports, missing drivers, the README's quick start.
+ * every Node it promises to run on: what npm brings, types, imports, missing drivers, the first programs of the README and
+ * the guides, and the recipes for frameworks.
  *
  *     npm run build && npx tsx scripts/check-installed.ts
  *
- * `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the quick start on that database is skipped.
+ * `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the programs on that database are skipped.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, posix } from 'node:path'
+import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle, bundles } from './check-installed/bundles.ts'
+import { coreProgram, strangersIn } from './check-installed/core.ts'
 import { type Driver, drivers } from './check-installed/drivers.ts'
+import { type Example, examples, installExample } from './check-installed/examples.ts'
 import { type Loader, loaders } from './check-installed/loaders.ts'
+import { bundleAlone, bundlers, oneDriverProgram } from './check-installed/one-driver.ts'
 import {
   entriesProgram,
   handleProgram,
   missingProgram,
+  namedPrograms,
   pickleProgram,
-  quickStart,
+  programsFor,
+  requiredProgram,
 } from './check-installed/programs.ts'
 import { type Output, Project, run } from './check-installed/project.ts'
+import { installByPnpm, runBy, runtimes } from './check-installed/runtimes.ts'
+import { compileEverywhere, compilers, costRatio, kinds } from './check-installed/types.ts'
 
 interface Manifest {
   readonly name: string
   readonly version: string
   readonly engines: { readonly node: string }
-  readonly exports: Readonly<Record<string, string | null | { readonly default: string }>>
+  readonly exports: Readonly<
+    Record<string, string | null | { readonly import: { readonly default: string } }>
+  >
   readonly peerDependencies: Readonly<Record<string, string>>
 }
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const manifest = manifestIn(root)
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const page = (name: string) => readFileSync(join(root, name), 'utf8')
+const firstPrograms = page('README.md').split(/^## Your own tables$/m)[0] + page('docs/getting-started.md')
 const versions = [`${manifest.engines.node.replace('>=', '')}.0`, '22', '24']
 const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-installed-'))
 const tarball = join(directory, `${manifest.name}-${manifest.version}.tgz`)
+/** The peer of `drizzle-celery/opentelemetry`. */
+const TRACING = '@opentelemetry/api'
 const nodes = new Project(join(directory, 'nodes'))
+/** The first version of the other major that `peerDependencies` allows. */
+const DRIZZLE_1 = { 'drizzle-orm': manifest.peerDependencies['drizzle-orm']?.match(/1[\w.-]+/)?.[0] ?? '' }
+const FRAMEWORKS = {
+  ...{ express: '^5', fastify: '^5', hono: '^4', rxjs: '^7', 'reflect-metadata': '^0.2' },
+  ...{ '@nestjs/common': '^11', '@nestjs/core': '^11', '@nestjs/platform-express': '^11' },
+}
+/** As `recipes.js` names them. */
+const RECIPES = ['next', 'fastify', 'express', 'hono', 'nest', 'lambda', 'worker']
+const isLong = Boolean(process.env['LONG'])
 const counts = { passed: 0, failed: 0, skipped: 0 }
 
 try {
@@ -47,7 +69,18 @@ try {
     await twoAtATime([...drivers, null], checkProject)
     await twoAtATime(drivers, checkOldest)
     await checkBundles()
+    // With 1.0 what says how a driver gives values is a part of ours: one driver is enough, where LONG does not ask for all.
+    const besideDrizzle1 = (isLong ? drivers : drivers.slice(0, 1)).map(
+      (driver) => [driver, DRIZZLE_1] as const,
+    )
+    const bundled = drivers.map((driver) => [driver, locked(['drizzle-orm'])] as const)
+    await twoAtATime([...bundled, ...besideDrizzle1], ([driver, drizzle]) => checkBundlers(driver, drizzle))
+    await checkTypes()
+    await checkTypesOfDrizzle1()
     await twoAtATime(loaders, checkLoader)
+    await Promise.all([checkRuntimes(), checkPnpm()])
+    await checkRecipes()
+    for (const each of examples) await checkExample(each)
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -81,7 +114,8 @@ async function twoAtATime<Item>(items: readonly Item[], work: (item: Item) => Pr
 async function checkProject(driver: Driver | null): Promise<void> {
   const name = driver?.drizzle ?? 'no driver'
   const project = new Project(join(directory, name))
-  const asked = ['drizzle-orm', ...(driver ? [driver.name] : [])]
+  const peers = name === 'postgres-js' ? [TRACING] : []
+  const asked = ['drizzle-orm', ...(driver ? [driver.name] : []), ...peers]
   const claim = `npm install brings only ${manifest.name}, ${asked.join(', ')} and what they need`
   const isInstalled = await check(`${name}: ${claim}`, async () => {
     await project.install({
@@ -93,9 +127,10 @@ async function checkProject(driver: Driver | null): Promise<void> {
   if (!isInstalled) return
 
   const absent = drivers.filter((other) => other !== driver)
-  const steps = driver ? quickStart(readme, driver) : [pickleProgram]
+  const steps = driver ? programsFor(driver, firstPrograms) : [pickleProgram]
   await check(`${name}: types`, async () => {
     project.write('entries.ts', entriesProgram(entriesIn(project)))
+    project.write('entries.cjs', requiredProgram(entriesIn(project)))
     project.write('missing.ts', missingProgram(absent))
     if (driver) project.write('handle.ts', handleProgram(driver))
     for (const [index, step] of steps.entries()) project.write(`step-${index}.ts`, step)
@@ -104,14 +139,19 @@ async function checkProject(driver: Driver | null): Promise<void> {
 
   for (const version of versions) {
     const on = `${name}, Node ${version}`
-    await check(`${on}: every entry imports`, async () => {
-      assert.deepEqual(await project.node(binary(version), 'entries.js'), { stdout: 'true\n', stderr: '' })
-    })
+    for (const [how, program] of [
+      ['imports', 'entries.js'],
+      ['is required', 'entries.cjs'],
+    ] as const) {
+      await check(`${on}: every entry ${how}`, async () => {
+        assert.deepEqual(await project.node(binary(version), program), { stdout: 'true\n', stderr: '' })
+      })
+    }
     await check(`${on}: missing drivers are told, with what to install`, async () => {
       const stdout = absent.map((driver) => `MISSING_DRIVER npm install ${driver.name}\n`).join('')
       assert.deepEqual(await project.node(binary(version), 'missing.js'), { stdout, stderr: '' })
     })
-    const works = `${on}: ${driver ? 'the quick start' : 'pickle'} works`
+    const works = `${on}: ${driver ? 'the first programs' : 'pickle'} work`
     if (hasServer(driver)) await check(works, () => takeSteps(project, version, driver, steps.length))
     else tell('skipped', `${works} (its server is not named)`)
   }
@@ -121,14 +161,14 @@ async function checkProject(driver: Driver | null): Promise<void> {
 async function checkOldest(driver: Driver): Promise<void> {
   const project = new Project(join(directory, `${driver.drizzle}-oldest`))
   const dependencies = oldest(['drizzle-orm', driver.name])
-  const works = `${Object.entries(dependencies).join(' and ').replaceAll(',', ' ')}: the quick start works`
+  const works = `${Object.entries(dependencies).join(' and ').replaceAll(',', ' ')}: the first programs work`
   if (!hasServer(driver)) return tell('skipped', `${works} (its server is not named)`)
   await check(works, async () => {
     await project.install({
       dependencies: { ...dependencies, [manifest.name]: `file:${tarball}` },
       devDependencies: locked(['typescript', '@types/node']),
     })
-    const steps = quickStart(readme, driver)
+    const steps = programsFor(driver, firstPrograms)
     for (const [index, step] of steps.entries()) project.write(`step-${index}.ts`, step)
     await project.compile()
     await takeSteps(project, versions[0] ?? '', driver, steps.length)
@@ -143,6 +183,136 @@ async function checkLoader({ name, prove }: Loader): Promise<void> {
   await check(`${name}: missing drivers are told, with what to install`, () => prove(project, dependencies))
 }
 
+/** A program on each database, and a driver that is missing, by what is no Node. */
+async function checkRuntimes(): Promise<void> {
+  const project = new Project(join(directory, 'runtimes'))
+  const [absent, ...present] = [...drivers].reverse()
+  if (absent === undefined) return
+  const packages: Record<string, string> = Object.assign({}, ...runtimes.map(({ packages }) => packages))
+  const isReady = await check(`${Object.keys(packages).join(', ')}: npm install`, async () => {
+    project.write('main.js', oneDriverProgram)
+    await project.install({
+      dependencies: {
+        ...locked(['drizzle-orm', ...present.map(({ name }) => name)]),
+        [manifest.name]: `file:${tarball}`,
+      },
+      devDependencies: packages,
+      allowScripts: Object.fromEntries(Object.keys(packages).map((name) => [name, true])),
+    })
+  })
+  if (!isReady) return
+  for (const runtime of runtimes) {
+    for (const driver of present.filter(hasServer)) {
+      await check(`${runtime.name}: a program by ${driver.name}`, async () => {
+        const database = await driver.server?.create()
+        try {
+          const dburi = database?.dburi ?? `file:${runtime.name}.db`
+          const { stdout } = await runBy(runtime, project, 'main.js', [dburi, absent.dburi])
+          assert.equal(stdout, `bundled\nMISSING_DRIVER npm install ${absent.name}\n`)
+        } finally {
+          await database?.drop()
+        }
+      })
+    }
+  }
+}
+
+async function checkPnpm(): Promise<void> {
+  const project = new Project(join(directory, 'pnpm'))
+  const present = drivers.filter(({ server }) => server === undefined)
+  const absent = drivers.filter(({ server }) => server !== undefined)
+  await check('pnpm: programs, and missing drivers', async () => {
+    project.write('main.js', oneDriverProgram)
+    await installByPnpm(project, {
+      ...locked(['drizzle-orm', ...present.map(({ name }) => name)]),
+      [manifest.name]: `file:${tarball}`,
+    })
+    const stdout = ['bundled', ...absent.map(({ name }) => `MISSING_DRIVER npm install ${name}`), ''].join(
+      '\n',
+    )
+    for (const { dburi } of present) {
+      const args = [dburi, ...absent.map(({ dburi }) => dburi)]
+      assert.deepEqual(await project.node(binary(versions[0] ?? ''), 'main.js', '.', args), {
+        stdout,
+        stderr: '',
+      })
+    }
+  })
+}
+
+/** The programs of docs/frameworks.md: each serves a request that writes a row, and one that reads it. */
+async function checkRecipes(): Promise<void> {
+  const project = new Project(join(directory, 'recipes'))
+  const isReady = await check('recipes: types', async () => {
+    await project.install({
+      dependencies: {
+        ...locked(['drizzle-orm', '@libsql/client']),
+        ...FRAMEWORKS,
+        [manifest.name]: `file:${tarball}`,
+      },
+      devDependencies: { ...locked(['typescript', '@types/node']), '@types/express': '^5' },
+      // Fastify takes cookie 2 too, which npm would choose, and which wants Node 22.
+      overrides: { cookie: '^1' },
+    })
+    for (const [name, code] of namedPrograms(page('docs/frameworks.md'))) project.write(name, code)
+    project.write('main.js', page('scripts/check-installed/recipes.js'))
+    await project.compile({ experimentalDecorators: true, rewriteRelativeImportExtensions: true })
+  })
+  if (!isReady) return
+  for (const recipe of RECIPES) {
+    await check(`recipes: ${recipe} writes and reads`, async () => {
+      const { stdout, stderr } = await project.node(binary('22'), 'main.js', '.', [recipe])
+      assert.deepEqual({ stdout, stderr }, { stdout: `${recipe} was here\n`, stderr: '' })
+    })
+  }
+}
+
+async function checkExample({ folder, prove }: Example): Promise<void> {
+  const project = new Project(join(directory, `example-${folder}`))
+  await check(`examples/${folder}: installs, runs and stops`, async () => {
+    await installExample(project, join(root, 'examples'), folder, tarball)
+    await prove(project)
+  })
+}
+
+/**
+ * A program beside one driver, bundled with nothing configured, runs where nothing is installed.
+ * @param drizzle drizzle-orm, with its version
+ */
+async function checkBundlers(driver: Driver, drizzle: Readonly<Record<string, string>>): Promise<void> {
+  const beside = `drizzle-orm ${drizzle['drizzle-orm']} and ${driver.name} alone`
+  if (!hasServer(driver)) return tell('skipped', `bundled with ${beside} (its server is not named)`)
+  const project = new Project(join(directory, `${driver.adapter}-bundled-${drizzle['drizzle-orm']}`))
+  const others = drivers.filter((other) => other !== driver)
+  const stdout = ['bundled', ...others.map(({ name }) => `MISSING_DRIVER npm install ${name}`), ''].join('\n')
+  const isReady = await check(`bundlers beside ${beside}`, async () => {
+    project.write('main.js', oneDriverProgram)
+    await project.install({
+      dependencies: { ...locked([driver.name]), ...drizzle, [manifest.name]: `file:${tarball}` },
+      devDependencies: Object.assign({}, ...bundlers.map(({ packages }) => packages)),
+      allowScripts: { esbuild: true },
+    })
+  })
+  if (!isReady) return
+  for (const bundler of bundlers) {
+    const claim = `${bundler.name} beside ${beside}: its bundle runs in an empty folder`
+    const reason = bundler.cannot?.[driver.name]
+    if (reason !== undefined) {
+      tell('skipped', `${claim} (${reason})`)
+      continue
+    }
+    const database = await driver.server?.create()
+    await check(claim, async () => {
+      const program = await bundleAlone(project, bundler, driver.name, `${project.directory}-alone`)
+      const dburi = database?.dburi ?? driver.dburi
+      const args = [program, dburi, ...others.map(({ dburi }) => dburi)]
+      const ran = await run(binary(versions[0] ?? ''), args, { cwd: dirname(program), env: {} })
+      assert.deepEqual(ran, { stdout, stderr: '' })
+    })
+    await database?.drop()
+  }
+}
+
 /** One program beside all drivers, as it is and as bundlers make it: nothing it prints may depend on which. */
 async function checkBundles(): Promise<void> {
   const project = new Project(join(directory, 'bundled'))
@@ -155,6 +325,7 @@ async function checkBundles(): Promise<void> {
       allowScripts: { esbuild: true },
     })
     project.write('main.ts', readFileSync(join(root, 'scripts/check-installed/bundled.ts'), 'utf8'))
+    for (const driver of drivers) project.write(`core-${driver.adapter}.ts`, coreProgram(driver))
     await project.compile()
     unbundled = await runBundle(project, 'main.js')
     assert.match(unbundled, /^classes of another name: \[\[\]\]$/m)
@@ -166,6 +337,68 @@ async function checkBundles(): Promise<void> {
       assert.equal(await runBundle(project, each.program), unbundled)
     })
   }
+  for (const driver of drivers) {
+    await check(`drizzle-celery/core with ${driver.adapter}: its bundle holds no other adapter`, async () => {
+      assert.deepEqual(await strangersIn(project, `core-${driver.adapter}.js`, driver), [])
+      // PGlite looks for files beside its module, which is not in this bundle.
+      if (driver.adapter !== 'pglite' && hasServer(driver)) await runCore(project, driver)
+    })
+  }
+}
+
+async function runCore(project: Project, driver: Driver): Promise<void> {
+  const database = await driver.server?.create()
+  try {
+    const dburi = database?.dburi ?? driver.dburi
+    const ran = await project.node(binary(versions[0] ?? ''), 'core/main.cjs', '.', [dburi])
+    assert.deepEqual(ran, { stdout: "[ 'one adapter' ]\n", stderr: '' })
+  } finally {
+    await database?.drop()
+  }
+}
+
+/** What compilers of all ages make of the types. */
+async function checkTypes(): Promise<void> {
+  const project = await compiledEverywhere('types', locked(['drizzle-orm']), Object.keys(compilers))
+  if (project === null) return
+  for (const compiler of ['typescript-5.9', 'typescript-7']) {
+    await check(`${compiler}: a query costs at most twice the types it does by Drizzle alone`, async () => {
+      const ratio = await costRatio(project, compiler)
+      assert.ok(ratio <= 2, `${ratio.toFixed(2)} times`)
+    })
+  }
+}
+
+/** The types beside the other major of Drizzle than they are built with. */
+async function checkTypesOfDrizzle1(): Promise<void> {
+  await compiledEverywhere('types-1.0', DRIZZLE_1, ['typescript-5.9', 'typescript-7'])
+}
+
+/** @returns the project, if it could be installed */
+async function compiledEverywhere(
+  folder: string,
+  drizzle: Readonly<Record<string, string>>,
+  by: readonly string[],
+): Promise<Project | null> {
+  const project = new Project(join(directory, folder))
+  const beside = `drizzle-orm ${drizzle['drizzle-orm']}`
+  const isInstalled = await check(`${beside} and ${by.join(', ')}: npm install`, () =>
+    project.install({
+      dependencies: { ...locked(['postgres', TRACING]), ...drizzle, [manifest.name]: `file:${tarball}` },
+      devDependencies: {
+        ...locked(['@types/node']),
+        ...Object.fromEntries(by.map((compiler) => [compiler, compilers[compiler]])),
+      },
+    }),
+  )
+  if (!isInstalled) return null
+  const everywhere = by.flatMap((compiler) => Object.keys(kinds).map((kind) => ({ compiler, kind })))
+  await twoAtATime(everywhere, async ({ compiler, kind }) => {
+    await check(`${beside}, ${compiler}, ${kind}: all entries compile, without skipLibCheck`, () =>
+      compileEverywhere(project, compiler, kind, entriesProgram(entriesIn(project))),
+    )
+  })
+  return project
 }
 
 /** On the servers that are named, in databases of its own. */
@@ -206,19 +439,21 @@ async function takeSteps(
       project.write(own, driver && database ? step.replaceAll(driver.dburi, database.dburi) : step)
       outputs.push(await project.node(binary(version), own, version))
     }
-    assert.equal(outputs.map(({ stdout }) => stdout).join(''), 'SUCCESS\n')
+    for (const { stdout } of outputs) assert.match(stdout, /'hello'/)
     assert.equal(outputs.map(({ stderr }) => stderr).join(''), '')
   } finally {
     await database?.drop()
   }
 }
 
-/** What `exports` promises, with the files that stand for `*`. */
+/** What `exports` promises, with the files that stand for `*`, but for what wants a peer that is not installed. */
 function entriesIn(project: Project): string[] {
+  const traces = existsSync(project.path('node_modules', TRACING))
   return Object.entries(manifest.exports).flatMap(([entry, target]) => {
     if (target === null || typeof target === 'string') return []
+    if (entry === './opentelemetry' && !traces) return []
     const name = posix.join(manifest.name, entry)
-    const [folder = '', ending] = target.default.split('*')
+    const [folder = '', ending] = target.import.default.split('*')
     if (ending === undefined) return [name]
     return readdirSync(project.path('node_modules', manifest.name, folder))
       .filter((file) => file.endsWith(ending))

@@ -10,11 +10,14 @@
  * ├─ DatabaseLockedError      another process has the files open        DATABASE_LOCKED
  * ├─ PoolTimeoutError         all connections stayed in use             POOL_TIMEOUT
  * ├─ ConnectionLostError      it broke; the outcome is unknown          CONNECTION_LOST
+ * ├─ NotServingError          the server says that it cannot serve      NOT_SERVING
  * ├─ StatementTimeoutError    no answer within the statement deadline   STATEMENT_TIMEOUT
  * ├─ ResponseTooLargeError    an answer beyond `maxResponseBytes`         RESPONSE_TOO_LARGE
  * ├─ ResultTimeoutError       a task was not done in time               RESULT_TIMEOUT
  * ├─ AbortedError             the caller's AbortSignal fired            ABORTED
  * ├─ TransactionConflictError undone for others' sake; can be run anew  TRANSACTION_CONFLICT
+ * ├─ TransactionExpiredError  undone by the server: it was open too long TRANSACTION_EXPIRED
+ * ├─ AccessDeniedError        a libSQL token may not do that            ACCESS_DENIED
  * ├─ StorageError             the database file cannot be used          STORAGE_FULL, STORAGE_READ_ONLY, …
  * ├─ PendingRollbackError     the transaction is gone: rollback first   PENDING_ROLLBACK
  * ├─ TransactionAbortedError  commit of a failed transaction            TRANSACTION_ABORTED
@@ -24,6 +27,7 @@
  * ├─ PickleError              a pickle cannot be read or written        PICKLE_TRUNCATED, PICKLE_LIMIT, …
  * ├─ BackendError             a stored result cannot be read or written RESULT_UNREADABLE, RESULT_TOO_LARGE, …
  * ├─ BackendStoreError        a result could not be stored, retried      STORE_FAILED
+ * ├─ ChainBrokenError         what comes after a task was not sent       CHAIN_BROKEN
  * ├─ BackendGetMetaError      a task could not be read, retried          GET_META_FAILED
  * ├─ AmbiguousOutcomeError    it may or may not have been written        AMBIGUOUS_OUTCOME
  * └─ TaskError                a task failed, here or in Python          TASK_FAILED
@@ -48,6 +52,7 @@ export class DrizzleCeleryError<Code extends string = string> extends Error {
   }
 }
 
+/** Why a dburi cannot be read. */
 export type DburiErrorCode =
   | 'EMPTY'
   | 'TOO_LONG'
@@ -72,6 +77,7 @@ export class DburiError extends DrizzleCeleryError<DburiErrorCode> {
   }
 }
 
+/** What is wrong with an option: its name, that it is given at all, or its value. */
 export type OptionErrorCode = 'UNKNOWN_OPTION' | 'REFUSED_OPTION' | 'INVALID_OPTION'
 
 /** What is wrong with one option. */
@@ -120,6 +126,7 @@ export class MissingDriverError extends DrizzleCeleryError<'MISSING_DRIVER'> {
   }
 }
 
+/** Why no connection could be opened. */
 export type ConnectErrorCode =
   | 'CONNECT_FAILED'
   | 'CONNECT_TIMEOUT'
@@ -128,6 +135,7 @@ export type ConnectErrorCode =
   | 'AUTH_REFUSED'
   | 'NO_SUITABLE_HOST'
   | 'FILE_UNUSABLE'
+  | 'ON_CONNECT_FAILED'
 
 /** Where a server is: a host and port, or the path of a Unix socket. */
 export type ServerTarget = { readonly host: string; readonly port: number } | { readonly path: string }
@@ -137,9 +145,10 @@ export type ConnectTarget = ServerTarget | { readonly file: string }
 
 /**
  * No connection could be opened; nothing was done. `CONNECT_FAILED` and `CONNECT_TIMEOUT` may pass by themselves,
- * `TLS_REFUSED` (the server has no TLS), `TLS_FAILED` (it could not prove who it is), `AUTH_REFUSED` (the way in which it
- * wants us to prove who we are is too costly, unsafe or unknown) and `FILE_UNUSABLE` (no such
- * directory, no right to it, no SQLite database) want a change of settings.
+ * `TLS_REFUSED` (the server has no TLS), `TLS_FAILED` (it could not prove who it is), `AUTH_REFUSED` (a libSQL server
+ * does not take the token, or the way in which a server wants us to prove who we are is too costly, unsafe or unknown) and `FILE_UNUSABLE` (no such
+ * directory, no right to it, no SQLite database) want a change of settings. `ON_CONNECT_FAILED`: the program's `onConnect`
+ * threw, see the cause.
  */
 export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
   static override readonly name: string = 'ConnectError'
@@ -158,16 +167,16 @@ export class ConnectError extends DrizzleCeleryError<ConnectErrorCode> {
 
   constructor(
     code: ConnectErrorCode,
-    target: ConnectTarget,
+    target: ConnectTarget | null,
     message: string,
     { isServerBusy = false, ...options }: ErrorOptions & { readonly isServerBusy?: boolean } = {},
   ) {
     super(code, message, options)
     this.isServerBusy = isServerBusy
-    this.host = 'host' in target ? target.host : null
-    this.port = 'port' in target ? target.port : null
-    this.socket = 'path' in target ? target.path : null
-    this.file = 'file' in target ? target.file : null
+    this.host = target !== null && 'host' in target ? target.host : null
+    this.port = target !== null && 'port' in target ? target.port : null
+    this.socket = target !== null && 'path' in target ? target.path : null
+    this.file = target !== null && 'file' in target ? target.file : null
   }
 }
 
@@ -214,12 +223,28 @@ export class ConnectionLostError extends DrizzleCeleryError<'CONNECTION_LOST'> {
   }
 }
 
+/**
+ * The server answered that it cannot do it, since it is not the one that serves: it takes no writes any more, as after a
+ * failover, or is no part of its cluster. The statement was certainly not done. The connection was closed, its
+ * transaction is gone, and for a while new connections go to the other hosts of the dburi. `cause` is the driver's error.
+ */
+export class NotServingError extends DrizzleCeleryError<'NOT_SERVING'> {
+  static override readonly name: string = 'NotServingError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('NOT_SERVING', message, options)
+  }
+}
+
 /** No answer came within the statement's deadline; the connection was thrown away and the outcome is unknown. */
 export class StatementTimeoutError extends DrizzleCeleryError<'STATEMENT_TIMEOUT'> {
   static override readonly name: string = 'StatementTimeoutError'
 
   /** @param option what set the deadline */
-  constructor(seconds: number, option: 'statementTimeout' | 'request_timeout' = 'statementTimeout') {
+  constructor(
+    seconds: number,
+    option: 'statementTimeout' | 'request_timeout' | 'timeout' = 'statementTimeout',
+  ) {
     super(
       'STATEMENT_TIMEOUT',
       `The statement had no answer within its ${option} of ${seconds} s. ` +
@@ -280,6 +305,42 @@ export const ContentionError = TransactionConflictError
 /** @deprecated Use `TransactionConflictError`. */
 export type ContentionError = TransactionConflictError
 
+/**
+ * The server ended the transaction since it was open or idle for longer than it allows; libSQL's servers do so. Nothing of
+ * it was kept, so all of it can be run again, in less time; a session wants a `rollback()` before. `cause` is the server's
+ * error.
+ */
+export class TransactionExpiredError extends DrizzleCeleryError<'TRANSACTION_EXPIRED'> {
+  static override readonly name: string = 'TransactionExpiredError'
+
+  constructor(options?: ErrorOptions) {
+    super(
+      'TRANSACTION_EXPIRED',
+      'The server ended the transaction, which was open or idle for longer than it allows, and kept nothing of it. ' +
+        'Run all of it again, and wait for nothing else while it is open.',
+      options,
+    )
+  }
+}
+
+/**
+ * The token that a libSQL server was given does not allow that, such as writing with a read-only one; nothing was done.
+ * `cause` is the server's error.
+ */
+export class AccessDeniedError extends DrizzleCeleryError<'ACCESS_DENIED'> {
+  static override readonly name: string = 'AccessDeniedError'
+
+  constructor(options?: ErrorOptions) {
+    super(
+      'ACCESS_DENIED',
+      'The libSQL server refused the statement: the authToken does not allow it. Use a token that does; ' +
+        'one that may only read needs tables that are there, and sessions that are readOnly.',
+      options,
+    )
+  }
+}
+
+/** What is wrong with the file of a database. */
 export type StorageErrorCode = 'STORAGE_FULL' | 'STORAGE_READ_ONLY' | 'STORAGE_CORRUPT' | 'STORAGE_FAILED'
 
 /**
@@ -340,47 +401,12 @@ export class ClosedError extends DrizzleCeleryError<'CLOSED'> {
 
 /** A statement that is refused before anything is sent. */
 export class StatementError extends DrizzleCeleryError<
-  'INVALID_STATEMENT' | 'INVALID_PARAMETER' | 'NESTED_TRANSACTION_OPEN'
+  'INVALID_STATEMENT' | 'INVALID_PARAMETER' | 'NESTED_TRANSACTION_OPEN' | 'STREAM_OPEN'
 > {
   static override readonly name: string = 'StatementError'
 }
 
-export type SchemaErrorCode =
-  | 'SCHEMA_UNSUPPORTED'
-  | 'SCHEMA_INVALID_NAME'
-  | 'SCHEMA_NAME_TAKEN'
-  | 'SCHEMA_MISSING_SCHEMA'
-  | 'SCHEMA_PERMISSION'
-  | 'SCHEMA_READ_ONLY'
-  | 'SCHEMA_LOCK_TIMEOUT'
-  | 'SCHEMA_CONFLICT'
-  | 'SCHEMA_REFUSED'
-  | 'SCHEMA_DIFFERENCE'
-  | 'SCHEMA_MIGRATIONS'
-
-/**
- * The models cannot be prepared; nothing was created, except on MySQL, where DDL cannot be rolled back; the message then lists what was. `SCHEMA_LOCK_TIMEOUT` and `SCHEMA_CONFLICT` (others kept
- * creating the same things at the same time) may pass by themselves, the rest want a change.
- */
-export class SchemaError extends DrizzleCeleryError<SchemaErrorCode> {
-  static override readonly name: string = 'SchemaError'
-
-  /** The DDL of what is missing, to be run by somebody with the rights. Empty when nothing was looked up yet. */
-  readonly statements: readonly string[]
-  /** What would let this role run it itself. */
-  readonly grant?: string
-
-  constructor(
-    code: SchemaErrorCode,
-    message: string,
-    options: ErrorOptions & { readonly statements?: readonly string[]; readonly grant?: string } = {},
-  ) {
-    super(code, message, options)
-    this.statements = options.statements ?? []
-    if (options.grant !== undefined) this.grant = options.grant
-  }
-}
-
+/** Why bytes cannot be read as a pickle, or a value cannot be written as one. */
 export type PickleErrorCode =
   | 'PICKLE_INPUT'
   | 'PICKLE_TRUNCATED'
@@ -392,6 +418,7 @@ export type PickleErrorCode =
   | 'PICKLE_VALUE'
   | 'PICKLE_LIMIT'
   | 'PICKLE_UNENCODABLE'
+  | 'PICKLE_CLASS'
 
 /** Where in a pickle, or in the value to be pickled, an error is; what does not apply is left out. */
 export interface PicklePlace {
@@ -411,7 +438,8 @@ export interface PicklePlace {
  * `PICKLE_INPUT` (no bytes were given), `PICKLE_TRUNCATED`, `PICKLE_OPCODE` (unknown), `PICKLE_STACK`, `PICKLE_MEMO` and
  * `PICKLE_VALUE` (malformed) mean that Python could not read it either; `PICKLE_PROTOCOL` that it is newer than 5;
  * `PICKLE_REFUSED` that it points outside itself, at a persistent id, an extension or an out-of-band buffer;
- * `PICKLE_LIMIT` that it is larger than an option allows; `PICKLE_UNENCODABLE` that Python has no such value.
+ * `PICKLE_LIMIT` that it is larger than an option allows; `PICKLE_UNENCODABLE` that Python has no such value;
+ * `PICKLE_CLASS` that a function of the option `classes` threw, which is the `cause`.
  */
 export class PickleError extends DrizzleCeleryError<PickleErrorCode> {
   static override readonly name: string = 'PickleError'
@@ -421,8 +449,8 @@ export class PickleError extends DrizzleCeleryError<PickleErrorCode> {
   readonly path: string | null
   readonly limit: string | null
 
-  constructor(code: PickleErrorCode, message: string, place: PicklePlace = {}) {
-    super(code, message)
+  constructor(code: PickleErrorCode, message: string, { cause, ...place }: PicklePlace & ErrorOptions = {}) {
+    super(code, message, cause === undefined ? {} : { cause })
     this.position = place.position ?? null
     this.opcode = place.opcode ?? null
     this.path = place.path ?? null
@@ -449,4 +477,9 @@ export function textOf(error: unknown, property: string): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined
   const value: unknown = Reflect.get(error, property)
   return typeof value === 'string' ? value : undefined
+}
+
+/** Whatever was thrown, as an error: itself, or a new one that says what it was. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }

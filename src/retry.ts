@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 export interface BackoffOptions {
   /** Milliseconds that bound the first wait; each later bound is twice the one before. */
   readonly base: number
@@ -44,6 +42,8 @@ export function backoffMilliseconds(
 }
 
 async function wait(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  // Not loaded with this file, which every program that imports this package loads.
+  const { setTimeout: sleep } = await import('node:timers/promises')
   try {
     await sleep(milliseconds, undefined, signal && { signal })
   } catch (error) {

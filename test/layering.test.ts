@@ -12,6 +12,7 @@ const layers = [
   'pickle',
   'dburi',
   'options',
+  'tracing',
   'driver',
   'adapters/postgresql',
   'adapters',
@@ -19,14 +20,24 @@ const layers = [
   'models',
   'schema',
   'session',
+  'opentelemetry',
   'backend',
+  'testing',
+  'core.ts',
   'index.ts',
+  'web',
+  'cli',
 ]
 
 /** Layers whose folders import nothing of each other. */
 const independent = ['adapters']
 
+/** What a layer has of a dialect: a program that uses PostgreSQL loads nothing of MySQL's. */
+const RECORD = /^(?:models|backend\/statements)\/(?:postgresql|mysql|sqlite)\.ts$|^schema\/\w+\/database\.ts$/
+
 const src = fileURLToPath(new URL('../src/', import.meta.url))
+/** By the folders of their adapters, beside the one of what adapters share. */
+const drivers = readdirSync(join(src, 'adapters')).filter((folder) => folder !== 'postgresql')
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
   .sort()
@@ -62,8 +73,27 @@ describe.each(files)('src/%s', (file) => {
     expect(mayKnow ? [] : adapters).toEqual([])
   })
 
+  if (!file.startsWith('adapters/') && !['engine/registry.ts', 'dburi/schemes.ts'].includes(file)) {
+    it('names no driver: what depends on one stands in its adapter, its row of schemes, or the registry', () => {
+      expect(driversNamedIn(file)).toEqual([])
+    })
+  } else if (drivers.some((driver) => file.startsWith(`adapters/${driver}/`))) {
+    it('names no driver but its own', () => {
+      const [, own] = file.split('/')
+
+      expect(driversNamedIn(file).filter((driver) => driver !== own)).toEqual([])
+    })
+  }
+
   it('imports the index of no folder', () => {
     expect(own.filter((path) => path.endsWith('/index.ts'))).toEqual([])
+  })
+
+  it('loads the record of a dialect by import() only', () => {
+    const records = filesIn(loadedWith(file), file).filter((path) => RECORD.test(path))
+
+    // `ddl` is synchronous.
+    expect(file === 'schema/ddl.ts' ? [] : records).toEqual([])
   })
 
   it('reaches this package by relative paths', () => {
@@ -127,16 +157,28 @@ function filesIn(imports: readonly string[], file: string): string[] {
     .map((path) => normalize(join(dirname(file), path)))
 }
 
+/** The drivers that a file names by a text, a name or a key of its code. Types and comments may. */
+function driversNamedIn(file: string): string[] {
+  const named = new Set<string>()
+  visit(sourceOf(file))
+  return [...named]
+
+  function visit(node: ts.Node): void {
+    if (ts.isTypeNode(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) return
+    const text = ts.isStringLiteralLike(node) || ts.isIdentifier(node) ? plain(node.text) : ''
+    for (const driver of drivers) if (plain(driver) === text) named.add(driver)
+    ts.forEachChild(node, visit)
+  }
+
+  function plain(name: string): string {
+    return name.toLowerCase().replaceAll(/[-_]/g, '')
+  }
+}
+
 /** What a file imports: statements, `import type`, re-exports, `import()` and `typeof import()`. */
 function importsOf(file: string): string[] {
-  const source = ts.createSourceFile(
-    file,
-    readFileSync(join(src, file), 'utf8'),
-    ts.ScriptTarget.Latest,
-    true,
-  )
   const specifiers: string[] = []
-  visit(source)
+  visit(sourceOf(file))
   return specifiers
 
   function visit(node: ts.Node): void {
@@ -144,6 +186,21 @@ function importsOf(file: string): string[] {
     if (specifier && ts.isStringLiteralLike(specifier)) specifiers.push(specifier.text)
     ts.forEachChild(node, visit)
   }
+}
+
+/** What is loaded before a file runs. */
+function loadedWith(file: string): string[] {
+  return sourceOf(file).statements.flatMap((node) => {
+    const isTypes =
+      (ts.isImportDeclaration(node) && node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword) ||
+      (ts.isExportDeclaration(node) && node.isTypeOnly)
+    const specifier = specifierOf(node)
+    return !isTypes && specifier && ts.isStringLiteralLike(specifier) ? [specifier.text] : []
+  })
+}
+
+function sourceOf(file: string): ts.SourceFile {
+  return ts.createSourceFile(file, readFileSync(join(src, file), 'utf8'), ts.ScriptTarget.Latest, true)
 }
 
 function specifierOf(node: ts.Node): ts.Node | undefined {

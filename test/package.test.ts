@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 
 describe('the package, in a project where no driver is installed', () => {
@@ -57,6 +58,38 @@ describe('the package, in a project where no driver is installed', () => {
       console.log(PyTuple.of(1), time.constructor.name)`
 
     expect(run(program)).toEqual({ stdout: 'PyTuple(1) [ 1 ] PyDateTime\n', stderr: '', status: 0 })
+  })
+
+  it('has a command, which says what to install', () => {
+    const command = (...args: string[]) => {
+      const main = join(project, 'node_modules/drizzle-celery', manifest.bin['drizzle-celery'])
+      const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], {
+        cwd: project,
+        encoding: 'utf8',
+      })
+      return { stdout, stderr, status }
+    }
+
+    expect(command('--help')).toEqual({
+      status: 3,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^drizzle-celery: Cannot find package 'drizzle-orm' .*npm install drizzle-orm\n$/,
+      ),
+    })
+    const drizzle = join(project, 'node_modules/drizzle-orm')
+    symlinkSync(join(ROOT, 'node_modules/drizzle-orm'), drizzle)
+    const help = command('--help')
+    const ping = command('ping', 'postgresql://u:canary@h/db')
+    rmSync(drizzle)
+    expect(help).toMatchObject({ status: 0, stderr: '', stdout: expect.stringContaining('watch') })
+    expect(ping).toEqual({
+      status: 3,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^drizzle-celery: .*npx -p drizzle-celery -p postgres drizzle-celery ping …\n$/,
+      ),
+    })
   })
 
   it.each([
@@ -125,7 +158,8 @@ describe('the package, in a project where no driver is installed', () => {
        export function register(adapter: Adapter<'postgresql', DuckHandle>): void {
          registerAdapter('duck', { dialect: 'postgresql', load: async () => adapter })
        }
-       export function quack(engine: EngineFor<'duck://h/db'>): void {
+       export async function quack(manager: SessionManager): Promise<void> {
+         const engine: EngineFor<'duck://h/db'> = await manager.getEngine('duck://h/db')
          engine.db.quack()
        }
        // @ts-expect-error: not an option
@@ -151,8 +185,6 @@ describe('the package, in a project where no driver is installed', () => {
 })
 
 it('no driver is a dependency, and drizzle-orm is a peer without the holes of CVE-2026-39356', () => {
-  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-
   expect(manifest.dependencies).toBeUndefined()
   expect(manifest.peerDependencies['drizzle-orm']).toBe('>=0.45.2 <1 || >=1.0.0-rc.5 <2')
   expect(Object.keys(manifest.peerDependenciesMeta).sort()).toEqual(

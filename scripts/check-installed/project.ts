@@ -67,7 +67,7 @@ export class Project {
   }
 
   /** Checks the types of the project's programs, and makes JavaScript of them. */
-  async compile(): Promise<void> {
+  async compile(options: object = {}): Promise<void> {
     const compilerOptions = {
       ...{
         strict: true,
@@ -76,6 +76,7 @@ export class Project {
         skipLibCheck: true,
       },
       ...{ module: 'nodenext', target: 'es2022', lib: ['es2023', 'esnext.disposable'], types: ['node'] },
+      ...options,
     }
     this.write('tsconfig.json', JSON.stringify({ compilerOptions, include: ['*.ts'] }))
     await this.node(process.execPath, 'node_modules/typescript/bin/tsc')

@@ -3,17 +3,17 @@ import { AbortedError, OptionError } from '../errors.ts'
 /** How expired rows are deleted. */
 export interface CleanupOptions {
   /** Ends it between two batches, with an `AbortedError`; what was deleted stays deleted. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /**
-   * Rows a statement deletes at most, 1 to 100,000. SQLite works with the event loop standing still, so there it is fewer.
+   * Rows a statement deletes at most, 1 to 100,000. On SQLite the event loop stands still meanwhile, so it is fewer.
    * @default 1000, on SQLite 250
    */
-  readonly batchSize?: number
+  readonly batchSize?: number | undefined
   /** Called after each batch with what was deleted so far. */
-  readonly onProgress?: (deleted: CleanupCounts) => void
+  readonly onProgress?: ((deleted: CleanupCounts) => void) | undefined
 }
 
-/** How many rows were deleted. A batch whose connection was lost under way may be missing. */
+/** How many rows were deleted. A batch whose connection was lost may be missing. */
 export interface CleanupCounts {
   readonly tasks: number
   readonly groups: number
@@ -22,13 +22,13 @@ export interface CleanupCounts {
 /** What became of one batch. */
 export interface CleanedBatch {
   readonly deleted: number
-  /** Whether there may be more: as many rows were found as were asked for, even if somebody else took some of them. */
+  /** Whether there may be more: as many rows were found as the limit allows, even if others deleted some of them. */
   readonly isFull: boolean
 }
 
 /**
- * Deletes batch after batch until one is not full: so no lock is held for long, however much has expired.
- * @param deleteBatch deletes up to so many rows
+ * Deletes in batches until one is not full, so that no lock is held for long.
+ * @param deleteBatch deletes up to `limit` rows
  */
 export async function cleanUp(
   deleteBatch: (table: 'task' | 'group', limit: number) => Promise<CleanedBatch>,

@@ -7,7 +7,7 @@ const DRIFT = 2
 let anchor = { wall: Date.now(), steady: performance.now() }
 
 /**
- * The time that a clock shows, as Celery has it in SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds that a Date has not.
+ * The time of a clock in Celery's form on SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, with microseconds, which a Date has not.
  */
 export function nowText(clock: WallClock): string {
   const wall = Date.now()
@@ -28,7 +28,7 @@ export function textOf(milliseconds: number): string {
   return `${text.slice(0, 10)} ${text.slice(11, 23)}${String(microseconds).padStart(3, '0')}`
 }
 
-/** The least text that is read as this instant or a later one, within the years that every database has. */
+/** The least text that is read as this instant or a later one, within the years that every database can store. */
 export function leastText(clock: WallClock, instant: number): string {
   return textOf(Math.min(Math.max(clock.leastShown(instant), FIRST), LAST))
 }
@@ -37,8 +37,8 @@ const FIRST = Date.parse('0001-01-01T00:00:00.000Z')
 const LAST = Date.parse('9999-12-31T23:59:59.999Z')
 
 /**
- * A `date_done` as it was read. SQLite holds what was written: naive text is what the clock showed, a zone that somebody
- * wrote is believed, and of a fraction a Date keeps milliseconds. `null` for what is no date at all.
+ * A `date_done` as it was read. SQLite holds any text: without a zone it is the time of the clock, and a fraction is cut to
+ * milliseconds. `null` for what is no date.
  */
 export function dateOf(text: unknown, clock: WallClock): Date | null {
   if (text instanceof Date) return new Date(clock.instantOf(text.getTime()))
@@ -80,7 +80,7 @@ export function wallClockOf(timezone: string): WallClock {
     const shown = instant + offsetAt(instant)
     const latest = instantOf(shown)
     if (latest === instant) return shown
-    // It will be shown again, and is read as of then: all times that are shown twice are read as later ones.
+    // The clock shows this time again, and `instantOf` takes the later one: the first time that is not repeated counts.
     const change = changeBetween(zone, instant, latest)
     return change + offsetAt(change)
   }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { isNativeError } from 'node:util/types'
 import { DrizzleCeleryError } from '../errors.ts'
+import { classesOf, type PyClasses, readBy } from '../pickle/classes.ts'
 import { decode } from '../pickle/decode.ts'
 import { encode } from '../pickle/encode.ts'
 import type { DecodeOptions } from '../pickle/limits.ts'
@@ -10,7 +11,7 @@ import { BackendError, TaskError, type TaskFailure } from './errors.ts'
 import { readJson } from './json.ts'
 import { writeJson } from './json-writer.ts'
 import { cleanText } from './texts.ts'
-import { EXCEPTION_STATES, type TaskMeta } from './types.ts'
+import { EXCEPTION_STATES, type StoredTask } from './types.ts'
 
 export interface EncodeResultOptions {
   /**
@@ -20,6 +21,8 @@ export interface EncodeResultOptions {
   readonly wire: 'pickle' | 'serializer'
   /** Also says, for `pickle`, which arguments of an exception are kept and which are replaced by their texts. */
   readonly serializer: Serializer
+  /** Classes of the program, for pickles. */
+  readonly classes?: PyClasses | undefined
 }
 
 export interface DecodeResultOptions {
@@ -27,14 +30,14 @@ export interface DecodeResultOptions {
   readonly serializer: Serializer
   /** What a pickle may cost, and JSON where it has the same limits. */
   readonly pickle?: DecodeOptions | undefined
-  /** The names or content types of what may be read. @default anything */
+  /** The names or content types that may be read. @default all */
   readonly accept?: readonly string[] | null | undefined
 }
 
 /**
  * What Celery stores in the `result` column: SQL NULL for `null` and `undefined`, in the states of `EXCEPTION_STATES` the
- * dict of `exceptionDict`, and in the others the value as it is. What was thrown and is no error becomes such a dict, too,
- * unless it is one: Celery fails on anything else there, even when it is only asked for the state.
+ * dict of `exceptionDict`, and in the others the value as it is. A thrown value that is no error becomes such a dict,
+ * too, unless it is one: Celery fails on anything else there, even when it only reads the state.
  *
  * @throws PickleError (`PICKLE_UNENCODABLE`), BackendError (`RESULT_UNENCODABLE`) or what a serializer of your own throws
  */
@@ -42,18 +45,26 @@ export function encodeResult(value: unknown, state: string, options: EncodeResul
   if (value === null || value === undefined) return null
   const write = writerOf(options)
   if (!EXCEPTION_STATES.has(state) || isExceptionDict(value)) return write(value)
-  // As Celery, which keeps what the serializer can write, also when it pickles it then.
+  // As Celery: an argument that the serializer cannot write is replaced, also when the result is pickled.
   return write(
     exceptionDict(value, (arg) => {
-      options.serializer.encode(arg)
+      encodeBy(options.serializer, arg, options.classes)
       return write(arg)
     }),
   )
 }
 
 /** How values of this wire become bytes. */
-function writerOf({ wire, serializer }: EncodeResultOptions): (value: unknown) => Uint8Array {
-  return wire === 'pickle' ? (value) => encode(value) : (value) => serializer.encode(value)
+function writerOf({ wire, serializer, classes }: EncodeResultOptions): (value: unknown) => Uint8Array {
+  return wire === 'pickle'
+    ? (value) => encode(value, { classes })
+    : (value) => encodeBy(serializer, value, classes)
+}
+
+/** What a serializer writes; only a pickle can hold classes of the program. */
+export function encodeBy(serializer: Serializer, value: unknown, classes: PyClasses | undefined): Uint8Array {
+  if (serializer !== pickleSerializer) return serializer.encode(value)
+  return encode(value, { protocol: PICKLE_PROTOCOL, classes })
 }
 
 function isExceptionDict(value: unknown): boolean {
@@ -62,10 +73,10 @@ function isExceptionDict(value: unknown): boolean {
 
 /**
  * Reads a `result` column, or one of the extended columns, written by Python or Node: a pickle of protocol 2 to 5 is known by its
- * first two bytes and its last, all else is for the serializer; and what that cannot read may be a pickle of protocol 0
+ * first two bytes and its last, all else goes to the serializer, and what that cannot read may be a pickle of protocol 0
  * or 1. The database URL in a pickled AsyncResult is left out.
  *
- * Celery fails on an unreadable row before it knows the state. So decode only when the result is asked for.
+ * Celery fails on an unreadable row before it reads the state. So decode only when the result is needed.
  *
  * @throws BackendError (`RESULT_UNREADABLE`), which never repeats what is stored; its `cause` is the PickleError or the
  * BackendError with the reason
@@ -131,8 +142,8 @@ export interface ExceptionDict {
 }
 
 /**
- * The dict that Celery makes an exception of again. It does so by the name of the class: one that its module does not have
- * becomes a new class of `celery.exceptions`, which nobody catches. So JavaScript's own errors take the names of Python's:
+ * The dict from which Celery makes an exception again, by the name of its class: a name that its module does not have becomes
+ * a new class of `celery.exceptions`, which no program catches. So JavaScript's own errors take the names of Python's:
  *
  * | here | in Python |
  * |---|---|
@@ -158,9 +169,9 @@ export function exceptionDict(error: unknown, encode: (value: unknown) => unknow
 
 /**
  * The error to throw for the failure in a task's `result`: from the dict, from a pickled exception, whole or wrapped, or
- * from whatever else a task's code has put there.
+ * from any other value that a task's code has stored.
  */
-export function taskErrorOf(meta: TaskMeta): TaskError {
+export function taskErrorOf(meta: StoredTask): TaskError {
   const { taskId, status, traceback, result } = meta
   const { excType, excModule, excMessage } =
     exceptionOf(result) ?? (result === null && status === 'REVOKED' ? REVOKED : unnamed(result))
@@ -169,10 +180,10 @@ export function taskErrorOf(meta: TaskMeta): TaskError {
 
 type Exception = Pick<TaskFailure, 'excType' | 'excModule' | 'excMessage'>
 
-/** A worker that was killed may have had no time to say more. */
+/** A worker that was killed may have stored nothing more. */
 const REVOKED: Exception = { excType: 'TaskRevokedError', excModule: 'celery.exceptions', excMessage: [] }
 
-/** What is no exception, but stored or thrown as one. */
+/** A value that is no exception, but was stored or thrown as one. */
 function unnamed(value: unknown): Exception {
   const excMessage = value === null || value === undefined ? [] : [value]
   return { excType: 'Exception', excModule: 'builtins', excMessage }
@@ -185,7 +196,7 @@ function exceptionOf(value: unknown): Exception | null {
   return stored === null ? null : unwrapped(stored)
 }
 
-/** What Celery has stored: an exception that it pickled whole, or the dict. */
+/** An exception as Celery stores it: pickled whole, or as the dict. */
 function storedException(value: unknown): Exception | null {
   if (value instanceof PyException) {
     return { excType: value.type, excModule: value.module, excMessage: value.args }
@@ -197,8 +208,8 @@ function storedException(value: unknown): Exception | null {
 }
 
 /**
- * Celery wraps what Python could not pickle: `(module, class, arguments, text)`. It does so before it knows how the exception
- * is stored. The arguments are a text where the serializer has no word for one of them.
+ * Celery wraps what Python could not pickle: `(module, class, arguments, text)`. It does so before it chooses
+ * how to store the exception. The arguments are a text where the serializer cannot write one of them.
  */
 function unwrapped(exception: Exception): Exception {
   if (exception.excModule !== WRAPPER.module || exception.excType !== WRAPPER.type) return exception
@@ -256,7 +267,7 @@ function nameOf(error: Error): string {
   return isBuiltIn || !IN_PYTHON.has(name) ? name : className
 }
 
-/** A program may have put anything there. */
+/** A program may have stored anything here. */
 function textOr(value: unknown, otherwise: string): string {
   return typeof value === 'string' && value !== '' ? value : otherwise
 }
@@ -266,12 +277,12 @@ function isEncodable(value: unknown, encode: (value: unknown) => unknown): boole
     encode(value)
     return true
   } catch {
-    // Why does not matter: its text takes its place.
+    // The reason does not matter: its text takes its place.
     return false
   }
 }
 
-/** Python would take its `repr`. */
+/** In place of Python's `repr`. */
 function textOf(value: unknown): string {
   try {
     return inspect(value, { depth: 2, maxArrayLength: 100, maxStringLength: 1_000, breakLength: Infinity })
@@ -283,14 +294,16 @@ function textOf(value: unknown): string {
 
 /**
  * Reads a pickle that Celery wrote, its backends emptied: it pickles an AsyncResult and a group together with their
- * backend, and that as the database URL, password included, and the options of its engine. Nobody here needs them.
+ * backend, and that as the database URL, password included, and the options of its engine. None of it is needed here.
  *
  * @throws PickleError
  */
-function readPickle(bytes: Uint8Array, options?: DecodeOptions): unknown {
-  const value = decode(bytes, options)
+function readPickle(bytes: Uint8Array, options: DecodeOptions = {}): unknown {
+  const { classes, ...limits } = options
+  const value = decode(bytes, limits)
+  // Before a class of the program takes them in.
   if (mentionsBackend(bytes)) emptyBackends(value)
-  return value
+  return classes === undefined ? value : readBy(classesOf(classes), value)
 }
 
 function emptyBackends(value: unknown): void {
@@ -332,7 +345,7 @@ export interface Serializer {
   decode(bytes: Uint8Array): unknown
 }
 
-/** kombu's JSON, to the byte. For what it can write see {@link writeJson}, for what it reads {@link readJson}. */
+/** kombu's JSON, to the byte. */
 export const jsonSerializer: Serializer = {
   name: 'json',
   contentType: 'application/json',
@@ -340,11 +353,14 @@ export const jsonSerializer: Serializer = {
   decode: readJson,
 }
 
+/** kombu's. */
+const PICKLE_PROTOCOL = 4
+
 /** Pickles of protocol 4, as kombu writes them. Reading one runs nothing: see `drizzle-celery/pickle`. */
 export const pickleSerializer: Serializer = {
   name: 'pickle',
   contentType: 'application/x-python-serialize',
-  encode: (value) => encode(value, { protocol: 4 }),
+  encode: (value) => encode(value, { protocol: PICKLE_PROTOCOL }),
   decode: (bytes) => readPickle(bytes),
 }
 

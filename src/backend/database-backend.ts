@@ -4,15 +4,24 @@ import { owesRound, round } from '../driver/event-loop.ts'
 import { PoolTimeoutError } from '../errors.ts'
 import { isObject, readOptions } from '../options/check.ts'
 import { assertOption, invalid } from '../options/values.ts'
+import type { PyClasses } from '../pickle/classes.ts'
 import { type DecodeOptions, limitsOf } from '../pickle/limits.ts'
 import { PyException } from '../pickle/values.ts'
-import type { SessionManager } from '../session/manager.ts'
+import type { CoreSessionManager } from '../session/manager.ts'
+import { channels, seen } from '../tracing/channels.ts'
 import { type CleanupCounts, type CleanupOptions, cleanUp } from './cleanup.ts'
 import { taskErrorOf } from './column.ts'
 import { isFrozenIn } from './date-done.ts'
+import {
+  type DoneCounts,
+  type DoneCountsOptions,
+  doneCountsOf,
+  doneRequestOf,
+  MOST_COUNTS,
+} from './done-counts.ts'
 import { BackendStoreError } from './errors.ts'
 import { type GroupInput, type SavedGroup, SavedGroups } from './groups.ts'
-import { type ListOptions, listRequestOf, pageOf, placedIn, type TaskPage } from './list.ts'
+import { assertPosition, type ListOptions, listRequestOf, pageOf, type TaskPage } from './list.ts'
 import { assertNotifies, listenerOn, type ResultListener } from './notify.ts'
 import {
   type DatabaseBackendOptions,
@@ -20,8 +29,9 @@ import {
   settleBackendOptions,
   toRecord,
 } from './options.ts'
-import { ResultPoller, type WaitOptions } from './poller.ts'
+import { type MarkedMeta, ResultPoller, type WaitOptions } from './poller.ts'
 import { type AskOptions, TaskReader } from './reading.ts'
+import { CountsCache, type RecentCounts, type RecentCountsOptions } from './recent-counts.ts'
 import { isTransient } from './retrying.ts'
 import { batchOf, rowsOf, type TaskWrite } from './statements/types.ts'
 import { accessTo, type TableAccess, type Tables } from './tables.ts'
@@ -32,12 +42,15 @@ import { piecesOf, type StoreOptions, storePieces, taskWriteOf } from './writing
 /** How a backend is made: Celery's settings, and what is ours. */
 export interface BackendOptions extends DatabaseBackendOptions {
   /** The manager to take the engine from; it is not disposed of with the backend. @default one of its own */
-  manager?: SessionManager
-  /** What reading a pickle may cost. `maxBytes` also bounds what is fetched of any result at all. */
-  pickle?: DecodeOptions
+  manager?: CoreSessionManager | undefined
+  /**
+   * What reading a pickle may cost, and what its classes mean, in writing too. `maxBytes` also bounds what is fetched of any
+   * result at all.
+   */
+  pickle?: DecodeOptions | undefined
 }
 
-/** One result of many: what `storeResult` is given. */
+/** One result of many: the arguments of `storeResult`. */
 export interface TaskResult extends Omit<StoreOptions, 'signal'> {
   readonly taskId: string
   readonly result: unknown
@@ -45,7 +58,7 @@ export interface TaskResult extends Omit<StoreOptions, 'signal'> {
   readonly state?: State
 }
 
-/** Bytes of a result that are fetched, unless `pickle.maxBytes` says otherwise. */
+/** The default of `pickle.maxBytes`: larger results are not fetched. */
 const MAX_RESULT_BYTES = 67_108_864
 
 /**
@@ -66,7 +79,9 @@ export class DatabaseBackend implements AsyncDisposable {
   readonly #poller: ResultPoller
   readonly #tasks: TaskReader
   readonly #groups: SavedGroups
+  readonly #counts = new CountsCache(() => this.counts())
   readonly #uri: string
+  readonly #classes: PyClasses | undefined
 
   /**
    * @param given the dburi: what Celery has in `result_backend`, with or without its `db+`
@@ -77,28 +92,39 @@ export class DatabaseBackend implements AsyncDisposable {
     assertOption(isObject(options), 'options', 'an object')
     const { manager, pickle = {}, ...celerys } = options
     const settled = readOptions(celerys, settleBackendOptions)
-    if (settled.notify) assertNotifies(dburi)
     const maxResultBytes = checkBytes(toRecord('pickle', pickle)['maxBytes'] ?? MAX_RESULT_BYTES)
-    // Read for its errors only: else they would come with the first result.
+    // Checked now for its errors, which would otherwise come with the first result.
     limitsOf(pickle, 0)
     const access = accessTo(dburi, { settled, manager, maxResultBytes })
+    if (settled.notify) assertNotifies(access.manager.parse(dburi))
     this.#settled = settled
     this.#access = access
     this.#uri = redactDburi(dburi)
+    this.#classes = pickle.classes
     this.#tasks = new TaskReader({ access, settled, pickle, maxResultBytes })
     this.#groups = new SavedGroups({ access, settled, pickle, maxResultBytes })
-    this.#listener = settled.notify ? listenerOn(access, (error) => this.#poller.fail(error)) : null
+    const withChanges = settled.notify === 'changes'
+    this.#listener = settled.notify
+      ? listenerOn(access, { withChanges, fail: (error) => this.#poller.fail(error) })
+      : null
     this.#poller = new ResultPoller({
       finished: (taskIds, signal) => this.#finishedMetas(taskIds, signal),
+      changed: (marks, signal) => this.#changedMetas(marks, signal),
       mayPass: (error) => isTransient(error) || error instanceof PoolTimeoutError,
       listener: this.#listener,
+      notifiesChanges: withChanges,
     })
     if (settled.databaseCreateTablesAtSetup) access.openSoon()
   }
 
   /** The manager whose engine is used. */
-  get manager(): SessionManager {
+  get manager(): CoreSessionManager {
     return this.#access.manager
+  }
+
+  /** Seconds after which `cleanup` deletes a result; `null` for never. */
+  get resultExpires(): number | null {
+    return this.#settled.resultExpires
   }
 
   /** The dburi as it may be printed: `***` stands for the password. */
@@ -107,14 +133,14 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * Stores the state of a task and what goes with it, over whatever is stored: what is not given is cleared, with
+   * Stores the state of a task and its other fields, replacing the row: what is not given is cleared, with
    * `resultExtended` the name, arguments and so on too.
    *
-   * Where it meets a Python worker at the same new task id, it does not fail. The worker's store may, and loses its result with
-   * Celery 5.7, unless the worker has `result_backend_always_retry = True`.
+   * It does not fail when a Python worker inserts the same task id at once. The worker's store may, and with Celery 5.7
+   * loses its result unless the worker has `result_backend_always_retry = True`.
    *
-   * It may be tried again after a lost connection, which writes the same once more. A repeat never turns a task back that
-   * somebody else finished meanwhile: then the repeat of an unfinished state is left out.
+   * After a lost connection it is retried, which writes the same once more. The repeat of an unfinished state never replaces
+   * a finished one that was stored meanwhile.
    * @returns whether the row has it now; `false` only where `protectReady`, or such a repeat, left another one in place
    * @throws BackendStoreError, AmbiguousOutcomeError, StatementError for texts that do not fit their columns, PickleError
    * and BackendError for values that cannot be written
@@ -137,7 +163,12 @@ export class DatabaseBackend implements AsyncDisposable {
         (tables, afterLoss) => {
           write ??= this.#writeOf(tables, { taskId, result, state, ...options })
           const mayTurnBack = afterLoss && !READY_STATES.has(state)
-          return tables.statements.store(tables.engine, write, protectReady || mayTurnBack)
+          const given = write
+          return seen(
+            channels.store,
+            () => ({ ...tables.engine.seenAs, count: 1 }),
+            () => tables.statements.store(tables.engine, given, protectReady || mayTurnBack),
+          )
         },
         {
           writing: `storing the result of task ${JSON.stringify(taskId)}`,
@@ -186,7 +217,7 @@ export class DatabaseBackend implements AsyncDisposable {
   async storeMany(results: readonly TaskResult[], { signal }: AskOptions = {}): Promise<number> {
     assertSignal(signal)
     const { protectReady } = this.#settled
-    // Encoding many is interrupted: the caller may go on with an array of theirs meanwhile.
+    // Copied: encoding many yields to the event loop, and the caller may change the array meanwhile.
     const given = [...results]
     let pieces: TaskWrite[][] | undefined
     try {
@@ -194,7 +225,12 @@ export class DatabaseBackend implements AsyncDisposable {
         async (tables, afterLoss) => {
           pieces ??= piecesOf(await this.#writesOf(tables, given), tables.statements.mostBytes)
           const mayTurnBack = ({ status }: TaskWrite) => afterLoss && !READY_STATES.has(status)
-          return storePieces(tables, pieces, (write) => protectReady || mayTurnBack(write))
+          const written = pieces
+          return seen(
+            channels.store,
+            () => ({ ...tables.engine.seenAs, count: given.length }),
+            () => storePieces(tables, written, (write) => protectReady || mayTurnBack(write)),
+          )
         },
         { writing: `storing the results of ${given.length} tasks`, signal },
       )
@@ -204,8 +240,8 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * All that is stored of a task; of one that nothing is stored of, that it is `PENDING`. A value that cannot be decoded
-   * throws a BackendError (`RESULT_UNREADABLE`, `RESULT_TOO_LARGE`) when its property is looked at: the rest can be read.
+   * All that is stored of a task; without a row it is `PENDING`. The property of a value that cannot be decoded throws a
+   * BackendError (`RESULT_UNREADABLE`, `RESULT_TOO_LARGE`) when it is read; the rest can be read.
    * @throws BackendGetMetaError
    */
   async getTaskMeta(taskId: string, options: AskOptions = {}): Promise<TaskMeta> {
@@ -241,19 +277,19 @@ export class DatabaseBackend implements AsyncDisposable {
     return (await this.getTaskMeta(taskId)).traceback
   }
 
-  /** Whether anything is stored of a task, if only that it is `PENDING`. */
+  /** Whether a task has a row. */
   async taskResultExists(taskId: string): Promise<boolean> {
     return (await this.#tasks.state(taskId)) !== null
   }
 
-  /** Those of these tasks that are done, and how: what is to be asked while waiting for many. No result is fetched. */
+  /** The finished ones among these tasks, with their states: for polling many. No result is fetched. */
   finished(taskIds: readonly string[], options?: AskOptions): Promise<Map<string, State>> {
     return this.#tasks.finished(taskIds, options)
   }
 
   /**
-   * Resolves to the meta of a task when it is done. Whoever waits on this backend, for whatever task, is asked for in one
-   * statement at a time, which becomes rarer while nothing happens; a server that is away for a while is waited for too.
+   * Resolves to the meta of a task when it is done. All waits on this backend are polled by one statement at a time, less
+   * often while no result comes; a server that is down for a while is waited for.
    * @throws ResultTimeoutError, AbortedError, ClosedError, OptionError; SchemaError where `notify` finds no trigger and may
    * not create it
    */
@@ -261,7 +297,18 @@ export class DatabaseBackend implements AsyncDisposable {
     return this.#poller.wait(taskId, options)
   }
 
-  /** Deletes what is stored of a task. */
+  /**
+   * Yields the meta of a task as it is, then at each change of its state or of what is stored with it, `PROGRESS` with its
+   * info for example, until it is done; a failure is yielded, too, and not thrown. Of changes that come while the last one is
+   * being looked at, and of those within half a second, only the newest is yielded. All who watch are polled by one more
+   * statement than `waitFor` takes, and with `notify: 'changes'` by none while nothing happens.
+   * @throws as `waitFor`
+   */
+  watch(taskId: string, options?: WaitOptions): AsyncGenerator<TaskMeta, void, undefined> {
+    return this.#poller.watch(taskId, options)
+  }
+
+  /** Deletes the row of a task. */
   async forget(taskId: string): Promise<void> {
     if (!isStorable(taskId)) return
     try {
@@ -294,18 +341,19 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * Tasks page by page, without their results; only those that are done where dates are asked for.
-   * @throws OptionError, also for a cursor that is none
+   * Tasks page by page, without their results; with `since`, `until` or `orderBy: 'dateDone'` only finished ones.
+   * @throws OptionError, also for an invalid cursor
    */
   async list(options: ListOptions = {}): Promise<TaskPage> {
     const request = listRequestOf(options)
-    return this.#access.use(async ({ engine, statements }) => {
-      const answer = await engine.run(statements.list(placedIn(request, engine.dialect)))
+    return this.#access.use(async ({ engine, dialect, statements }) => {
+      assertPosition(request, dialect)
+      const answer = await engine.run(statements.list(request))
       return pageOf(rowsOf(answer), request, statements.clock)
     }, {})
   }
 
-  /** How many tasks are stored in each state. */
+  /** How many tasks are stored in each state. An index or the whole table is read: in one of millions it takes seconds. */
   async counts(): Promise<Record<string, number>> {
     const answer = await this.#access.run({ statement: ({ statements }) => statements.counts() })
     const counts = new Map<string, number>()
@@ -317,9 +365,30 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
+   * The same as it was a moment ago, for pages that many look at: whoever asks meanwhile gets one count, with its time.
+   * @throws OptionError, and what `counts()` throws
+   */
+  recentCounts(options?: RecentCountsOptions): Promise<RecentCounts> {
+    return this.#counts.get(options)
+  }
+
+  /**
+   * How many tasks were done in a time, by their state, name and worker, for a chart. The tasks of that time are read, at
+   * most `limit`.
+   * @throws OptionError
+   */
+  async countDone(options: DoneCountsOptions): Promise<DoneCounts> {
+    const request = doneRequestOf(options)
+    const answer = await this.#access.run({
+      statement: ({ statements }) => statements.doneCounts(request, MOST_COUNTS),
+    })
+    return doneCountsOf(answer, request)
+  }
+
+  /**
    * Deletes the tasks and groups whose date is more than `resultExpires` seconds ago, batch by batch; nothing if that is `null`
    * or 0. What has no date stays, as in Celery, and so does what might be fresh: what by the rule of another version of
-   * Celery is younger. Beside Celery 5.4 to 5.6.2, whose dates tell the age of finished tasks only, unfinished ones stay, and
+   * Celery is younger. Beside Celery 5.4 to 5.6.2, whose dates show the age of finished tasks only, unfinished ones stay, and
    * a group is deleted once an earlier cleanup of this backend saw it that long ago.
    */
   async cleanup(options: CleanupOptions = {}): Promise<CleanupCounts> {
@@ -330,7 +399,7 @@ export class DatabaseBackend implements AsyncDisposable {
     const deleteBatch = async (table: 'task' | 'group', limit: number) => {
       const answer = await this.#access.run({
         statement({ statements }) {
-          // Counted from the start: what expires meanwhile is left to the next cleanup.
+          // Counted from the start, so that it ends: what expires meanwhile is left to the next cleanup.
           const seconds = resultExpires + (performance.now() - startedAt) / 1000
           return statements.cleanup(table, { seconds, newestGroup }, limit)
         },
@@ -339,11 +408,9 @@ export class DatabaseBackend implements AsyncDisposable {
       return batchOf(answer, limit)
     }
     try {
-      const { engine } = await this.#access.open()
-      return await cleanUp(deleteBatch, {
-        ...options,
-        batchSize: options.batchSize ?? (engine.dialect === 'sqlite' ? 250 : 1000),
-      })
+      const { dialect } = await this.#access.open()
+      const { batchSize = dialect.cleanupBatch } = options
+      return await cleanUp(deleteBatch, { ...options, batchSize })
     } finally {
       this.#tasks.drop()
       this.#groups.drop()
@@ -357,11 +424,12 @@ export class DatabaseBackend implements AsyncDisposable {
     await this.#access.dispose()
   }
 
+  /** For `await using`: `dispose()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
 
-  /** Few are done at a time: their metas are read besides. One that was forgotten meanwhile is not done. */
+  /** A second query reads the metas, since few are done at a time. One that was deleted in between is not done. */
   async #finishedMetas(taskIds: readonly string[], signal: AbortSignal): Promise<Map<string, TaskMeta>> {
     const finished = await this.finished(taskIds, { signal })
     if (finished.size === 0) return new Map()
@@ -369,7 +437,18 @@ export class DatabaseBackend implements AsyncDisposable {
     return new Map([...metas].filter(([, { status }]) => READY_STATES.has(status)))
   }
 
-  /** The event loop gets a round in between: many results take long to encode. */
+  async #changedMetas(
+    known: ReadonlyMap<string, string | undefined>,
+    signal: AbortSignal,
+  ): Promise<Map<string, MarkedMeta>> {
+    const marks = await this.#tasks.marks([...known.keys()], { signal })
+    const changed = new Map([...marks].filter(([taskId, mark]) => mark !== known.get(taskId)))
+    if (changed.size === 0) return new Map()
+    const metas = await this.#tasks.many([...changed.keys()], { signal })
+    return new Map([...metas].map(([taskId, meta]) => [taskId, { meta, mark: changed.get(taskId) ?? '' }]))
+  }
+
+  /** Yields to the event loop in between: many results take long to encode. */
   async #writesOf(tables: Tables, results: readonly TaskResult[]): Promise<TaskWrite[]> {
     const writes: TaskWrite[] = []
     for (const result of results) {
@@ -381,7 +460,8 @@ export class DatabaseBackend implements AsyncDisposable {
 
   #writeOf({ written }: Tables, { taskId, result, state = 'SUCCESS', ...options }: TaskResult): TaskWrite {
     const { wire, resultSerializer: serializer, preserveExtended } = this.#settled
-    return taskWriteOf(taskId, result, state, options, { wire, serializer, written, preserveExtended })
+    const context = { wire, serializer, classes: this.#classes, written, preserveExtended }
+    return taskWriteOf(taskId, result, state, options, context)
   }
 }
 
@@ -389,7 +469,7 @@ function assertSignal(signal: unknown): void {
   assertOption(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal')
 }
 
-/** It becomes part of the statements' texts. */
+/** Must be a safe number: it becomes part of the statements' texts. */
 function checkBytes(maxBytes: unknown): number {
   if (typeof maxBytes === 'number' && Number.isSafeInteger(maxBytes) && maxBytes >= 0) return maxBytes
   throw invalid('pickle.maxBytes', 'a whole number of bytes from 0')

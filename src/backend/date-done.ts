@@ -1,4 +1,3 @@
-import type { Dialect } from '../dburi/types.ts'
 import { UTC, type WallClock } from './clock.ts'
 
 /** Major, minor and patch of a release of Celery. */
@@ -13,34 +12,33 @@ export interface DateRules {
   readonly areTasksLocal: boolean
   /** Of groups: local time of the session. */
   readonly areGroupsLocal: boolean
-  /** Of groups and unfinished tasks: nothing that tells how old they are. */
+  /** Of groups and unfinished tasks: the start of a process, which says nothing of their age. */
   readonly isFrozen: boolean
   readonly appClock: WallClock
 }
 
 /**
- * How a version of Celery writes `date_done`. It is an aware datetime since 5.4, and in the app's zone since 5.5, but for
- * groups: PostgreSQL turns one into the time of its session, the others drop the zone.
+ * How a version of Celery writes `date_done`: as an aware datetime since 5.4, which since 5.5 is in the app's zone, but for
+ * groups. PostgreSQL converts it to the time of its session, the others drop the zone.
  */
-export function dateRulesOf(dialect: Dialect, version: CeleryVersion, appClock: WallClock): DateRules {
-  const isPostgresql = dialect === 'postgresql'
+export function dateRulesOf(convertsDates: boolean, version: CeleryVersion, appClock: WallClock): DateRules {
   const isAware = isSince(version, [5, 4, 0])
   return {
-    areTasksLocal: isPostgresql ? isAware : isSince(version, [5, 5, 0]),
-    areGroupsLocal: isPostgresql && isAware,
+    areTasksLocal: convertsDates ? isAware : isSince(version, [5, 5, 0]),
+    areGroupsLocal: convertsDates && isAware,
     isFrozen: isFrozenIn(version),
     appClock,
   }
 }
 
-/** Whether Celery stores groups and unfinished tasks with the time at which its process began: any may have passed since. */
+/** Whether Celery dates groups and unfinished tasks by the start of its process. */
 export function isFrozenIn(version: CeleryVersion): boolean {
   return isSince(version, [5, 4, 0]) && !isSince(version, [5, 6, 3])
 }
 
 function isSince(version: CeleryVersion, first: CeleryVersion): boolean {
-  const place = version.findIndex((part, at) => part !== first[at])
-  return place === -1 || Number(version[place]) > Number(first[place])
+  const at = version.findIndex((part, index) => part !== first[index])
+  return at === -1 || Number(version[at]) > Number(first[at])
 }
 
 /** The clock of tasks that are done where PostgreSQL does not convert them, and the one of other versions of Celery. */
@@ -48,11 +46,11 @@ export function taskClocks({ areTasksLocal, appClock }: DateRules): { clock: Wal
   return areTasksLocal ? { clock: appClock, other: UTC } : { clock: UTC, other: appClock }
 }
 
-/** Milliseconds. Of all clocks that are set back today, none shows more than so much twice. */
+/** Milliseconds. No zone of today sets its clocks back by more. */
 const LONGEST_REPEAT = 3 * 3_600_000
 
 /**
- * Milliseconds by which a date may be read as later than it is now: as the clocks of writers may be ahead of ours, and an hour
- * that is shown twice is read as the later one. What is later by more was written by another rule.
+ * Milliseconds by which a date may be ahead of now: the clocks of writers may be, and a repeated hour is read as the later
+ * one. A date further ahead was written by another rule.
  */
 export const LARGEST_LEAD = 600_000 + LONGEST_REPEAT

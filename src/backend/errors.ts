@@ -1,17 +1,23 @@
 import { DrizzleCeleryError } from '../errors.ts'
 
-export type BackendErrorCode = 'RESULT_UNREADABLE' | 'RESULT_UNENCODABLE' | 'RESULT_TOO_LARGE'
+/** Why a result cannot be read or written. */
+export type BackendErrorCode =
+  | 'RESULT_UNREADABLE'
+  | 'RESULT_UNENCODABLE'
+  | 'RESULT_TOO_LARGE'
+  | 'RESULT_INVALID'
 
 /**
  * A result, or one of the extended columns, cannot be read (`RESULT_UNREADABLE`: its row was written by a serializer we
  * were not given, or is damaged; its other columns are fine) or cannot be written (`RESULT_UNENCODABLE`: the serializer
  * knows no such value), or is larger than may be read (`RESULT_TOO_LARGE`: it was left in the database) or than its column
- * or the server takes, on MySQL (the same code: nothing was written). Nothing of the contents is ever repeated.
+ * or the server takes, on MySQL (the same code: nothing was written), or does not fit the schema given as `parse`
+ * (`RESULT_INVALID`). Nothing of the contents is ever repeated.
  */
 export class BackendError extends DrizzleCeleryError<BackendErrorCode> {
   static override readonly name: string = 'BackendError'
 
-  /** The way from the value given to the one that cannot be written: `$.rows[3].callback`. */
+  /** The way from the value given to the one that cannot be written, or does not fit: `$.rows[3].callback`. */
   readonly path: string | null
 
   constructor(code: BackendErrorCode, message: string, options: ErrorOptions & { path?: string } = {}) {
@@ -20,12 +26,12 @@ export class BackendError extends DrizzleCeleryError<BackendErrorCode> {
   }
 }
 
-/** What is known of a task's failure. */
+/** The failure of a task. */
 export interface TaskFailure {
   readonly taskId: string
   /** The name of the exception's class, with dots when it is nested: `ValueError`, `Outer.Inner`. */
   readonly excType: string
-  /** The Python module of that class, `node` for one of a Node program, `null` if none was told. */
+  /** The Python module of that class, `node` for one of a Node program, `null` if unknown. */
   readonly excModule: string | null
   /** What the exception was made with; mostly one text. */
   readonly excMessage: readonly unknown[]
@@ -35,7 +41,7 @@ export interface TaskFailure {
 
 /**
  * A task failed or was revoked, and this is what its worker stored of the exception. Its message repeats that exception's
- * texts and numbers, as Python's last line of a traceback does: what a task puts there, it tells.
+ * texts and numbers, as Python's last line of a traceback does: it contains what the task puts there.
  */
 export class TaskError extends DrizzleCeleryError<'TASK_FAILED'> implements TaskFailure {
   static override readonly name: string = 'TaskError'
@@ -65,7 +71,7 @@ function describeFailure({ taskId, excType, excMessage }: TaskFailure): string {
 }
 
 /**
- * A result could not be stored, also not when it was tried again; `cause` is the last attempt's error. Celery's
+ * A result could not be stored, after all retries; `cause` is the last attempt's error. Celery's
  * `BackendStoreError`.
  */
 export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
@@ -74,7 +80,7 @@ export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
   readonly taskId: string
   /** The state that was to be stored. */
   readonly state: string
-  /** An attempt lost its connection under way: the result may be stored in spite of this error. */
+  /** An attempt lost its connection: the result may be stored in spite of this error. */
   readonly isOutcomeUnknown: boolean
 
   constructor(taskId: string, state: string, isOutcomeUnknown: boolean, options?: ErrorOptions) {
@@ -91,7 +97,24 @@ export class BackendStoreError extends DrizzleCeleryError<'STORE_FAILED'> {
 }
 
 /**
- * What is known of a task could not be read, also not when it was tried again; `cause` is the last attempt's error.
+ * What comes after a task that a worker of celery-node ran could not be sent; `cause` says why. The rest of its chain has failed, so
+ * that nobody waits for it.
+ */
+export class ChainBrokenError extends DrizzleCeleryError<'CHAIN_BROKEN'> {
+  static override readonly name: string = 'ChainBrokenError'
+
+  /** The task after which the chain broke. */
+  readonly taskId: string
+
+  /** @param why in our own words: it is stored, and a broker's may hold what readers should not see */
+  constructor(taskId: string, why: string, cause: unknown) {
+    super('CHAIN_BROKEN', `Cannot send what comes after task ${JSON.stringify(taskId)}: ${why}`, { cause })
+    this.taskId = taskId
+  }
+}
+
+/**
+ * A task could not be read, after all retries; `cause` is the last attempt's error.
  * Celery's `BackendGetMetaError`.
  */
 export class BackendGetMetaError extends DrizzleCeleryError<'GET_META_FAILED'> {
@@ -106,8 +129,8 @@ export class BackendGetMetaError extends DrizzleCeleryError<'GET_META_FAILED'> {
 }
 
 /**
- * Something was to be written, and it is not known whether it was: the connection was lost, or no answer came in time
- * (see `cause`). It was not tried again.
+ * It is unknown whether a write took effect: the connection was lost, or no answer came in time (see `cause`). It was not
+ * retried.
  */
 export class AmbiguousOutcomeError extends DrizzleCeleryError<'AMBIGUOUS_OUTCOME'> {
   static override readonly name: string = 'AmbiguousOutcomeError'
@@ -117,7 +140,7 @@ export class AmbiguousOutcomeError extends DrizzleCeleryError<'AMBIGUOUS_OUTCOME
   }
 }
 
-/** A task was not done within the timeout of who waited for it. Nothing was done to the task. */
+/** A task was not done within the timeout of a wait. The task goes on. */
 export class ResultTimeoutError extends DrizzleCeleryError<'RESULT_TIMEOUT'> {
   static override readonly name: string = 'ResultTimeoutError'
 

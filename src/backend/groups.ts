@@ -12,7 +12,7 @@ import { guardText, isStorable } from './texts.ts'
 export interface GroupMember {
   /** The id of the task, or of the group. */
   readonly id: string
-  /** What it was chained to, of which Celery keeps all the way up. */
+  /** The task it was chained to, and its parents in turn. */
   readonly parent: GroupMember | null
   /** The members, when it is a group. */
   readonly children?: readonly GroupMember[]
@@ -121,7 +121,35 @@ function toGroup(id: unknown, parent: unknown, members: unknown, depth: number):
   return { ...task, children }
 }
 
-/** A member of a group to be saved: the id of a task, or what knows it, an `AsyncResult` for example. */
+/** A member of a group, or of a group in it, so many levels down. */
+export interface FlatMember {
+  readonly id: string
+  readonly depth: number
+  readonly isGroup: boolean
+}
+
+/** The members, each group followed by its own. */
+export function flattened(members: readonly GroupMember[], depth = 0): FlatMember[] {
+  return members.flatMap(({ id, children }) => [
+    { id, depth, isGroup: children !== undefined },
+    ...flattened(children ?? [], depth + 1),
+  ])
+}
+
+/**
+ * A result that a task returned or that is among its children: pickled, or as nested arrays, `[[id, parent], members]`;
+ * `undefined` for anything else.
+ */
+export function memberIn(value: unknown): GroupMember | undefined {
+  if (value instanceof PyObject) return isCelerys(value) ? toMember(value, 0) : undefined
+  return toMember(value, 0)
+}
+
+function isCelerys({ module, name }: PyObject): boolean {
+  return module === 'celery.result' || (module === 'celery.app.base' && name === APP_ATTRIBUTE)
+}
+
+/** A member of a group to be saved: the id of a task, or an object that has it, such as an `AsyncResult`. */
 export type GroupInput =
   | string
   | {
@@ -149,7 +177,7 @@ function memberOf(member: GroupInput): GroupMember {
   }
 }
 
-/** An AsyncResult's `children` are not its members, and to look at them would ask the database. */
+/** An AsyncResult's `children` are not its members, and reading them would query the database. */
 function membersIn(group: Exclude<GroupInput, string>): readonly GroupInput[] | null {
   if (group.results !== undefined) return group.results
   return Object.hasOwn(group, 'children') && Array.isArray(group.children) ? group.children : null
@@ -174,7 +202,7 @@ export interface SavedGroupsParts {
 export class SavedGroups {
   readonly #parts: SavedGroupsParts
   readonly #cache: ResultCache<SavedGroup>
-  /** The newest groups that were there at some moments, the latest one last. */
+  /** The newest group at the time of each cleanup, the latest last. */
   #seen: { readonly at: number; readonly newest: number }[] = []
 
   constructor(parts: SavedGroupsParts) {
@@ -219,8 +247,8 @@ export class SavedGroups {
   }
 
   /**
-   * The `id` of the newest group that was there so many seconds ago, as far as this was asked then; 0 for none. So it is
-   * known how old groups are at least, whatever their dates say.
+   * The `id` of the newest group that a cleanup found at least so many seconds ago; 0 for none. It says how old groups are
+   * at least, where their dates do not.
    */
   async newestBefore(seconds: number): Promise<number> {
     const answer = await this.#parts.access.run({ statement: ({ statements }) => statements.newestGroup() })
@@ -235,7 +263,7 @@ export class SavedGroups {
     return this.#seen[0]?.newest ?? 0
   }
 
-  /** What is kept in memory may be wrong from now on. */
+  /** Empties the cache. */
   drop(): void {
     this.#cache.clear()
   }

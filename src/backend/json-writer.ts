@@ -6,7 +6,7 @@ import { markedOf } from './json.ts'
 
 /**
  * A value as kombu (5.3 or later) writes it in JSON: ASCII only, `", "` and `": "` between the parts, NaN and Infinity as
- * bare words, and what JSON has no word for as `{"__type__": "datetime", "__value__": "2024-01-02T03:04:05+00:00"}`.
+ * bare words, and values that JSON cannot express as `{"__type__": "datetime", "__value__": "2024-01-02T03:04:05+00:00"}`.
  *
  * | here | JSON |
  * |---|---|
@@ -78,7 +78,7 @@ function writeAt(step: Step, value: unknown, path: Step[]): string {
   return text
 }
 
-/** A key of a dict as Python's `json` spells it; `null` where it raises. */
+/** A key of a dict as Python's `json` writes it; `null` where it raises. */
 function nameOf(key: unknown): string | null {
   if (typeof key === 'string') return key
   if (typeof key === 'number') return writeNumber(key)
@@ -123,7 +123,7 @@ function isDefined([, value]: readonly [string, unknown]): boolean {
 }
 
 function hasToJson(value: object): value is { toJSON(): unknown } {
-  // Their texts are for people: Python's timedelta has no JSON.
+  // Their `toJSON` gives texts for people; Python's timedelta has no JSON.
   if (value instanceof PyTimeDelta || value instanceof PyTimeZone) return false
   return 'toJSON' in value && typeof value.toJSON === 'function'
 }

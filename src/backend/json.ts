@@ -8,7 +8,7 @@ import { BackendError } from './errors.ts'
 /**
  * Reads what Python and kombu write as JSON, which JSON.parse does not: the bare words NaN, Infinity and -Infinity, and
  * integers beyond 2^53, which become bigints. What kombu marked with `__type__` becomes a PyDateTime, PyDate, PyTime,
- * PyDecimal, Uint8Array, and a UUID its text; a type nobody knows stays an object with `__type__` and `__value__`.
+ * PyDecimal, Uint8Array, and a UUID its text; an unknown type stays an object with `__type__` and `__value__`.
  * `__proto__` is a property like any other.
  *
  * @param options of the limits of a pickle those that JSON has too: `maxObjects` counts arrays and objects, by default up
@@ -24,20 +24,20 @@ export function readJson(bytes: Uint8Array, options: DecodeOptions = {}): unknow
   return new JsonReader(textOf(bytes), limits).read()
 }
 
-/** More than of a pickle, of which each costs more. */
+/** More than in a pickle, where each costs more. */
 const MAX_OBJECTS = 4_000_000
 const MAX_VALUES = 20_000_000
-/** What weighs more than a list counts as so many objects. */
+/** How many objects a hash table counts as. */
 const HEAVY = 3
 /** Shorter arrays get the memory they need; V8 gives one that grows room for 17 items. */
 const FEW_ITEMS = 8
 const MAX_DEPTH = 1_000
 const MAX_DIGITS = 4_300
-/** What it takes beyond a value, in values: a key that is new, a point in time, and what else is marked. */
+/** What these cost beyond a value, in values: a new key, a point in time, any other marked value. */
 const KEY_COST = 20
 const MOMENT_COST = 100
 const MARKED_COST = 3
-/** Digits of an integer that is surely safe. */
+/** Digits of an integer that is always safe. */
 const SAFE_DIGITS = 15
 
 const QUOTE = 0x22
@@ -73,7 +73,7 @@ class JsonReader {
   /** Values and keys, in the measure of opcodes. */
   #work = 0
   readonly #keys = new Set<string>()
-  /** Where the next backslash is, from the last place that was looked at on. */
+  /** The position of the next backslash, as of the last search. */
   #backslash = -1
 
   constructor(text: string, limits: Limits) {
@@ -172,7 +172,7 @@ class JsonReader {
     this.#at = start
     for (;;) {
       const unit = text.charCodeAt(this.#at)
-      // Behind the end it is NaN.
+      // NaN behind the end.
       if (!(unit >= 0)) throw this.#malformed()
       this.#at++
       if (unit === QUOTE) return built.finish()
@@ -201,7 +201,7 @@ class JsonReader {
     return toNumber(number)
   }
 
-  /** The shortest way for what most numbers are; `undefined` for what needs a closer look. */
+  /** The fast path for most numbers; `undefined` for all others. */
   #smallInteger(): number | undefined {
     const text = this.#text
     const isNegative = text.charCodeAt(this.#at) === MINUS
@@ -260,7 +260,7 @@ class JsonReader {
   }
 }
 
-/** Behind everything where there is none. */
+/** Infinity where there is none. */
 function indexOf(text: string, sign: string, start: number): number {
   const index = text.indexOf(sign, start)
   return index === -1 ? Number.POSITIVE_INFINITY : index
@@ -301,13 +301,13 @@ function unreadable(reason: string): BackendError {
   return new BackendError('RESULT_UNREADABLE', `Cannot read the JSON: ${reason}`)
 }
 
-/** A value that JSON has no word for, in kombu's words. */
+/** A value that JSON cannot express, as kombu marks it. */
 export interface Marked {
   readonly type: string
   readonly text: string
 }
 
-/** kombu's `__type__` and `__value__`; `null` for what it does not mark, `'unknown'` for a moment that cannot be told. */
+/** kombu's `__type__` and `__value__`; `null` for what it does not mark, `'unknown'` for an invalid Date. */
 export function markedOf(value: object): Marked | 'unknown' | null {
   if (value instanceof Date) return markedDate(value)
   if (value instanceof PyDateTime) {
@@ -345,7 +345,7 @@ function unmark(type: unknown, value: unknown): unknown {
   try {
     return read(value)
   } catch (error) {
-    // A day or an hour that there is not.
+    // A day or an hour that does not exist.
     if (error instanceof RangeError) return undefined
     throw error
   }

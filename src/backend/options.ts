@@ -4,125 +4,139 @@ import { checkOptions } from '../options/check.ts'
 import { LONGEST_TIMEOUT } from '../options/pool.ts'
 import { invalid, unknown } from '../options/values.ts'
 import { zoneOf } from '../pickle/zones.ts'
-import { type Serializer, serializerOf } from './column.ts'
+import type { Serializer } from './column.ts'
 import { type CeleryVersion, NEWEST_CELERY } from './date-done.ts'
+import {
+  type SerializerName,
+  type SerializerPackages,
+  toSerializer,
+  toSerializerPackages,
+} from './serializers.ts'
 
 /** One name for each of the two tables; the other's default stays when only one is given. */
 export interface TableNames {
-  readonly task?: string
-  readonly group?: string
+  readonly task?: string | undefined
+  readonly group?: string | undefined
 }
 
 /**
- * How results are stored. The names are those of Celery's settings in camelCase, and so are the defaults but where it is
- * said. `fromCeleryConfig` makes them of a `celeryconfig`.
+ * How results are stored. Names and defaults are those of Celery's settings, in camelCase, unless stated otherwise.
+ * `fromCeleryConfig` makes them of a `celeryconfig`.
  */
 export interface DatabaseBackendOptions {
   /** Store a task's name, arguments, worker, retries and queue too. @default false */
-  resultExtended?: boolean
+  resultExtended?: boolean | undefined
   /**
-   * Seconds, up to three centuries, after which `cleanup` deletes what is done; `null` and `0` for never.
+   * Seconds, up to three centuries, after which `cleanup` deletes finished tasks and groups; `null` and `0` for never.
    * @default 86_400 (a day)
    */
-  resultExpires?: number | null
+  resultExpires?: number | null | undefined
   /**
-   * What arguments are written with, and results too with `wire: 'serializer'`: the name of one of ours, or one of your
-   * own, for MessagePack for example. Must be the one the Celery workers use.
+   * Writes arguments, and with `wire: 'serializer'` results too: the name of one, or one of your own. Must be the one the
+   * Celery workers use. `yaml` and `msgpack` need their package in `serializers`.
    * @default 'json'
    */
-  resultSerializer?: 'json' | 'pickle' | Serializer
+  resultSerializer?: SerializerName | Serializer | undefined
   /**
-   * The serializers, by name or content type, whose arguments may be read; a column of another is unreadable. As pickles
-   * are only read as data here, there is no need for it.
+   * The packages for `yaml` and `msgpack`, which this one does not depend on: `{ yaml }` after `import * as yaml from 'yaml'`.
+   * Not a setting of Celery.
+   * @default {}
+   */
+  serializers?: SerializerPackages | undefined
+  /**
+   * The serializers, by name or content type, whose arguments may be read; a column of another is unreadable. Pickles
+   * are only read as data here, so safety does not need it.
    * @default null (all)
    */
-  resultAcceptContent?: readonly string[] | null
+  resultAcceptContent?: readonly string[] | null | undefined
   /** Finished tasks and groups to keep in memory: -1 for none, `null` and `0` for all. @default -1 */
-  resultCacheMax?: number | null
+  resultCacheMax?: number | null | undefined
   /** @default { task: 'celery_taskmeta', group: 'celery_tasksetmeta' } */
-  databaseTableNames?: TableNames
+  databaseTableNames?: TableNames | undefined
   /**
    * The PostgreSQL schema, or the database on MySQL, of each table and of its sequence.
    * @default that of the connection
    */
-  databaseTableSchemas?: TableNames
+  databaseTableSchemas?: TableNames | undefined
   /** Create what is missing as soon as the backend is used, not only with the first session. @default true */
-  databaseCreateTablesAtSetup?: boolean
+  databaseCreateTablesAtSetup?: boolean | undefined
   /** A connection of its own for every operation, closed afterwards. @default false */
-  databaseShortLivedSessions?: boolean
+  databaseShortLivedSessions?: boolean | undefined
   /** For the engine: how many connections, and how they are opened. @default {} */
-  databaseEngineOptions?: EngineOptions
+  databaseEngineOptions?: EngineOptions | undefined
   /** Called with the engine before anything is done with it. */
-  databaseEngineCallback?: ((engine: Engine) => void | Promise<void>) | null
+  databaseEngineCallback?: ((engine: Engine) => void | Promise<void>) | null | undefined
   /**
-   * Try again when an operation fails for a reason that may pass, after waits that grow. Celery documents this default since
-   * 5.7 and tries three times before; its code has it off.
+   * Retry an operation that fails for a temporary reason, after growing waits. Celery documents this default since 5.7, and
+   * three attempts before; its code has it off.
    * @default true
    */
-  resultBackendAlwaysRetry?: boolean
+  resultBackendAlwaysRetry?: boolean | undefined
   /**
-   * Attempts after the first. What the server rolled back for the sake of another writer (serialization failures and
-   * deadlocks) has certainly not happened: with any retries at all it is tried again for 2 s, however often.
+   * Attempts after the first. What the server rolled back in favour of another writer (serialization failures and
+   * deadlocks) has certainly not happened: unless this is 0, it is retried for 2 s without being counted.
    * @default Infinity, as in Celery; `retryDeadline` bounds them
    */
-  resultBackendMaxRetries?: number
+  resultBackendMaxRetries?: number | undefined
   /** Milliseconds that bound the first wait; each later bound is twice the one before. @default 10 */
-  resultBackendBaseSleepBetweenRetriesMs?: number
+  resultBackendBaseSleepBetweenRetriesMs?: number | undefined
   /** Milliseconds that bound every wait. @default 10_000 */
-  resultBackendMaxSleepBetweenRetriesMs?: number
+  resultBackendMaxSleepBetweenRetriesMs?: number | undefined
   /**
    * The app's time zone: on SQLite and MySQL Celery since 5.5 stores the time at which a task was done as that of this zone.
    * PostgreSQL has a zone of its own, that of its sessions.
    * @default null (UTC)
    */
-  timezone?: string | null
+  timezone?: string | null | undefined
   /**
    * Whether the app's clock is UTC when `timezone` does not say; otherwise it is that of this process, which must run in the
    * zone of the workers.
    * @default true
    */
-  enableUtc?: boolean
+  enableUtc?: boolean | undefined
   /**
    * The Celery that shares the tables, as in `'5.4'` or `'5.6.3'`: versions differ in the zone in which they store dates, and
-   * those of groups tell nothing from 5.4 to 5.6.2. Without a patch the first of its kind is meant. Not a setting of Celery.
+   * those of groups say nothing of their age from 5.4 to 5.6.2. Without a patch it is the first release. Not a setting of Celery.
    * @default '5.6.3', the newest release
    */
-  celeryVersion?: string
+  celeryVersion?: string | undefined
   /**
    * The form of results. `pickle` is read by every Celery, `serializer` by 5.7 and later only: older ones cannot read even
    * the state of such a task. Not a setting of Celery.
    * @default 'pickle'
    */
-  wire?: 'pickle' | 'serializer'
+  wire?: 'pickle' | 'serializer' | undefined
   /**
-   * Let no later write replace a task that is done: with Celery the last one wins. Not a setting of Celery.
+   * Let no later write replace a finished task: with Celery the last write wins. Not a setting of Celery.
    * @default false
    */
-  protectReady?: boolean
+  protectReady?: boolean | undefined
   /**
-   * Keep the name, the arguments and so on when a later write comes without: Celery sets them to NULL. Not a setting of
+   * Keep the name, the arguments and so on when a later write has none: Celery sets them to NULL. Not a setting of
    * Celery.
    * @default false
    */
-  preserveExtended?: boolean
+  preserveExtended?: boolean | undefined
   /**
-   * Seconds after which an operation is not tried again, whatever the retries left; `null` for none. So long a store or a
-   * read outlasts a server that is away or takes no more clients; it is rejected at the end of it. Not a setting of Celery.
+   * Seconds after which an operation is not retried any more and rejects; `null` for no limit. A store or a read outlasts a
+   * server that is down, or takes no more clients, for so long. Not a setting of Celery.
    * @default 30, and `null` where `resultBackendMaxRetries` is given
    */
-  retryDeadline?: number | null
+  retryDeadline?: number | null | undefined
   /**
    * On PostgreSQL, notify waiters of results as they are stored, by Python too, instead of polling every half
-   * second. Who waits first creates a trigger on the table of tasks, and while somebody waits there is one connection more.
-   * Where nobody can listen, behind a pooler for example, results are asked for as ever. Not a setting of Celery.
+   * second. The first wait creates a trigger on the table of tasks, and while there are waits there is one connection more.
+   * Where it cannot listen, behind a pooler for example, results are polled. With `'changes'` a second trigger notifies of
+   * every state and value that is stored of an unfinished task, for those who watch: each PROGRESS of each task then costs its
+   * writer a notification, watched or not. Not a setting of Celery.
    * @default false
    */
-  notify?: boolean
+  notify?: boolean | 'changes' | undefined
 }
 
 const RETRY_DEADLINE = 30
 
-/** The same with nothing left open. */
+/** The options with their defaults filled in. */
 export interface SettledBackendOptions {
   readonly resultExtended: boolean
   /** `null` for never. */
@@ -142,7 +156,7 @@ export interface SettledBackendOptions {
   readonly resultBackendMaxRetries: number
   readonly resultBackendBaseSleepBetweenRetriesMs: number
   readonly resultBackendMaxSleepBetweenRetriesMs: number
-  /** The zone that `timezone` and `enableUtc` come to. */
+  /** The zone that `timezone` and `enableUtc` result in. */
   readonly timezone: string
   readonly enableUtc: boolean
   readonly celeryVersion: CeleryVersion
@@ -150,7 +164,7 @@ export interface SettledBackendOptions {
   readonly protectReady: boolean
   readonly preserveExtended: boolean
   readonly retryDeadline: number | null
-  readonly notify: boolean
+  readonly notify: boolean | 'changes'
 }
 
 /**
@@ -162,6 +176,7 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     resultExtended = false,
     resultExpires = 86_400,
     resultSerializer = 'json',
+    serializers = {},
     resultAcceptContent = null,
     resultCacheMax = -1,
     databaseTableNames = {},
@@ -188,7 +203,11 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
   const settled: SettledBackendOptions = {
     resultExtended: toFlag('resultExtended', resultExtended),
     resultExpires: orNull('resultExpires', resultExpires, toSeconds) || null,
-    resultSerializer: toSerializer('resultSerializer', resultSerializer),
+    resultSerializer: toSerializer(
+      'resultSerializer',
+      resultSerializer,
+      toSerializerPackages('serializers', serializers),
+    ),
     resultAcceptContent: orNull('resultAcceptContent', resultAcceptContent, toTexts),
     resultCacheMax: orNull('resultCacheMax', resultCacheMax, toCacheMax) ?? 0,
     databaseTableNames: toTableNames('databaseTableNames', databaseTableNames),
@@ -214,17 +233,16 @@ export function settleBackendOptions(options: DatabaseBackendOptions = {}): Sett
     protectReady: toFlag('protectReady', protectReady),
     preserveExtended: toFlag('preserveExtended', preserveExtended),
     retryDeadline: orNull('retryDeadline', retryDeadline, toDeadline),
-    notify: toFlag('notify', notify),
+    notify: toNotify('notify', notify),
   }
   for (const [name, value] of Object.entries(others)) {
-    if (value !== undefined) throw unknown(name, Object.keys(settled))
+    if (value !== undefined) throw unknown(name, [...Object.keys(settled), 'serializers'])
   }
   return settled
 }
 
 /**
- * The values of a backend's options, each checked at the door. All throw an OptionError with the name and with what was
- * wanted, never with the value.
+ * Checks of the options' values. All throw an OptionError with the name and what is expected, never with the value.
  */
 type Reader<Value> = (name: string, value: unknown) => Value
 
@@ -243,7 +261,7 @@ export function toSeconds(name: string, value: unknown): number {
   throw invalid(name, `a number of seconds from 0 to ${MOST_SECONDS}, or null for never`)
 }
 
-/** Three centuries ago is a date in every database; the beginning of the calendar is near beyond. */
+/** Three centuries ago is a date in every database. */
 const MOST_SECONDS = 10_000_000_000
 
 function toDeadline(name: string, value: unknown): number {
@@ -269,23 +287,6 @@ export function toCacheMax(name: string, value: unknown): number {
 
 function isWhole(value: unknown, least: number): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= least
-}
-
-export function toSerializer(name: string, value: unknown): Serializer {
-  if (value === 'json' || value === 'pickle') return serializerOf(value)
-  if (isSerializer(value)) return value
-  throw invalid(
-    name,
-    "'json', 'pickle', or for any other an object with name, contentType, encode and decode",
-  )
-}
-
-function isSerializer(value: unknown): value is Serializer {
-  if (typeof value !== 'object' || value === null) return false
-  const isNamed = 'name' in value && isText(value.name) && 'contentType' in value && isText(value.contentType)
-  return (
-    isNamed && 'encode' in value && isFunction(value.encode) && 'decode' in value && isFunction(value.decode)
-  )
 }
 
 export function toTexts(name: string, value: unknown): readonly string[] {
@@ -329,19 +330,19 @@ function isCallback(value: unknown): value is (engine: Engine) => void | Promise
   return typeof value === 'function'
 }
 
-/** A zone this runtime knows, as it spells it. */
+/** A zone of this runtime, by the name it has there. */
 export function toTimezone(name: string, value: unknown): string {
   if (!isText(value) || zoneOf(value) === null)
     throw invalid(name, 'the name of a time zone, as in Europe/Paris')
   return new Intl.DateTimeFormat('en-US', { timeZone: value }).resolvedOptions().timeZone
 }
 
-/** The zone of this process. @throws OptionError where that is none of the database of time zones */
+/** The zone of this process. @throws OptionError where it is not in the time zone database */
 function localTimezone(): string {
   return toTimezone('timezone', new Intl.DateTimeFormat().resolvedOptions().timeZone)
 }
 
-/** A release or a pre-release; without its patch, the first of its kind. */
+/** A release or a pre-release; without a patch, the first one. */
 function toCeleryVersion(name: string, value: unknown): CeleryVersion {
   const match = isText(value) ? VERSION.exec(value) : null
   if (match === null) throw invalid(name, "a version of Celery, as in '5.4' or '5.6.3'")
@@ -356,10 +357,11 @@ function toWire(name: string, value: unknown): 'pickle' | 'serializer' {
   throw invalid(name, "'pickle' or 'serializer'")
 }
 
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
+function toNotify(name: string, value: unknown): boolean | 'changes' {
+  if (typeof value === 'boolean' || value === 'changes') return value
+  throw invalid(name, "true, false or 'changes'")
 }
 
-function isFunction(value: unknown): boolean {
-  return typeof value === 'function'
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
 }

@@ -3,6 +3,7 @@ import { dateOf, type WallClock } from './clock.ts'
 import { decodeResult, type Serializer } from './column.ts'
 import { BackendError, BackendGetMetaError } from './errors.ts'
 import type { SettledBackendOptions } from './options.ts'
+import { withToJson } from './plain-meta.ts'
 import { rowsOf, type TaskRow, taskRowOf } from './statements/types.ts'
 import type { TableAccess, Tables } from './tables.ts'
 import { isStorable } from './texts.ts'
@@ -15,17 +16,17 @@ export interface TaskReaderParts {
   readonly maxResultBytes: number
 }
 
-/** How a question for many tasks is asked. */
+/** How many tasks are read at once. */
 export interface AskOptions {
-  /** Ends the trying again after a failure, with an `AbortedError`; a statement under way is not interrupted. */
+  /** Ends the retries with an `AbortedError`; a running statement is not interrupted. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** How many ids go into one statement that fetches results, and into one that does not: MySQL counts its parameters. */
+/** Ids in a statement that fetches results, and in one that does not: MySQL limits the number of parameters. */
 const MOST_IDS = 1_000
 const MOST_FINISHED = 16_384
 
-/** What is stored of tasks, read from the database or kept since. */
+/** Reads tasks, from the database or from the cache. */
 export class TaskReader {
   readonly #parts: TaskReaderParts
   readonly #cache: ResultCache<TaskMeta>
@@ -88,7 +89,7 @@ export class TaskReader {
     return row === undefined ? null : String(Reflect.get(row, 'status') ?? 'PENDING')
   }
 
-  /** The state of a task that succeeded and is kept, without asking for it. */
+  /** The state of a task, if the cache has it. */
   keptState(taskId: string): State | undefined {
     return this.#cache.get(taskId)?.status
   }
@@ -96,7 +97,7 @@ export class TaskReader {
   async finished(taskIds: readonly string[], { signal }: AskOptions = {}): Promise<Map<string, State>> {
     const wanted = new Set(taskIds)
     const states = new Map<string, State>()
-    // Mostly all in one: who polls asks for everybody again and again, and few of them are done.
+    // Large statements: polls repeat them for all waiters, and few of these tasks are done.
     for (const ids of slicesOf([...wanted], MOST_FINISHED)) {
       const answer = await this.#parts.access.run({
         statement: ({ statements }) => statements.finished(ids),
@@ -111,7 +112,24 @@ export class TaskReader {
     return states
   }
 
-  /** What is kept of a task may be wrong from now on; of all tasks when none is named. */
+  /**
+   * For each of these tasks a text that is another one when its state is, or what is stored with it; of a value beyond the
+   * limit its size stands for it. Of tasks that are done, or have no row, it is empty.
+   */
+  async marks(taskIds: readonly string[], { signal }: AskOptions): Promise<Map<string, string>> {
+    const marks = new Map(taskIds.map((id) => [id, '']))
+    for (const ids of slicesOf(taskIds, MOST_FINISHED)) {
+      const statement = ({ statements }: Tables) => statements.unfinished(ids)
+      for (const row of rowsOf(await this.#parts.access.run({ statement, signal }))) {
+        const { taskId, status, result, size } = taskRowOf(row)
+        const stored = result === null ? '' : Buffer.from(result).toString('latin1')
+        if (marks.has(taskId)) marks.set(taskId, JSON.stringify([status, size, stored]))
+      }
+    }
+    return marks
+  }
+
+  /** Drops a task from the cache, or all of them. */
   drop(taskId?: string): void {
     if (taskId === undefined) this.#cache.clear()
     else this.#cache.delete(taskId)
@@ -151,25 +169,25 @@ function slicesOf(ids: readonly string[], most: number): string[][] {
   return slices
 }
 
-/** How bytes become values. */
+/** How columns are decoded. */
 export interface ReadContext {
   readonly serializer: Serializer
   /** The serializers whose arguments may be read; `null` for all. Results are read whatever they are written with. */
   readonly accept: readonly string[] | null
   readonly pickle: DecodeOptions
-  /** Whether the extended fields are asked for. */
+  /** Whether the meta has the extended fields. */
   readonly isExtended: boolean
   readonly hasChildren: boolean
   readonly hasStamps: boolean
   /** Bytes; a larger result was not fetched. */
   readonly maxResultBytes: number
-  /** What dates are shown by. */
+  /** The clock by which dates are stored. */
   readonly clock: WallClock
 }
 
 /**
  * The meta of a row. One value that cannot be decoded does not hide the others: its property throws the error when it is
- * looked at, and only then.
+ * read.
  */
 function metaOf(row: TaskRow, context: ReadContext): TaskMeta {
   const { serializer, accept, pickle, isExtended, hasChildren, hasStamps, clock } = context
@@ -204,13 +222,13 @@ function metaOf(row: TaskRow, context: ReadContext): TaskMeta {
   if (hasChildren) define('children', () => decoded(row.children))
   if (isExtended && hasStamps) define('stamps', () => decoded(row.stamps))
   // The properties are TaskMeta's, one by one.
-  return meta as unknown as TaskMeta
+  return withToJson(meta as unknown as TaskMeta)
 }
 
-/** The meta of a task that nothing is stored of. */
+/** The meta of a task without a row. */
 function pendingMeta(taskId: string, { isExtended, hasChildren, hasStamps }: ReadContext): TaskMeta {
   const nothing = { name: null, args: null, kwargs: null, worker: null, retries: null, queue: null }
-  return {
+  return withToJson({
     taskId,
     status: 'PENDING',
     result: null,
@@ -219,7 +237,7 @@ function pendingMeta(taskId: string, { isExtended, hasChildren, hasStamps }: Rea
     ...(isExtended && nothing),
     ...(hasChildren && { children: null }),
     ...(isExtended && hasStamps && { stamps: null }),
-  }
+  })
 }
 
 /** @throws BackendError `RESULT_TOO_LARGE` when it was left in the database for its size */
@@ -232,13 +250,13 @@ export function withinLimit(bytes: Uint8Array | null, size: number | null, most:
 }
 
 /**
- * What was read and cannot change any more, the latest used of it: Celery's `result_cache_max`. What is read while it is
- * written may be older than that: it is kept only if it was not forgotten since the reading began.
+ * An LRU cache of what cannot change any more: Celery's `result_cache_max`. A value that was read while it was being written
+ * may be outdated: it is kept only if its key was not dropped since the read began.
  */
 export class ResultCache<Value> {
   readonly #most: number
   readonly #values = new Map<string, Value>()
-  /** Of what is being read: a mark that goes when it is forgotten. */
+  /** The running reads; a key is removed when it is dropped. */
   readonly #marks = new Map<string, Mark>()
 
   /** @param most -1 keeps nothing, 0 and `null` everything, as in Celery */
@@ -252,7 +270,7 @@ export class ResultCache<Value> {
     return value
   }
 
-  /** Reads what these ids stand for; what `keep` is given while that goes on is kept, unless it was forgotten meanwhile. */
+  /** Runs a read of these ids; what it gives to `keep` is cached, unless it was dropped meanwhile. */
   async reading<Result>(
     ids: readonly string[],
     read: (keep: Keep<Value>) => Promise<Result>,
@@ -285,7 +303,7 @@ export class ResultCache<Value> {
     return mark
   }
 
-  /** The last reader takes it away, unless it is gone, or another one in its place. */
+  /** The last reader removes the mark, unless it was dropped or replaced. */
   #unmark(id: string, mark: Mark): void {
     mark.readers--
     if (mark.readers === 0 && this.#marks.get(id) === mark) this.#marks.delete(id)
@@ -298,7 +316,7 @@ export class ResultCache<Value> {
     if (oldest !== undefined) this.#values.delete(oldest)
   }
 
-  /** To the end, where the latest used stand. */
+  /** Moves it to the end, where the latest used are. */
   #move(id: string, value: Value): void {
     this.#values.delete(id)
     this.#values.set(id, value)

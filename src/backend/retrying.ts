@@ -1,58 +1,61 @@
-import { AbortListeners } from '../driver/deadline.ts'
+import { onAbort } from '../driver/deadline.ts'
 import {
   AbortedError,
   ConnectError,
   ConnectionLostError,
+  causes,
+  NotServingError,
   PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
+  TransactionExpiredError,
   textOf,
 } from '../errors.ts'
 import { backoffMilliseconds } from '../retry.ts'
 import { AmbiguousOutcomeError } from './errors.ts'
 
-/** How often and for how long what failed is tried again. */
+/** How often and for how long a failed operation is retried. */
 export interface RetryPolicy {
-  /** Attempts after the first; 0 for none. What was rolled back is tried again for `ROLLBACK_BUDGET`, if at all. */
+  /** Attempts after the first; 0 for none. After a rollback there are more, for `ROLLBACK_BUDGET`, unless this is 0. */
   readonly retries: number
   /** Milliseconds that bound the first wait; each later bound is twice the one before. */
   readonly base: number
   /** Milliseconds that bound every wait. */
   readonly max: number
-  /** Seconds after the first attempt from when on none is begun, and no wait goes on. */
+  /** Seconds after the first attempt at which waiting ends and no further attempt begins. */
   readonly deadline: number
 }
 
-/** One piece of work that may be tried again. */
+/** One piece of work that may be retried. */
 export interface Operation<Result> {
   /**
-   * Does it. All that comes here may be done twice: reads, deletes, and upserts, which write the same again. What a repeat
-   * after a lost connection must not do is turn back what somebody else did meanwhile: `afterLoss` says so.
+   * Does it. It must be safe to do twice, as reads, deletes and upserts are. A repeat after a lost connection (`afterLoss`)
+   * must not undo what another program wrote meanwhile.
    */
   attempt(afterLoss: boolean): Promise<Result>
-  /** What an ambiguous outcome is told of: `storing the result of task …`. Reads have none. */
+  /** What an `AmbiguousOutcomeError` calls it: `storing the result of task …`. Undefined for reads. */
   readonly writing?: string
   /**
-   * Ends the waiting, with an `AbortedError`: no attempt is begun any more. One under way is not interrupted, and its
-   * outcome counts.
+   * Ends the waiting with an `AbortedError`: no further attempt begins. A running one is not interrupted, and its outcome
+   * counts.
    */
   readonly signal?: AbortSignal | undefined
-  /** Ends the waiting for another attempt, which then says by itself that nothing can be done any more. */
+  /** Ends the waiting between attempts; the next attempt then fails because the backend is closed. */
   readonly closed?: AbortSignal
   /** The error when all attempts are used up. @default the last attempt's error */
   exhausted?(error: unknown, isOutcomeUnknown: boolean): Error
 }
 
 /**
- * Does something, and again where that is safe and can help: when no connection could be opened, when others held the
- * database, when a transaction lost against another, and when the connection broke under way. What cannot help (a
- * statement the database refuses) is thrown at once, as it came.
+ * Runs an operation, and retries it where that is safe and can help: when no connection could be opened, when the server
+ * said that it does not serve, when the database was locked, when a transaction lost against another, and when the connection was lost. Any other error, such as that of a
+ * statement the database refuses, is thrown at once and unchanged.
  *
- * What the server rolled back for the sake of another transaction certainly has not happened: it is tried again for
- * `ROLLBACK_BUDGET` at least, however often, and does not count as one of the `retries`; with `retries: 0` that is none, too.
+ * What the server rolled back in favour of another transaction certainly has not happened: it is retried for at least
+ * `ROLLBACK_BUDGET` without counting as one of the `retries`, except with `retries: 0`.
  *
- * A write whose outcome is not known and that is not tried again is an `AmbiguousOutcomeError`: one that met the
- * `statementTimeout` may still be running, and one with `retries: 0` was not to be repeated.
+ * A write whose outcome is unknown and that is not retried is an `AmbiguousOutcomeError`: after a `statementTimeout` it may
+ * still be running, and with `retries: 0` it must not be repeated.
  */
 export async function retrying<Result>(operation: Operation<Result>, policy: RetryPolicy): Promise<Result> {
   const { attempt, writing, signal, closed, exhausted } = operation
@@ -78,9 +81,7 @@ export async function retrying<Result>(operation: Operation<Result>, policy: Ret
   }
 }
 
-const aborts = new AbortListeners()
-
-/** Sleeps so many milliseconds, or until one of the signals is aborted. */
+/** Sleeps for some milliseconds, or until one of the signals is aborted. */
 async function sleepUntil(milliseconds: number, ends: readonly (AbortSignal | undefined)[]): Promise<void> {
   const unlistens: (() => void)[] = []
   let timer: NodeJS.Timeout | undefined
@@ -88,7 +89,7 @@ async function sleepUntil(milliseconds: number, ends: readonly (AbortSignal | un
     timer = setTimeout(resolve, milliseconds)
     for (const end of ends) {
       if (end?.aborted) resolve()
-      else if (end !== undefined) unlistens.push(aborts.add(end, resolve))
+      else unlistens.push(onAbort(end, resolve))
     }
   })
   clearTimeout(timer)
@@ -99,12 +100,15 @@ function aborted(signal: AbortSignal, writing = 'reading'): AbortedError {
   return new AbortedError(`Stopped ${writing}: the signal was aborted`, { cause: signal.reason })
 }
 
-/** Milliseconds from the first rollback on in which what was rolled back is tried again. */
+/** Milliseconds, from the first rollback on, in which rollbacks are retried. */
 const ROLLBACK_BUDGET = 2_000
-/** Milliseconds that bound a wait after a rollback: the other transaction is mostly done by then. */
+/** Milliseconds that bound a wait after a rollback: by then the other transaction has mostly ended. */
 const ROLLBACK_WAIT = 100
 
-/** How often one operation has failed, and whether it may be tried again. */
+/** Milliseconds that bound a wait for a server: an attempt to connect costs it little, and so does its absence then. */
+const CONNECT_WAIT = 500
+
+/** How often one operation has failed, and whether it may be retried. */
 class RetryBudget {
   readonly #policy: RetryPolicy
   readonly #startedAt = performance.now()
@@ -116,10 +120,10 @@ class RetryBudget {
     this.#policy = policy
   }
 
-  /** Waits as long as is due after this failure; false when there is no trying again. */
+  /** Waits before the next attempt; false when there must be none. */
   async outlasts(error: unknown, ends: readonly (AbortSignal | undefined)[]): Promise<boolean> {
     const left = this.#left()
-    const bounds = isRollback(error) ? this.#afterRollback() : this.#afterFailure()
+    const bounds = isRollback(error) ? this.#afterRollback() : this.#afterFailure(error)
     if (bounds === null || left <= 0) return false
     const { failures, max } = bounds
     const wait = backoffMilliseconds(failures, { base: this.#policy.base, max: Math.min(max, left) })
@@ -128,9 +132,14 @@ class RetryBudget {
     return this.#left() > 0 || ends.some((end) => end?.aborted)
   }
 
-  #afterFailure(): { failures: number; max: number } | null {
-    const { retries, max } = this.#policy
-    return this.#failures < retries ? { failures: this.#failures++, max } : null
+  #afterFailure(error: unknown): { failures: number; max: number } | null {
+    const { retries, base, max } = this.#policy
+    if (this.#failures >= retries) return null
+    const reason = error instanceof NotBegunError ? error.cause : error
+    return {
+      failures: this.#failures++,
+      max: isElsewhere(reason) ? Math.min(max, Math.max(base, CONNECT_WAIT)) : max,
+    }
   }
 
   #afterRollback(): { failures: number; max: number } | null {
@@ -149,8 +158,7 @@ class RetryBudget {
 }
 
 /**
- * What failed was only to lead to the work, of which nothing was done: its `cause` is then no ambiguous outcome, whatever
- * it is. Not seen outside of `retrying`.
+ * The work had not begun when `cause` was thrown, so its outcome is not ambiguous. Never leaves `retrying`.
  */
 export class NotBegunError extends Error {
   readonly mayPass: boolean
@@ -161,18 +169,39 @@ export class NotBegunError extends Error {
   }
 }
 
-/** Whether trying again can help, and nothing was done or what was done may be done again. */
+/** Whether a retry can help: nothing was done, or what was done may be done again. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof NotBegunError) return error.mayPass
   if (error instanceof ConnectError) return isPassing(error)
-  // Its cause is why no connection could be opened; without one they were in use, for as long as one may wait.
+  // With a cause, no connection could be opened; without one, all were in use for the whole `poolTimeout`.
   if (error instanceof PoolTimeoutError) return isTransient(error.cause)
-  return error instanceof TransactionConflictError || isLoss(error) || isConflict(error)
+  const isUndone = error instanceof TransactionConflictError || error instanceof TransactionExpiredError
+  return isUndone || isElsewhere(error) || isLoss(error) || isConflict(error)
 }
 
-/** A server that is down or slow may come back; one that does not let us in will not. */
-function isPassing({ code, cause }: ConnectError): boolean {
-  return (code === 'CONNECT_FAILED' || code === 'CONNECT_TIMEOUT') && !hasSqlState(cause, REFUSED)
+/** Of several hosts, one may come back that the others do not stand in for. */
+function isPassing(error: ConnectError): boolean {
+  const { cause } = error
+  const hosts =
+    cause instanceof AggregateError ? cause.errors.filter((each) => each instanceof ConnectError) : []
+  return (hosts.length === 0 ? [error] : hosts).some(mayComeBack)
+}
+
+/** A server that is down or slow may come back, and a standby be promoted; one that does not let us in will not. */
+function mayComeBack({ code, cause }: ConnectError): boolean {
+  return PASSING.has(code) && !hasSqlState(cause, REFUSED)
+}
+
+const PASSING: ReadonlySet<string> = new Set(['CONNECT_FAILED', 'CONNECT_TIMEOUT', 'NO_SUITABLE_HOST'])
+
+/** Nothing was done; the next connection may get to a server that does it. */
+function isElsewhere(error: unknown): boolean {
+  return error instanceof ConnectError || error instanceof NotServingError || hasSqlState(error, READ_ONLY)
+}
+
+/** Nobody knows a host of that name. That it cannot be asked for just now is `EAI_AGAIN`. */
+export function isHostUnknown(error: unknown): boolean {
+  return error instanceof ConnectError && causes(error).some((cause) => textOf(cause, 'code') === 'ENOTFOUND')
 }
 
 /** The connection broke while the statement was on its way. */
@@ -180,29 +209,31 @@ function isLoss(error: unknown): boolean {
   return error instanceof ConnectionLostError || hasSqlState(error, LOST)
 }
 
-/** A deadline ended the waiting for an answer; the statement may still be running. */
+/** A deadline ended the wait for an answer; the statement may still be running. */
 function isStopped(error: unknown): boolean {
   return error instanceof StatementTimeoutError
 }
 
-/** The database rolled the statement back for the sake of another one. */
+/** The database rolled the statement back in favour of another one. */
 function isConflict(error: unknown): boolean {
   return hasSqlState(error, CONFLICT)
 }
 
 /**
- * The database undid the whole transaction for the sake of another one at once, and it can be run anew. Who has waited for
- * others in vain (a locked SQLite file, InnoDB's lock wait timeout) is not here: it has taken its time already.
+ * The database rolled back the whole transaction at once in favour of another one, so it can be run again. Lock timeouts (a
+ * locked SQLite file, InnoDB's lock wait timeout) are not among these: they have waited long enough already.
  */
 function isRollback(error: unknown): boolean {
   return hasSqlState(error instanceof TransactionConflictError ? error.cause : error, ROLLBACK)
 }
 
-/** Connection exceptions, and the server's word that it goes down. */
+/** Connection exceptions, and the server shutting down. */
 const LOST = /^(?:08...|57P0[123])$/
 /** Serialization failure, deadlock, lock not available, too many connections; MySQL's names for those without an SQLSTATE. */
 const CONFLICT = /^(?:40001|40P01|55P03|53300|ER_LOCK_WAIT_TIMEOUT|ER_CHECKREAD)$/
-/** Those that undo the whole transaction. */
+/** PostgreSQL, in a transaction: the backend's own write. */
+const READ_ONLY = /^25006$/
+/** Those that roll back the whole transaction. */
 const ROLLBACK = /^(?:40001|40P01|ER_CHECKREAD)$/
 /** Wrong role or password, no such database; 42000 is MySQL's for the latter. */
 const REFUSED = /^(?:28|3D|42000)/

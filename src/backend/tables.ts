@@ -1,17 +1,18 @@
-import { parseDburi } from '../dburi/parse.ts'
+import type { Dialect } from '../dburi/types.ts'
+import { importOnce } from '../driver/load.ts'
 import type { Statement } from '../driver/statement.ts'
 import type { Engine, EngineOptions } from '../engine/engine.ts'
-import { registeredSchemes } from '../engine/registry.ts'
-import { ClosedError, OptionError, SchemaError } from '../errors.ts'
-import { SessionManager } from '../session/manager.ts'
+import { ClosedError, OptionError } from '../errors.ts'
+import { resultModelsOf } from '../models/by-dialect.ts'
+import { SchemaError } from '../schema/errors.ts'
+import type { CoreSessionManager } from '../session/manager.ts'
+import { SessionManager } from '../session/open-manager.ts'
 import { type WallClock, wallClockOf } from './clock.ts'
 import { type CeleryVersion, dateRulesOf } from './date-done.ts'
 import type { SettledBackendOptions } from './options.ts'
-import { NotBegunError, type Operation, type RetryPolicy, retrying } from './retrying.ts'
-import { introspectMysql, mysqlStatements } from './statements/mysql.ts'
-import { introspectPostgresql, postgresqlStatements } from './statements/postgresql.ts'
-import { introspectSqlite, sqliteStatements } from './statements/sqlite.ts'
+import { isHostUnknown, NotBegunError, type Operation, type RetryPolicy, retrying } from './retrying.ts'
 import {
+  type BackendDialect,
   EXTENDED,
   LATER,
   type OptionalColumn,
@@ -21,19 +22,20 @@ import {
   type TableNames,
 } from './statements/types.ts'
 
-/** What a backend's options come to, and whose connections it uses. */
+/** The options of a backend, and the manager whose connections it uses. */
 export interface AccessOptions {
   readonly settled: SettledBackendOptions
-  readonly manager: SessionManager | undefined
+  readonly manager: CoreSessionManager | undefined
   readonly maxResultBytes: number
 }
 
 /** @throws OptionError, DburiError */
-export function accessTo(dburi: string, { settled, manager, maxResultBytes }: AccessOptions): TableAccess {
-  // Read for its errors only: the engine reads it when it is opened.
-  parseDburi(dburi, registeredSchemes())
+export function accessTo(
+  dburi: string,
+  { settled, manager: given, maxResultBytes }: AccessOptions,
+): TableAccess {
   const { databaseTableNames: names, databaseTableSchemas: schemas, databaseEngineCallback } = settled
-  if (manager !== undefined && databaseEngineCallback !== null) {
+  if (given !== undefined && databaseEngineCallback !== null) {
     throw new OptionError(
       'INVALID_OPTION',
       'databaseEngineCallback',
@@ -46,9 +48,12 @@ export function accessTo(dburi: string, { settled, manager, maxResultBytes }: Ac
     ...(settled.databaseShortLivedSessions && { pooled: false }),
   }
   const own = databaseEngineCallback === null ? {} : { engineCallback: databaseEngineCallback }
+  const manager = given ?? new SessionManager(own)
+  // For its errors only: the engine parses it again when it is opened.
+  manager.parse(dburi)
   return new TableAccess({
-    manager: manager ?? new SessionManager(own),
-    ownsManager: manager === undefined,
+    manager,
+    ownsManager: given === undefined,
     dburi,
     engineOptions: Object.keys(options).length === 0 ? undefined : options,
     names: {
@@ -77,15 +82,15 @@ export interface TableAccessOptions extends TablesOptions {
   readonly retries: RetryPolicy
 }
 
-/** A statement to run on the tables, and what becomes of a failure. */
+/** A statement to run on the tables, and how a failure is handled. */
 export interface Request extends Omit<Operation<unknown>, 'attempt' | 'closed'> {
-  /** Made anew for each attempt. */
+  /** Called for each attempt: a statement that failed has no parameters any more. */
   statement(tables: Tables, afterLoss: boolean): Statement
 }
 
 /**
- * The way to a backend's tables: opened by the first who needs them, shared by all who come meanwhile, opened again
- * after a failure or when the engine was disposed of. Whatever is done through it is tried again as the policy says.
+ * Opens a backend's tables on first use, for all callers at once, and again after a failure or when the engine was disposed
+ * of. Its operations are retried as the policy says.
  */
 export class TableAccess {
   readonly #options: TableAccessOptions
@@ -98,7 +103,7 @@ export class TableAccess {
     this.#options = options
   }
 
-  get manager(): SessionManager {
+  get manager(): CoreSessionManager {
     return this.#options.manager
   }
 
@@ -106,14 +111,14 @@ export class TableAccess {
     return this.#options.names
   }
 
-  /** Opens them ahead of time; a failure is left to the first who needs them. */
+  /** Opens them ahead of time; a failure is not reported: the first use tries again. */
   openSoon(): void {
     this.#open().catch(() => {})
   }
 
   /** The tables, opened if they are not. @throws SchemaError, ConnectError, ClosedError */
   open(): Promise<Tables> {
-    return retrying({ attempt: () => this.#open(), closed: this.#closed.signal }, this.#options.retries)
+    return retrying({ attempt: () => this.#openFirst(), closed: this.#closed.signal }, this.#options.retries)
   }
 
   /** Runs one statement; the answer has the driver's own shape. */
@@ -122,7 +127,7 @@ export class TableAccess {
     return this.use((tables, afterLoss) => tables.engine.run(statement(tables, afterLoss)), operation)
   }
 
-  /** Does something with the tables, all of it again if need be. */
+  /** Runs `work` with the tables; a retry runs all of it again. */
   use<Result>(
     work: (tables: Tables, afterLoss: boolean) => Promise<Result>,
     operation: Omit<Operation<Result>, 'attempt' | 'closed'>,
@@ -133,7 +138,7 @@ export class TableAccess {
     )
   }
 
-  /** Disposes of the manager if it was made for these tables, and ends the waiting of operations. Safe to call twice. */
+  /** Disposes of a manager of its own, and ends the waits between retries. Safe to call twice. */
   dispose(): Promise<void> {
     this.#disposed ??= this.#options.ownsManager ? this.#options.manager.dispose() : Promise.resolve()
     this.#closed.abort()
@@ -150,7 +155,7 @@ export class TableAccess {
     try {
       return await work(tables, afterLoss)
     } catch (error) {
-      // Disposed of between two statements, by `invalidate` for example: there will be another engine.
+      // The engine was disposed of between two statements, by `invalidate` for example: the next attempt opens another.
       const isElsewhere = error instanceof ClosedError && tables.engine.isDisposed && this.#disposed === null
       throw isElsewhere ? new NotBegunError(error, true) : error
     }
@@ -160,7 +165,9 @@ export class TableAccess {
     try {
       return await this.#open()
     } catch (error) {
-      throw new NotBegunError(error)
+      // Unknown from the start, the host is misspelt; that of a container is unknown while it starts anew.
+      const isMisspelt = this.#tables === null && isHostUnknown(error)
+      throw isMisspelt ? new NotBegunError(error, false) : new NotBegunError(error)
     }
   }
 
@@ -179,13 +186,13 @@ export class TableAccess {
   }
 }
 
-/** Which tables of which database, and what is done with them. */
+/** Which tables of which database, and how they are used. */
 export interface TablesOptions {
-  readonly manager: SessionManager
+  readonly manager: CoreSessionManager
   readonly dburi: string
   readonly engineOptions: EngineOptions | undefined
   readonly names: TableNames
-  /** The manager may look after other tables than these: they are prepared beside it. */
+  /** Whether these may be other tables than the manager's, so that they are prepared apart. */
   readonly isForeign: boolean
   readonly resultExtended: boolean
   readonly preserveExtended: boolean
@@ -194,9 +201,10 @@ export interface TablesOptions {
   readonly appClock: WallClock
 }
 
-/** Tables that are there, on an engine that is open. */
+/** Existing tables, on an open engine. */
 export interface Tables {
   readonly engine: Engine
+  readonly dialect: BackendDialect
   readonly statements: Statements
   /** The optional columns that are written. */
   readonly written: readonly OptionalColumn[]
@@ -205,8 +213,8 @@ export interface Tables {
 }
 
 /**
- * Opens the database, creates what is missing in it, and looks once at what columns the tables have: Celery 5.7 adds
- * `children` and `stamps`, and what another version or we created is used as it is.
+ * Opens the database, creates what is missing in it, and reads once which columns the tables have: Celery 5.7 adds
+ * `children` and `stamps`. Existing tables are used as they are.
  * @throws SchemaError, ConnectError, DburiError, OptionError
  */
 async function openTables(options: TablesOptions): Promise<Tables> {
@@ -223,21 +231,23 @@ async function openTables(options: TablesOptions): Promise<Tables> {
     appClock,
   } = options
   const engine: Engine = await manager.getEngine(dburi, engineOptions)
-  if (isForeign) await prepareForeign(engine, names)
-  else await manager.prepareModels(engine)
+  if (!isForeign) await manager.prepareModels(engine)
+  else if (manager.creates) await prepareForeign(engine, names)
 
-  const facts = await introspect(engine, names)
+  const { dialect } = await DIALECTS[engine.dialect]()
+  const facts = await introspect(engine, dialect.introspect(names))
   assertTablesExist(facts, names)
   const later = LATER.filter((column) => facts.task.has(column) && (column === 'children' || resultExtended))
   const optional = [...(resultExtended ? EXTENDED : []), ...later]
   return {
     engine,
-    statements: DIALECTS[engine.dialect].statements(names, facts, {
+    dialect,
+    statements: dialect.statements(names, facts, {
       written: optional,
       read: optional,
       preserveExtended,
       maxResultBytes,
-      dates: dateRulesOf(engine.dialect, celeryVersion, appClock),
+      dates: dateRulesOf(dialect.convertsDates, celeryVersion, appClock),
     }),
     written: optional,
     hasChildren: later.includes('children'),
@@ -246,13 +256,13 @@ async function openTables(options: TablesOptions): Promise<Tables> {
 }
 
 const DIALECTS = {
-  postgresql: { look: introspectPostgresql, statements: postgresqlStatements },
-  mysql: { look: introspectMysql, statements: mysqlStatements },
-  sqlite: { look: introspectSqlite, statements: sqliteStatements },
-}
+  postgresql: importOnce(() => import('./statements/postgresql.ts')),
+  mysql: importOnce(() => import('./statements/mysql.ts')),
+  sqlite: importOnce(() => import('./statements/sqlite.ts')),
+} satisfies Record<Dialect, unknown>
 
-async function introspect(engine: Engine, names: TableNames): Promise<TableFacts> {
-  const rows = rowsOf(await engine.run(DIALECTS[engine.dialect].look(names)))
+async function introspect(engine: Engine, statement: Statement): Promise<TableFacts> {
+  const rows = rowsOf(await engine.run(statement))
   // The last two come from MySQL only; its number may be a text, since a union makes a decimal of it.
   const found = rows as { kind: string; name: string; octets?: string | null; charset?: string | null }[]
   const ofKind = (kind: string) =>
@@ -273,29 +283,18 @@ async function introspect(engine: Engine, names: TableNames): Promise<TableFacts
   }
 }
 
-/** Loads what creates tables only where the manager does not do it itself. */
+/** Creates tables that are not the manager's; the code for it is loaded only then. */
 async function prepareForeign(engine: Engine, names: TableNames): Promise<void> {
   const { prepareModels } = await import('../schema/prepare.ts')
-  const models = await modelsOf(engine, names)
+  const models = await resultModelsOf(engine.dialect, {
+    tableNames: { task: names.task, group: names.group },
+    schemas: { task: names.taskSchema, group: names.groupSchema },
+  })
   // An engine's dialect decides the type of its `db`, which the compiler cannot see in a union.
   await prepareModels(engine as Engine & Parameters<typeof prepareModels>[0], models)
 }
 
-async function modelsOf(
-  { dialect }: Engine,
-  { task, group, taskSchema, groupSchema }: TableNames,
-): Promise<Readonly<Record<string, unknown>>> {
-  const tableNames = { task, group }
-  if (dialect === 'sqlite') return (await import('../models/sqlite.ts')).resultModels({ tableNames })
-  const schemas = {
-    ...(taskSchema !== undefined && { task: taskSchema }),
-    ...(groupSchema !== undefined && { group: groupSchema }),
-  }
-  if (dialect === 'mysql') return (await import('../models/mysql.ts')).resultModels({ tableNames, schemas })
-  return (await import('../models/postgresql.ts')).resultModels({ tableNames, schemas })
-}
-
-/** A manager that prepares nothing, or other models, leaves that to the program that made it. */
+/** With a manager that prepares nothing, or other models, the program must create the tables. */
 function assertTablesExist(facts: TableFacts, { task, group }: TableNames): void {
   const missing = [facts.task.size === 0 ? task : null, facts.group.size === 0 ? group : null]
   const names = missing.filter((name) => name !== null)

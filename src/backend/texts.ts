@@ -5,8 +5,8 @@ export type TextColumn = 'taskId' | 'groupId' | 'status' | 'traceback' | 'name' 
 
 /**
  * A text as its column can hold it. PostgreSQL refuses NUL and every driver a lone surrogate, so each of them becomes
- * U+FFFD, the replacement character, and a failure is stored in spite of what is in its traceback. Ids are compared, so
- * they are never changed but refused.
+ * U+FFFD, the replacement character: a failure is stored whatever its traceback holds. Ids are compared, so they are refused
+ * instead.
  *
  * @throws StatementError (`INVALID_PARAMETER`) for an id with such a character, for an id or a status that is missing or empty,
  * for what is no text, and for a text that is longer than its column: 155 characters, 50 for a status; also where SQLite
@@ -38,7 +38,7 @@ interface ColumnRule {
   /** Characters, as Python and the databases count them: a surrogate pair is one. */
   readonly most: number
   readonly isId: boolean
-  /** Without it a row would mean nothing. */
+  /** Whether it must not be missing or empty. */
   readonly isRequired: boolean
 }
 
@@ -64,7 +64,7 @@ function refusal(words: string, reason: string): StatementError {
   return new StatementError('INVALID_PARAMETER', `Cannot store ${words}: ${reason}`)
 }
 
-/** Whether an id can be a row's at all: to ask PostgreSQL for one with NUL, or half a surrogate pair, is an error. */
+/** Whether a row can have this id: PostgreSQL fails on one with NUL or half a surrogate pair. */
 export function isStorable(id: string): boolean {
   return !UNSTORABLE.test(id)
 }

@@ -1,22 +1,21 @@
-import type { Engine } from '../engine/engine.ts'
-import { Scope } from '../engine/scope.ts'
 import { DrizzleCeleryError, StatementError } from '../errors.ts'
-import { encodeResult, type Serializer } from './column.ts'
+import type { PyClasses } from '../pickle/classes.ts'
+import { encodeBy, encodeResult, type Serializer } from './column.ts'
 import { BackendError } from './errors.ts'
 import type { OptionalColumn, TaskWrite } from './statements/types.ts'
 import type { Tables } from './tables.ts'
 import { guardText } from './texts.ts'
 import type { State } from './types.ts'
 
-/** What a worker knows of the task it runs: Celery's `task.request`, as far as a result row has room for it. */
+/** The request of a task: the parts of Celery's `task.request` that a result row can hold. */
 export interface TaskRequest {
   /** The name the task is registered under. */
   readonly task?: string | null
   /** The same; `task` wins. */
   readonly name?: string | null
-  /** @default none, which is stored as the serializer's null, or kept as it was with `preserveExtended` */
+  /** @default none: stored as the serializer's null, or with `preserveExtended` kept as it was */
   readonly args?: readonly unknown[] | null
-  /** @default none, which is stored as the serializer's null, or kept as it was with `preserveExtended` */
+  /** @default none: stored as the serializer's null, or with `preserveExtended` kept as it was */
   readonly kwargs?: Readonly<Record<string, unknown>> | null
   /** The worker's node name, `celery@host`. */
   readonly hostname?: string | null
@@ -34,23 +33,25 @@ export interface TaskRequest {
   readonly stamps?: Readonly<Record<string, unknown>> | null
 }
 
-/** What is stored with a result. */
+/** Options of a store. */
 export interface StoreOptions {
   /** @default the stack of an `Error` stored as FAILURE or RETRY, else none */
-  readonly traceback?: string | null
+  readonly traceback?: string | null | undefined
   /** What the extended columns are filled from. @default none: they are cleared */
-  readonly request?: TaskRequest | null
-  /** Ends the trying again, with an `AbortedError`; a statement under way is not interrupted. */
+  readonly request?: TaskRequest | null | undefined
+  /** Ends the retries with an `AbortedError`; a running statement is not interrupted. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** How values become bytes. */
+/** How values are encoded. */
 export interface WriteContext {
   readonly wire: 'pickle' | 'serializer'
   readonly serializer: Serializer
+  /** Classes of the program, for pickles. */
+  readonly classes: PyClasses | undefined
   /** The optional columns that will be written. */
   readonly written: readonly OptionalColumn[]
-  /** Whether what is not given is to be kept, for which the serializer's null would be a value. */
+  /** Whether missing values are kept as they were: then SQL NULL is written, not the serializer's null. */
   readonly preserveExtended: boolean
 }
 
@@ -63,16 +64,16 @@ export function taskWriteOf(
   result: unknown,
   state: State,
   { traceback, request }: StoreOptions,
-  { wire, serializer, written, preserveExtended }: WriteContext,
+  { wire, serializer, classes, written, preserveExtended }: WriteContext,
 ): TaskWrite {
   const encoded = (column: OptionalColumn, value: () => unknown) =>
-    request != null && written.includes(column) ? encodeWith(serializer, column, value()) : null
+    request != null && written.includes(column) ? encodeWith({ serializer, classes }, column, value()) : null
   const given = (column: 'args' | 'kwargs') =>
     preserveExtended && request?.[column] == null ? null : encoded(column, () => request?.[column] ?? null)
   return {
     taskId: guardText('taskId', taskId),
     status: guardText('status', state),
-    result: encodeResult(result, state, { wire, serializer }),
+    result: encodeResult(result, state, { wire, serializer, classes }),
     traceback: guardText('traceback', traceback === undefined ? stackOf(result, state) : traceback),
     name: guardText('name', request?.task ?? request?.name),
     args: given('args'),
@@ -85,9 +86,13 @@ export function taskWriteOf(
   }
 }
 
-function encodeWith(serializer: Serializer, column: OptionalColumn, value: unknown): Uint8Array {
+function encodeWith(
+  { serializer, classes }: Pick<WriteContext, 'serializer' | 'classes'>,
+  column: OptionalColumn,
+  value: unknown,
+): Uint8Array {
   try {
-    return serializer.encode(value)
+    return encodeBy(serializer, value, classes)
   } catch (error) {
     if (error instanceof DrizzleCeleryError) throw error
     throw new BackendError(
@@ -97,7 +102,7 @@ function encodeWith(serializer: Serializer, column: OptionalColumn, value: unkno
   }
 }
 
-/** PostgreSQL would refuse what its column does not hold, and SQLite keep it for Python to read. */
+/** Beyond its range PostgreSQL would refuse the number, and SQLite store it for Python to fail on. */
 function guardRetries(retries: number | null | undefined): number | null {
   if (retries === null || retries === undefined) return null
   if (Number.isInteger(retries) && Math.abs(retries) <= 2_147_483_647) return retries
@@ -123,9 +128,9 @@ const MOST_ROWS = 1_000
 const MOST_BYTES = 4_194_304
 
 /**
- * Rows in the pieces that are sent, each task once with what was said of it last, and ordered by id: two writers with
- * the same tasks then lock them in the same order.
- * @param mostBytes that one statement may have, if fewer than we would send anyway
+ * The rows of each statement: each task once, with its last result, ordered by id so that two writers of the same tasks lock
+ * them in the same order.
+ * @param mostBytes the most bytes of values in one statement
  */
 export function piecesOf(writes: readonly TaskWrite[], mostBytes: number): TaskWrite[][] {
   const most = Math.min(MOST_BYTES, mostBytes)
@@ -149,8 +154,8 @@ export function piecesOf(writes: readonly TaskWrite[], mostBytes: number): TaskW
 }
 
 /**
- * Writes them all or none of them, in one transaction where it takes more than one statement. Where only some are guarded
- * they are no longer in the order of their ids, and two such writers may meet in a deadlock: that is tried again.
+ * Writes all of them or none, in one transaction if there are several statements. Where only some rows are guarded they are
+ * not in the order of their ids, and two such writers may deadlock: that is retried.
  */
 export async function storePieces(
   { engine, statements }: Tables,
@@ -162,7 +167,7 @@ export async function storePieces(
   if (first === undefined) return 0
   if (parts.length === 1) return statements.storeMany(engine, first.writes, first.guarded)
 
-  return withinTransaction(engine, async (transaction) => {
+  return engine.transaction(async (transaction) => {
     let written = 0
     for (const { writes, guarded } of parts) {
       written += await statements.storeMany(transaction, writes, guarded)
@@ -181,24 +186,6 @@ function partsOf(piece: readonly TaskWrite[], isGuarded: (write: TaskWrite) => b
   return [false, true]
     .map((guarded) => ({ guarded, writes: piece.filter((write) => isGuarded(write) === guarded) }))
     .filter(({ writes }) => writes.length > 0)
-}
-
-async function withinTransaction<Result>(
-  engine: Engine,
-  work: (transaction: Scope) => Promise<Result>,
-): Promise<Result> {
-  const lease = await engine.checkout({})
-  const scope = Scope.autocommit(lease.connection, engine.limits)
-  scope.onEnd = () => lease.release()
-  try {
-    const transaction = await scope.begin()
-    const result = await work(transaction)
-    await transaction.commit()
-    return result
-  } finally {
-    // What is still open in it is rolled back.
-    await scope.close()
-  }
 }
 
 function sizeOf({ retries, ...fields }: TaskWrite): number {

@@ -285,29 +285,26 @@ export function readServer({ dialect }: Scheme, rest: string): Parts {
 }
 
 /** libSQL's own URLs: no fragment, one host, and `tls` only where the client takes it. */
-export function readRemote({ remoteScheme = 'libsql' }: Scheme, rest: string): Parts {
+export function readRemote({ remoteScheme, tls: usesTls }: Scheme, rest: string): Parts {
   if (!rest.startsWith('//')) {
     throw invalid('host', 'a libSQL server needs two slashes and a host. Write libsql://host')
   }
   const { endpoints, ...parts } = readAuthority(rest.slice(2), 'URL_INVALID')
-  const [place] = endpoints
-  if (place?.host == null || place.host.startsWith('/') || endpoints.length > 1) {
+  const [endpoint] = endpoints
+  if (endpoint?.host == null || endpoint.host.startsWith('/') || endpoints.length > 1) {
     throw invalid('host', 'a libSQL server needs exactly one host. Write libsql://host')
   }
 
   const { tls } = parts.options
   if (tls !== undefined && tls !== '0' && tls !== '1') throw invalid('options', 'tls must be 0 or 1')
-  if (remoteScheme === 'libsql' && tls === '0' && place.port === null) {
+  if (usesTls === undefined && tls === '0' && endpoint.port === null) {
     throw invalid('port', 'tls=0 needs a port, as libSQL asks. Write libsql://host:8080?tls=0')
   }
-  if (tls === TLS_REFUSED[remoteScheme]) {
+  if ((usesTls === 'never' && tls === '1') || (usesTls === 'always' && tls === '0')) {
     throw invalid('options', `a ${remoteScheme}: URL cannot have tls=${tls}: change one of them`)
   }
-  return { ...parts, ...place, remoteScheme }
+  return { ...parts, ...endpoint, ...(remoteScheme !== undefined && { remoteScheme }) }
 }
-
-/** The `tls` that would contradict a scheme of libSQL's. */
-const TLS_REFUSED = { libsql: null, http: '1', ws: '1', https: '0', wss: '0' }
 
 function invalid(part: DburiPart, reason: string): DburiError {
   return unreadable('URL_INVALID', part, reason)

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { LIBPQ_OPTIONS } from './authority.ts'
-import { LIBSQL, MYSQL, PGLITE, POSTGRES } from './schemes.ts'
+import { isPath, rowOf } from './schemes.ts'
 import { optionsOf } from './secrets.ts'
 import type { Dburi } from './types.ts'
 
@@ -16,10 +16,11 @@ export function dburiKey(dburi: Dburi): string {
   return `${dburi.driver}:${createHash('sha256').update(normal).digest('hex')}`
 }
 
-/** What decides which database is opened, and how, in one spelling. */
+/** What decides which database is opened, and how, in normal form. */
 function normalize(dburi: Dburi): unknown {
   const { dialect, driver, flavor, remoteScheme, user, password, socket, hosts, memory } = dburi
-  const defaultPort = DEFAULT_PORTS.get(remoteScheme ?? driver) ?? null
+  const [, row] = rowOf(dburi) ?? []
+  const defaultPort = row?.defaultPort ?? null
   const places = (hosts ?? [dburi]).map((place) => [
     place.host?.toLowerCase() ?? null,
     place.port ?? (place.host === null ? null : defaultPort),
@@ -29,21 +30,9 @@ function normalize(dburi: Dburi): unknown {
   return { dialect, driver, flavor, remoteScheme, user, password, socket, places, memory, database, options }
 }
 
-/** By the scheme libSQL's client speaks, or by driver. */
-const DEFAULT_PORTS: ReadonlyMap<string, number> = new Map([
-  [POSTGRES.driver, 5432],
-  [MYSQL.driver, 3306],
-  ['libsql', 443],
-  ['https', 443],
-  ['wss', 443],
-  ['http', 80],
-  ['ws', 80],
-])
-
 function normalizeDatabase(dburi: Dburi): string | null {
-  const { database, memory, driver, remoteScheme } = dburi
-  const isPath = driver === PGLITE.driver || (driver === LIBSQL.driver && remoteScheme === undefined)
-  if (database === null || !isPath) return database
+  const { database, memory } = dburi
+  if (database === null || !isPath(dburi)) return database
   const path = isFileUrl(dburi) ? database.replace(/^file:(\/\/(localhost)?(?=\/))?/, '') : database
   if (memory === true) return path === ':memory:' || path.startsWith('memory://') ? null : path
   return resolve(path)
@@ -51,7 +40,9 @@ function normalizeDatabase(dburi: Dburi): string | null {
 
 /** What the parser has put into other properties counts once. */
 function normalizeOptions(dburi: Dburi): unknown {
-  const merged = dburi.driver === POSTGRES.driver ? LIBPQ_OPTIONS : isFileUrl(dburi) ? ['uri'] : []
+  const [, row] = rowOf(dburi) ?? []
+  const isLibpq = row?.dialect === 'postgresql' && row.grammar === 'server'
+  const merged = isLibpq ? LIBPQ_OPTIONS : isFileUrl(dburi) ? ['uri'] : []
   return optionsOf(dburi)
     .filter(([key]) => !merged.includes(key))
     .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -2,7 +2,7 @@ import { DburiError } from '../errors.ts'
 import { readRemote, readServer } from './authority.ts'
 import { readFile, readOpaque, readSlashes } from './paths.ts'
 import { assertNoControls } from './query.ts'
-import { findScheme, LIBSQL, PGLITE } from './schemes.ts'
+import { findScheme } from './schemes.ts'
 import { hideSecrets } from './secrets.ts'
 import type { Dburi, Parts, RegisteredSchemes, Scheme } from './types.ts'
 
@@ -66,11 +66,11 @@ function checkText(text: string): string {
 }
 
 /** Memory is asked for by name, by SQLite's `mode=memory`, or by naming no file at all. */
-function isMemory({ driver, grammar }: Scheme, { database, options = {}, remoteScheme }: Parts): boolean {
+function isMemory({ grammar, memory }: Scheme, { database, options = {}, remoteScheme }: Parts): boolean {
   if (grammar === 'server' || remoteScheme !== undefined) return false
-  if (database == null) return driver === LIBSQL.driver || driver === PGLITE.driver
+  if (database == null) return memory !== undefined
   if (database === ':memory:' || database === 'file::memory:') return true
-  if (driver === PGLITE.driver) return database.startsWith('memory://')
+  if (memory === 'memory://') return database.startsWith(memory)
   const { mode } = options
   return mode === 'memory' && (grammar === 'file' || database.startsWith('file:'))
 }

@@ -1,6 +1,5 @@
 import { assertNoUserinfo, readRemote } from './authority.ts'
 import { decode, splitQuery, unreadable } from './query.ts'
-import { PGLITE } from './schemes.ts'
 import type { Parts, Scheme } from './types.ts'
 
 /** SQLAlchemy's file databases: `///relative`, `////absolute`, nothing for memory. */
@@ -44,8 +43,8 @@ export function readFile(_scheme: Scheme, rest: string): Parts {
 }
 
 /** `pglite:` and registered schemes without `//`: the rest is the database. */
-export function readOpaque({ driver }: Scheme, rest: string): Parts {
-  const body = driver === PGLITE.driver ? rest.replace(/^\/\//, '') : rest
+export function readOpaque(_scheme: Scheme, rest: string): Parts {
+  const body = rest.replace(/^\/\//, '')
   if (body !== rest && !/^(\/|\.{1,2}(\/|$)|:memory:|\?|$)/.test(body)) {
     throw unreadable(
       'UNPARSABLE',

@@ -1,6 +1,6 @@
 import type { Endpoint } from './authority.ts'
 import { parseDburi } from './parse.ts'
-import { LIBSQL, MYSQL, PGLITE, POSTGRES } from './schemes.ts'
+import { rowOf } from './schemes.ts'
 import { withoutSecrets } from './secrets.ts'
 import type { Dburi } from './types.ts'
 
@@ -20,18 +20,18 @@ export function redactDburi(dburi: string | URL | Dburi): string {
 
 /** Any scheme that means the same: which one was written is not kept. */
 function format(dburi: Dburi): string {
+  const [name, row] = rowOf(dburi) ?? [dburi.driver]
   const path = encode(dburi.database ?? '')
   const query = formatQuery(dburi)
-  if (dburi.driver === PGLITE.driver) return `pglite:${path}${query}`
+  if (row?.grammar === 'opaque') return `${name}:${path}${query}`
 
   const tail = `${path && `/${path}`}${query}`
-  if (dburi.driver === LIBSQL.driver && dburi.remoteScheme === undefined) return `sqlite://${tail}`
-  return `${formatScheme(dburi)}://${formatUserinfo(dburi)}${formatEndpoints(dburi)}${tail}`
+  if (row?.grammar === 'slashes') return `${name}://${tail}`
+  const scheme = row?.grammar === 'server' ? formatScheme(dburi) : name
+  return `${scheme}://${formatUserinfo(dburi)}${formatEndpoints(dburi)}${tail}`
 }
 
-function formatScheme({ driver, dialect, dbapi, flavor, remoteScheme }: Dburi): string {
-  const isServer = driver === POSTGRES.driver || driver === MYSQL.driver
-  if (!isServer) return remoteScheme ?? driver
+function formatScheme({ dialect, dbapi, flavor }: Dburi): string {
   const name = flavor ?? dialect
   return dbapi === null ? name : `${name}+${dbapi}`
 }

@@ -1,33 +1,54 @@
 import { DburiError } from '../errors.ts'
 import { unreadable } from './query.ts'
-import type { RegisteredSchemes, Scheme } from './types.ts'
+import type { Dburi, RegisteredSchemes, Scheme } from './types.ts'
 
-export const POSTGRES = { dialect: 'postgresql', driver: 'postgres-js', grammar: 'server' } as const
-export const PGLITE = { dialect: 'postgresql', driver: 'pglite' } as const
-export const MYSQL = { dialect: 'mysql', driver: 'mysql2', grammar: 'server' } as const
-export const LIBSQL = { dialect: 'sqlite', driver: 'libsql' } as const
+const POSTGRES = {
+  dialect: 'postgresql',
+  driver: 'postgres-js',
+  grammar: 'server',
+  defaultPort: 5432,
+} as const
+const PGLITE = { dialect: 'postgresql', driver: 'pglite', memory: 'memory://' } as const
+const MYSQL = { dialect: 'mysql', driver: 'mysql2', grammar: 'server', defaultPort: 3306 } as const
+const LIBSQL = { dialect: 'sqlite', driver: 'libsql', memory: 'mode' } as const
+const REMOTE = { dialect: 'sqlite', driver: 'libsql', grammar: 'remote' } as const
 
 /**
  * The schemes known without registration. A `+driver` that stands here has a meaning of its own; any other names a
- * Python driver, which changes nothing.
+ * Python driver, which changes nothing. The first row of a driver is the one by which its dburis are printed.
  */
 export const SCHEMES = {
   postgresql: POSTGRES,
   postgres: POSTGRES,
-  cockroachdb: POSTGRES,
-  'postgresql+pglite': { ...PGLITE, grammar: 'slashes' },
+  cockroachdb: { ...POSTGRES, flavor: 'cockroachdb' },
+  'postgresql+pg': { ...POSTGRES, driver: 'pg' },
+  'postgres+pg': { ...POSTGRES, driver: 'pg' },
+  'cockroachdb+pg': { ...POSTGRES, driver: 'pg', flavor: 'cockroachdb' },
   pglite: { ...PGLITE, grammar: 'opaque' },
+  'postgresql+pglite': { ...PGLITE, grammar: 'slashes' },
   mysql: MYSQL,
   mariadb: { ...MYSQL, flavor: 'mariadb' },
   sqlite: { ...LIBSQL, grammar: 'slashes' },
   'sqlite+libsql': { ...LIBSQL, grammar: 'slashes', remoteScheme: 'libsql' },
   file: { ...LIBSQL, grammar: 'file' },
-  libsql: { ...LIBSQL, grammar: 'remote', remoteScheme: 'libsql' },
-  http: { ...LIBSQL, grammar: 'remote', remoteScheme: 'http' },
-  https: { ...LIBSQL, grammar: 'remote', remoteScheme: 'https' },
-  ws: { ...LIBSQL, grammar: 'remote', remoteScheme: 'ws' },
-  wss: { ...LIBSQL, grammar: 'remote', remoteScheme: 'wss' },
+  libsql: { ...REMOTE, remoteScheme: 'libsql', defaultPort: 443 },
+  http: { ...REMOTE, remoteScheme: 'http', defaultPort: 80, tls: 'never' },
+  https: { ...REMOTE, remoteScheme: 'https', defaultPort: 443, tls: 'always' },
+  ws: { ...REMOTE, remoteScheme: 'ws', defaultPort: 80, tls: 'never' },
+  wss: { ...REMOTE, remoteScheme: 'wss', defaultPort: 443, tls: 'always' },
 } as const satisfies Readonly<Record<string, Scheme>>
+
+/** The row that speaks for a parsed dburi, with its name; `undefined` for registered drivers. */
+export function rowOf({ driver, remoteScheme }: Dburi): [name: string, row: Scheme] | undefined {
+  if (remoteScheme !== undefined) return [remoteScheme, SCHEMES[remoteScheme]]
+  return Object.entries<Scheme>(SCHEMES).find(([, row]) => row.driver === driver)
+}
+
+/** Whether the database is a path, or in memory, and not on a server. */
+export function isPath(dburi: Dburi): boolean {
+  const [, row] = rowOf(dburi) ?? []
+  return row?.memory !== undefined
+}
 
 /** A scheme as it was found in a text. */
 interface Found {
@@ -57,6 +78,8 @@ export function findScheme(text: string, registered: RegisteredSchemes): Found {
 function splitScheme(text: string): { name: string; rest: string } {
   const bare = text.replace(/^(db|database|sqla)\+/i, '')
   if (/^:memory:(\?|$)/.test(bare)) return { name: 'file', rest: bare }
+  // PGlite's own word.
+  if (/^memory:\/\/(\?|$)/.test(bare)) return { name: 'pglite', rest: bare.slice('memory://'.length) }
 
   const name = /^([a-z][\w+.-]+):/i.exec(bare)?.[1]
   if (name === undefined) {
@@ -114,6 +137,8 @@ const FOREIGN: ReadonlyMap<string, string> = new Map([
   ...hinted('Write sqlite:///path', 'sqlite3 pysqlite'),
   ...hinted('Write libsql:', 'turso'),
   ...hinted('Write postgresql://user@host/database, without "jdbc:"', 'jdbc'),
+  ...hinted('Write pglite:./directory: IndexedDB is there in browsers only', 'idb opfs-ahp'),
+  ...hinted('Write the postgresql:// dburi of the database itself, without the proxy', 'prisma'),
   ...hinted(NO_DATABASE, 'redis rediss sentinel amqp amqps pyamqp rpc cache memcache memcached pymemcache'),
   ...hinted(NO_DATABASE, 'mongodb couchdb couchbase couchbasev1 cassandra elasticsearch dynamodb arangodb'),
   ...hinted(NO_DATABASE, 'azureblockblob riak consul cosmosdbsql filesystem s3 gs gcs sqs kafka django-db'),

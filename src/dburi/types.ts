@@ -19,15 +19,15 @@ export interface Dburi {
   readonly user: string | null
   readonly password: string | null
   readonly database: string | null
-  /** The decoded query arguments, not yet judged: the adapter does that. */
+  /** The decoded query arguments, not yet validated: the adapter does that. */
   readonly options: Readonly<Record<string, string | readonly string[]>>
   /** All hosts, in order, when there is more than one. */
   readonly hosts?: readonly { readonly host: string; readonly port: number | null }[]
   /** Directory (PostgreSQL) or path (MySQL) of a Unix socket. */
   readonly socket?: string
   readonly memory?: true
-  /** `mariadb` for the `mariadb:` schemes. */
-  readonly flavor?: 'mariadb'
+  /** `mariadb` for the `mariadb:` schemes, `cockroachdb` for those of its name. */
+  readonly flavor?: 'mariadb' | 'cockroachdb'
   /** The scheme libSQL's client is to speak to a remote server. */
   readonly remoteScheme?: 'libsql' | 'http' | 'https' | 'ws' | 'wss'
 }
@@ -51,6 +51,15 @@ export interface Scheme extends DburiScheme {
   readonly grammar: 'server' | 'slashes' | 'remote' | 'file' | 'opaque'
   readonly flavor?: NonNullable<Dburi['flavor']>
   readonly remoteScheme?: NonNullable<Dburi['remoteScheme']>
+  /** The port of a host without one. */
+  readonly defaultPort?: number
+  /** Whether a server of libSQL's is asked by TLS, if that is not for the option `tls` to say. */
+  readonly tls?: 'always' | 'never'
+  /**
+   * How a database in memory is asked for, beside `:memory:` and naming nothing: by `mode=memory`, or by a name that
+   * begins so. Absent where naming nothing does not ask for one.
+   */
+  readonly memory?: 'mode' | 'memory://'
 }
 
 /** What a grammar finds behind a scheme. */

@@ -15,7 +15,7 @@ export function showClient<Handle extends { readonly $client: unknown }>(
       return client
     },
   })
-  // It was one but for its `$client`.
+  // Only its `$client` was missing.
   return handle as Handle
 }
 
@@ -79,6 +79,7 @@ function running(
 ): Executor {
   return {
     run: (statement) => run(executor, statement),
+    ...(executor.openCursor && { openCursor: executor.openCursor.bind(executor) }),
     async begin(options) {
       const transaction = await executor.begin(options)
       return {

@@ -13,14 +13,17 @@ const MARKED: ReadonlySet<string> = new Set([
 
 const MARK = '\0'
 
+/** A column's name as a driver may be given it. */
 export function markName(name: string): string {
   return MARKED.has(name) ? MARK + name : name
 }
 
+/** Whether a name is one that `markName` has changed. */
 export function isMarked(name: string): boolean {
   return name.startsWith(MARK)
 }
 
+/** The name that a column has. */
 export function unmarkName(name: string): string {
   return isMarked(name) ? name.slice(MARK.length) : name
 }

@@ -1,59 +1,88 @@
+import type { TablesRelationalConfig } from 'drizzle-orm'
 import type { LibSQLDatabase } from 'drizzle-orm/libsql'
 import type { MySql2Database } from 'drizzle-orm/mysql2'
+import type { PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import type { PgliteDatabase } from 'drizzle-orm/pglite'
 import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 
-// Types of packages that need not be installed: on both majors of Drizzle they cost nothing until they are used.
+// Types of packages that need not be installed: on both majors of Drizzle they cost nothing until they are used. What one
+// handle costs the compiler is held by scripts/check-installed/types.ts: never compare handles, nor infer through them.
 
-export type PostgresJsHandle =
-  ReturnType<typeof import('drizzle-orm/postgres-js').drizzle> extends PostgresJsDatabase<infer Known>
-    ? PostgresJsDatabase<Known> & { readonly $client: PostgresJsClient }
-    : never
-export type PgliteHandle =
-  ReturnType<typeof import('drizzle-orm/pglite').drizzle> extends PgliteDatabase<infer Known>
-    ? PgliteDatabase<Known> & { readonly $client: PgliteClient }
-    : never
-export type Mysql2Handle =
-  ReturnType<typeof import('drizzle-orm/mysql2').drizzle> extends MySql2Database<infer Known>
-    ? MySql2Database<Known> & { readonly $client: Mysql2Client }
-    : never
-export type LibsqlHandle = ReturnType<typeof import('drizzle-orm/libsql').drizzle>
+type Meta = PostgresJsDatabase['_']
 
-/**
- * The Drizzle handle of a dialect when the driver is not known until run time. Every adapter of a dialect answers in
- * the same shapes: `execute` on PGlite gives an array of rows as postgres.js does.
- */
-export interface HandleByDialect {
-  postgresql: PostgresJsHandle
-  mysql: Mysql2Handle
-  sqlite: LibsqlHandle
-}
+/** What relational queries are typed by: a schema under Drizzle 0.45, relations under 1.0. */
+type Relational = 'fullSchema' extends keyof Meta ? Record<string, unknown> : TablesRelationalConfig
 
-/** What relational queries are typed by: the schema under Drizzle 0.45, the relations under 1.0. */
-type Relational = PostgresJsHandle extends { readonly _: { readonly fullSchema: infer Schema } }
+/** What Drizzle takes where nothing is given. */
+type NoneRelational = Meta extends { readonly fullSchema: infer Schema }
   ? Schema
-  : PostgresJsHandle extends { readonly _: { readonly relations: infer Relations } }
+  : Meta extends { readonly relations: infer Relations }
     ? Relations
     : never
 
-/** The models themselves, or what `defineRelations` gave among them. */
+/** The Drizzle handle of PostgreSQL by postgres.js: one that knows `Known`, and without it any, as for a parameter. */
+export type PostgresJsHandle<Known extends Relational = Relational> = PostgresJsDatabase<Known> & {
+  readonly $client: PostgresJsClient
+}
+/** The same for pg, whose types are of no driver, so that those of postgres.js need not be there. */
+export type PgHandle<Known extends Relational = Relational> = PgRemoteDatabase<Known> & {
+  readonly $client: PgClient
+}
+/** The same for PGlite. */
+export type PgliteHandle<Known extends Relational = Relational> = PgliteDatabase<Known> & {
+  readonly $client: PgliteClient
+}
+/** The same for MySQL and MariaDB. */
+export type Mysql2Handle<Known extends Relational = Relational> = MySql2Database<Known> & {
+  readonly $client: Mysql2Client
+}
+/** The same for SQLite and libSQL. */
+export type LibsqlHandle<Known extends Relational = Relational> = LibSQLDatabase<Known> & {
+  readonly $client: ClientOf<typeof import('drizzle-orm/libsql').drizzle>
+}
+
+/** All of libSQL's client, by way of Drizzle, since the driver need not be installed. */
+type ClientOf<Drizzle> = Drizzle extends (...args: never) => { readonly $client: infer Client }
+  ? Client
+  : never
+
+/**
+ * The Drizzle handle of a dialect when the driver is not known until run time. Every adapter of a dialect answers in
+ * the same shapes: `execute` on PGlite gives an array of rows as postgres.js does. Only `$client` is the driver's own.
+ */
+export interface HandleByDialect<Known extends Relational = Relational> {
+  postgresql: PostgresJsDatabase<Known> & {
+    readonly $client: PostgresJsClient | PgClient | PgliteClient
+  }
+  mysql: Mysql2Handle<Known>
+  sqlite: LibsqlHandle<Known>
+}
+
+interface Handles<Known extends Relational> extends HandleByDialect<Known> {
+  'postgres-js': PostgresJsHandle<Known>
+  pg: PgHandle<Known>
+  pglite: PgliteHandle<Known>
+  mysql2: Mysql2Handle<Known>
+  libsql: LibsqlHandle<Known>
+}
+
+/** What is relational of models: themselves, or what `defineRelations` gave among them. */
 type RelationalOf<Models> = Models extends Relational ? Models : Extract<Models[keyof Models], Relational>
 
-/** A handle whose relational queries (`db.query`) know `Models`. A handle of a registered adapter stays as it is. */
-export type WithModels<Db, Models> =
+type KnownOf<Models> =
   RelationalOf<Models> extends infer Known extends Relational
     ? [Known] extends [never]
-      ? Db
-      : Db extends PostgresJsHandle
-        ? PostgresJsDatabase<Known> & Pick<Db, '$client'>
-        : Db extends PgliteHandle
-          ? PgliteDatabase<Known> & Pick<Db, '$client'>
-          : Db extends Mysql2Handle
-            ? MySql2Database<Known> & Pick<Db, '$client'>
-            : Db extends LibsqlHandle
-              ? LibSQLDatabase<Known> & Pick<Db, '$client'>
-              : Db
-    : Db
+      ? NoneRelational
+      : Known
+    : never
+
+/**
+ * The handle of a driver, or of a dialect, whose relational queries know `Models`. It is looked up by the name, so that
+ * the compiler makes no other; that of a registered adapter is `Db`, as it is.
+ */
+export type HandleWith<Models, Name, Db> = Name extends keyof Handles<NoneRelational>
+  ? Handles<KnownOf<Models>>[Name]
+  : Db
 
 // `$client` of a Drizzle handle: the part of a driver's client that keeps to the handle's pool, session and transaction.
 
@@ -94,6 +123,30 @@ export type PostgresJsWork<Result> = (client: PostgresJsTransactionClient) => Re
 export type PostgresJsSettled<Result> = Result extends readonly unknown[]
   ? { [Index in keyof Result]: Awaited<Result[Index]> }
   : Awaited<Result>
+
+/** A statement for `$client` of a handle by pg. */
+export interface PgQuery {
+  readonly text: string
+  readonly values?: unknown[]
+  readonly rowMode?: 'array'
+}
+
+/** What came back from PostgreSQL by pg. */
+export interface PgResult<Row> {
+  /** The first word of what the server says it was; `null` for an empty statement. */
+  readonly command: string | null
+  /** Rows written, or given by a statement that writes none. */
+  readonly rowCount: number | null
+  readonly oid: number | null
+  readonly rows: Row[]
+  readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[]
+}
+
+/** `$client` of a handle by pg. */
+export interface PgClient {
+  /** A text of several statements gives a list of results, as pg does. */
+  query<Answer = Row>(query: string | PgQuery, values?: unknown[]): Promise<PgResult<Answer>>
+}
 
 /** What came back from PGlite: an array of rows that has them, and the rest, by PGlite's names as well. */
 export type PgliteRows<Row> = Row[] & {

@@ -12,6 +12,7 @@ export class Fifo<Item> {
     return this.#first?.item
   }
 
+  /** Adds one at the end. */
   push(item: Item): void {
     const link: Link<Item> = { item, after: null }
     if (this.#last === null) this.#first = link
@@ -19,6 +20,7 @@ export class Fifo<Item> {
     this.#last = link
   }
 
+  /** Takes the first one away; `undefined` if there is none. */
   shift(): Item | undefined {
     const first = this.#first
     if (first === null) return undefined

@@ -1,18 +1,26 @@
 import { causes, MissingDriverError, textOf } from '../errors.ts'
 
 /**
- * Loads an optional peer dependency.
- * @throws MissingDriverError with the install command; any other failure passes through untouched
+ * What to throw when an optional peer dependency could not be loaded: a MissingDriverError with the install command where it
+ * is not installed, any other failure as it is. The `import()` has to stand in the `try` itself: that is how bundlers are
+ * told that it may be missing, and they then leave it to run time.
+ *
+ * ```ts
+ * try {
+ *   return await import('mysql2')
+ * } catch (error) {
+ *   throw missingDriver('mysql2', error)
+ * }
+ * ```
  */
-export async function importDriver<Module>(
-  packageName: string,
-  load: () => Promise<Module>,
-): Promise<Module> {
-  try {
-    return await load()
-  } catch (error) {
-    throw isMissing(error, packageName) ? new MissingDriverError(packageName, { cause: error }) : error
-  }
+export function missingDriver(packageName: string, error: unknown): unknown {
+  return isMissing(error, packageName) ? new MissingDriverError(packageName, { cause: error }) : error
+}
+
+/** An `import()` that is made once: loaders of TypeScript make each one slow. */
+export function importOnce<Module>(load: () => Promise<Module>): () => Promise<Module> {
+  let loaded: Promise<Module> | undefined
+  return () => (loaded ??= load())
 }
 
 /**

@@ -28,6 +28,7 @@ export class LruMap<Key, Value> {
     return this.#entries.has(key)
   }
 
+  /** The value of a key, which becomes the most recently used one. */
   get(key: Key): Value | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
@@ -49,6 +50,7 @@ export class LruMap<Key, Value> {
     return oldest
   }
 
+  /** Forgets everything. */
   clear(): void {
     this.#entries.clear()
   }

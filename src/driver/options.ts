@@ -1,23 +1,38 @@
 import type { Dburi } from '../dburi/types.ts'
 import { invalid, toBoolean, toNumber, toWord } from '../options/values.ts'
+import type { AdapterOptions } from './types.ts'
 
 /** The accepted options of the driver, still as text. */
 export class RawOptions<Name extends string> {
   readonly #texts = new Map<Name, string>()
 
+  /** Notes an option; a later one of the same name wins. */
   add(name: Name, text: string): void {
     this.#texts.set(name, text)
   }
 
+  /**
+   * Notes an option that may have several spellings.
+   * @param spelling as it was written
+   * @throws OptionError where it was given before
+   */
+  addOnce(name: Name, text: string, spelling: string): void {
+    if (this.#texts.has(name)) throw invalid(spelling, 'given once')
+    this.#texts.set(name, text)
+  }
+
+  /** The option as it was written; `null` if it is missing. */
   text(name: Name): string | null {
     return this.#texts.get(name) ?? null
   }
 
+  /** @throws OptionError unless it is one of SQLAlchemy's words for true and false */
   boolean(name: Name): boolean | null {
     const text = this.text(name)
     return text === null ? null : toBoolean(name, text)
   }
 
+  /** @throws OptionError unless it is one of `words` */
   word<Word extends string>(name: Name, words: readonly Word[]): Word | null {
     const text = this.text(name)
     return text === null ? null : toWord(name, text, words)
@@ -63,4 +78,13 @@ function portNames(dburi: Dburi): ReadonlySet<string> {
 
 function isWithin(names: ReadonlySet<string>, value: string | readonly string[]): boolean {
   return [value].flat().every((text) => text.split(',').every((name) => names.has(name)))
+}
+
+/** What asks for the password of each connection: the program's, or else the dburi's. */
+export function passwordOf(
+  plan: { password(): string | null },
+  { password }: Pick<AdapterOptions, 'password'>,
+): () => Promise<string | null> {
+  if (password === undefined) return async () => plan.password()
+  return async () => (typeof password === 'function' ? password() : password)
 }

@@ -1,4 +1,4 @@
-import { connect, isIP, type Socket } from 'node:net'
+import { connect, isIP, type LookupFunction, type Socket } from 'node:net'
 import type { ServerTarget } from '../errors.ts'
 import { invalid } from '../options/values.ts'
 
@@ -19,13 +19,20 @@ export function isLoopback(host: string): boolean {
  * Begins to connect; the socket has no listener yet.
  * @param keepAlive how long the connection is idle before TCP probes it, in ms; `null` for never
  * @param connectTimeout what the caller grants, in ms: with several addresses each gets a part of it
+ * @param lookup how names are looked up; Node's own way where it is left out
  */
-export function openSocket(endpoint: ServerTarget, keepAlive: number | null, connectTimeout: number): Socket {
+export function openSocket(
+  endpoint: ServerTarget,
+  keepAlive: number | null,
+  connectTimeout: number,
+  lookup?: LookupFunction,
+): Socket {
   if ('path' in endpoint) return connect({ path: endpoint.path })
   return connect({
     host: endpoint.host,
     port: endpoint.port,
     noDelay: true,
+    ...(lookup !== undefined && { lookup }),
     keepAlive: keepAlive !== null,
     ...(keepAlive !== null && { keepAliveInitialDelay: keepAlive }),
     // Node gives the first of several addresses 250 ms by default: too little for a distant server.
@@ -65,6 +72,7 @@ export class InFlight {
     return this.#fails.size === 0
   }
 
+  /** A statement was sent; `fail` rejects it. */
   add(fail: Fail): void {
     if (this.isEmpty) this.#socket.ref()
     this.#fails.add(fail)
@@ -77,6 +85,7 @@ export class InFlight {
     return true
   }
 
+  /** Rejects all that were sent and not answered. */
   failAll(error: Error): void {
     for (const fail of this.#fails) fail(error)
   }

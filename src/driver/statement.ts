@@ -59,7 +59,7 @@ const READS = /^(?:select|values|explain|show|table)\b/i
 const WRITES =
   /\b(?:insert|update|delete|replace|into|nextval|setval)\b|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b/i
 
-/** Reads a statement's text; several statements in one text are judged together. */
+/** Classifies a statement by its text; several statements in one text count together. */
 export function traitsOf(sql: string, parts: readonly string[] = splitStatements(sql)): StatementTraits {
   return {
     reads: parts.every((part) => READS.test(part) && !WRITES.test(part)),
@@ -116,6 +116,7 @@ function assertNoTransactionControl(traits: Pick<StatementTraits, 'controlsTrans
   if (traits.controlsTransaction) throw transactionControlRefused()
 }
 
+/** The error for a text that begins or ends a transaction. */
 export function transactionControlRefused(): StatementError {
   return new StatementError(
     'INVALID_STATEMENT',
@@ -124,7 +125,10 @@ export function transactionControlRefused(): StatementError {
   )
 }
 
-/** @param instead what else will do */
+/**
+ * The error for a statement that needs somebody who holds its connection.
+ * @param instead what else will do
+ */
 export function holderNeeded(instead: string): StatementError {
   return new StatementError(
     'INVALID_STATEMENT',
@@ -136,7 +140,7 @@ export function holderNeeded(instead: string): StatementError {
 /** What stands in errors where a parameter was. */
 export const HIDDEN = '[hidden]'
 
-/** Our own errors hold no parameters; everything else might. */
+/** Whether an error is one of this library: those hold no parameters; everything else might. */
 export function isOwnError(error: unknown): error is DrizzleCeleryError {
   return error instanceof DrizzleCeleryError
 }

@@ -1,11 +1,11 @@
 import { dburiKey } from '../dburi/key.ts'
-import { parseDburi } from '../dburi/parse.ts'
 import { redactDburi } from '../dburi/redact.ts'
 import type { Dburi } from '../dburi/types.ts'
 import type { DisposeOptions, Engine, EngineOptions } from './engine.ts'
-import { registeredSchemes } from './registry.ts'
 
 export interface EngineCacheOptions {
+  /** @throws DburiError */
+  readonly parse: (text: string) => Dburi
   readonly open: (dburi: Dburi, options: EngineOptions) => Promise<Engine>
   /** Beyond it, idle engines that were not used for longest are disposed of. */
   readonly maxEngines: number
@@ -32,8 +32,8 @@ const MOST_TEXTS = 16
 const HANDFUL = 5
 
 /**
- * One engine for each dburi and options. The key is what the dburi means, not how it is spelled; an opening is shared
- * by all who ask meanwhile, and forgotten when it fails.
+ * One engine for each dburi and options. The key is what the dburi means, not how it is written. Concurrent callers share
+ * an opening, and one that fails is forgotten.
  */
 export class EngineCache {
   readonly #options: EngineCacheOptions
@@ -58,15 +58,23 @@ export class EngineCache {
   }
 
   /**
-   * The deadline of statements and the logger make no other database of it: engines that differ in them share all else.
+   * Engines that differ only in `statementTimeout`, `logger` or `slowStatement` share one pool.
    * @throws DburiError
    */
   get(text: string, options: EngineOptions | undefined): Promise<Engine> {
-    if (options?.statementTimeout === undefined && options?.logger === undefined)
+    const { statementTimeout, logger, slowStatement, ...others } = options ?? {}
+    if (statementTimeout === undefined && logger === undefined && slowStatement === undefined)
       return this.#keptFor(text, options).engine
-    const { statementTimeout, logger, ...others } = options
     const { engine } = this.#keptFor(text, Object.keys(others).length === 0 ? undefined : others)
-    return engine.then((opened) => opened.within({ statementTimeout, logger }))
+    return engine.then((opened) => opened.within({ statementTimeout, logger, slowStatement }))
+  }
+
+  /** The engine of a text that it is known by without options, if it is open. */
+  opened(text: string): Engine | null {
+    const kept = this.#byText.get(text)
+    if (kept === undefined) return null
+    kept.usedAt = performance.now()
+    return kept.opened
   }
 
   /** Does something with an engine that is not disposed of for being idle meanwhile. */
@@ -82,6 +90,11 @@ export class EngineCache {
     } finally {
       kept.users--
     }
+  }
+
+  /** The same for texts that mean the same dburi. @throws DburiError */
+  keyOf(text: string): string {
+    return this.#byText.get(text)?.dburiKey ?? dburiKey(this.#options.parse(text))
   }
 
   #keptFor(text: string, options: EngineOptions | undefined): Kept {
@@ -102,7 +115,7 @@ export class EngineCache {
 
   /** Forgets and disposes of all engines of a dburi. */
   async forget(text: string, options?: DisposeOptions): Promise<void> {
-    const key = dburiKey(parseDburi(text, registeredSchemes()))
+    const key = this.keyOf(text)
     await Promise.all([...(this.#siblings.get(key) ?? [])].map((kept) => this.#dispose(kept, options)))
     await this.#closed(({ dburiKey }) => dburiKey === key)
   }
@@ -118,7 +131,7 @@ export class EngineCache {
   }
 
   #find(text: string, options: EngineOptions): Kept {
-    const dburi = parseDburi(text, registeredSchemes())
+    const dburi = this.#options.parse(text)
     const key = dburiKey(dburi)
     const identities = this.#identitiesOf(options)
     const cacheKey = `${key} ${[...identities].map((each) => each.join('=')).join('&')}`
@@ -167,7 +180,7 @@ export class EngineCache {
     disposed.then(done, done)
   }
 
-  /** Resolves when the engines that are being disposed of are closed. How that went is told to who asked for it. */
+  /** Resolves when the engines that are being disposed of are closed; errors go to the caller of their `dispose()`. */
   async #closed(isMeant: (closing: { readonly dburiKey: string }) => boolean): Promise<void> {
     const meant = [...this.#closing].filter(([, closing]) => isMeant(closing))
     await Promise.allSettled(meant.map(([disposed]) => disposed))
@@ -200,8 +213,9 @@ export class EngineCache {
     const differing = [...names].filter(
       (name) => new Set(siblings.map(({ identities }) => identities.get(name))).size > 1,
     )
-    const instead = differing.includes('password')
-      ? 'A password function counts by its identity: give the same one each time, or the same engineKey. '
+    const isKeyable = differing.includes('password') || differing.includes('onConnect')
+    const instead = isKeyable
+      ? 'A function counts by its identity: give the same one each time, or the same engineKey. '
       : ''
     process.emitWarning(
       `There are ${siblings.length} engines of ${redactDburi(dburi)}, each with connections of its own, because calls differ ` +

@@ -1,15 +1,31 @@
 import type { Dialect } from '../dburi/types.ts'
 import { hidingParams } from '../driver/client.ts'
+import { withinTransaction } from '../driver/drizzle.ts'
 import type { Statement } from '../driver/statement.ts'
-import type { Connection, Database, DrizzleLogger, Executor, TransactionOptions } from '../driver/types.ts'
+import type {
+  Connection,
+  Cursor,
+  Database,
+  DrizzleLogger,
+  Executor,
+  Transaction,
+  TransactionOptions,
+} from '../driver/types.ts'
 import { ConnectError } from '../errors.ts'
 import { checkOptions, isObject } from '../options/check.ts'
 import type { PoolOptions } from '../options/pool.ts'
+import type { DatabaseContext } from '../tracing/contexts.ts'
+import { printDatabase, printsAll } from '../tracing/pretty.ts'
 import { type Origin, originOf, type Trace, unwatch, watch } from './leaks.ts'
+import { type Limited, limitedHandle, STATEMENT_CHECKS, type StatementOptions, streamOf } from './limited.ts'
+import { type OnConnect, settingUp } from './new-connection.ts'
 import { CHECKOUT_CHECKS, DISPOSE_CHECKS, type DisposeOptions } from './options.ts'
-import { type CheckoutOptions, type HolderOptions, type Lease, Pool } from './pool.ts'
-import type { PoolRules, PoolStats } from './pool-rules.ts'
-import { type Limits, runWithin, Scope } from './scope.ts'
+import { PING_CHECKS, type PingOptions, pingBy } from './ping.ts'
+import { Pool } from './pool.ts'
+import type { CheckoutOptions, HolderOptions, Lease, PoolRules, PoolStats } from './pool-rules.ts'
+import { type Limits, limitsWithin, notSent, runWithin, Scope } from './scope.ts'
+import type { StreamOptions, StreamSource } from './stream.ts'
+import { checkedOut, seenConnecting, seenRunning, shared } from './traced.ts'
 
 export type { DisposeOptions, EngineOptions } from './options.ts'
 
@@ -28,10 +44,11 @@ export interface EngineParts<D extends Dialect, Db> {
   readonly pool: PoolOptions
   readonly pooled: boolean
   readonly statementTimeout: number | undefined
+  readonly onConnect?: OnConnect | undefined
   readonly logger?: DrizzleLogger | undefined
   readonly exposeParameters: boolean
-  /** The dburi as it may be printed. */
-  readonly name: string
+  /** How its database is called where it is printed, and what those who listen are told of it. */
+  readonly seenAs: DatabaseContext
   /** Where its manager was made. */
   readonly origin: Origin
 }
@@ -47,7 +64,9 @@ let hasWarned = false
 /** What engines of one open database may each have for themselves; what is left out is as in the first. */
 export interface EngineVariant {
   readonly statementTimeout?: number | undefined
-  readonly logger?: DrizzleLogger | undefined
+  /** `pretty` is for all of them. */
+  readonly logger?: DrizzleLogger | 'pretty' | undefined
+  readonly slowStatement?: number | undefined
 }
 
 /** What the engines of one open database have in common. */
@@ -57,7 +76,11 @@ interface Shared<D extends Dialect, Db> {
   readonly others: WeakMap<object, Map<number | undefined, WeakRef<Engine<D, Db>>>>
   sessions: number
   disposed: Promise<void> | null
+  /** Where statements go instead of the pool. */
+  redirect: (() => Promise<Scope>) | null
   onDispose: ((disposed: Promise<void>) => void) | null
+  /** Stops the printing of what is done on it. */
+  stopPrinting: (() => void) | null
 }
 
 /** An open database: its dialect, its pool, and the Drizzle handle over both. */
@@ -81,6 +104,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   readonly origin: Engine<D, Db>
 
   constructor(parts: EngineParts<D, Db>, origin?: Engine<D, Db>) {
+    printsAll()
     const { dialect, pool, statementTimeout } = parts
     this.dialect = dialect
     this.#parts = parts
@@ -88,8 +112,8 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     this.#shared = origin === undefined ? sharedOf(parts) : origin.#shared
     this.limits = { statementTimeout, turnTimeout: pool.poolTimeout }
     this.warnOfDeadline(statementTimeout)
-    this.#executor = this.#sharedExecutor()
-    this.db = this.handle(this.#executor)
+    this.#executor = this.#sharedExecutor(this.limits)
+    this.db = this.handle(this.#executor, this.#parts.logger, true)
   }
 
   /**
@@ -97,7 +121,9 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
    * @internal
    */
   within(variant: EngineVariant): Engine<D, Db> {
-    const { statementTimeout = this.#parts.statementTimeout, logger = this.#parts.logger } = variant
+    if (variant.logger === 'pretty') this.print(variant.slowStatement)
+    const { statementTimeout = this.#parts.statementTimeout } = variant
+    const logger = variant.logger === 'pretty' ? this.#parts.logger : (variant.logger ?? this.#parts.logger)
     for (const known of [this, this.origin]) {
       const { statementTimeout: itsTimeout, logger: itsLogger } = known.#parts
       if (statementTimeout === itsTimeout && logger === itsLogger) return known
@@ -116,6 +142,37 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /**
+   * A handle over the same pool whose statements have a deadline, a signal or a logger of their own:
+   * `engine.with({ signal, statementTimeout: 2 }).db`. A signal ends the wait for a connection as well.
+   * @throws OptionError
+   */
+  with({ signal, ...variant }: StatementOptions): Limited<Db> {
+    checkOptions('with', { signal, ...variant }, STATEMENT_CHECKS)
+    const engine = this.within(variant)
+    const limits = limitsWithin(engine.limits, { signal })
+    return limitedHandle({
+      ...engine.#streamSource(limits, originOf(this.with)),
+      db: () =>
+        signal === undefined
+          ? engine.db
+          : engine.handle(this.#sharedExecutor(limits), engine.#parts.logger, true),
+    })
+  }
+
+  /**
+   * The rows of a select, a batch at a time, in a transaction of its own on one connection: breaking out of the loop gives
+   * the connection back. Rows are mapped as Drizzle maps them.
+   * @param query what `db.select().from(…)` or `db.query.….findMany()` returns, not awaited
+   * @throws OptionError; StatementError for what is no select, and on libSQL, whose driver gives all rows at once
+   */
+  stream<Row>(
+    query: PromiseLike<readonly Row[]>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<Row, void, undefined> {
+    return streamOf(this.#streamSource(this.limits, originOf(this.stream)), query, options)
+  }
+
+  /**
    * Checks out one connection, with a Drizzle handle bound to it whose statements autocommit. Close it to give it back;
    * one that is garbage-collected unclosed is given back with a warning that says where it was checked out.
    * @throws PoolTimeoutError, ConnectError, AbortedError, ClosedError
@@ -127,6 +184,14 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     const scope = Scope.autocommit(lease.connection, this.limits)
     scope.onEnd = () => lease.release()
     return new EngineConnection(this, scope, origin)
+  }
+
+  /** Prints what is done on its database from now on, unless all of them are printed. @internal */
+  print(slowStatement?: number): void {
+    const shared = this.#shared
+    if (printsAll() || (shared.stopPrinting !== null && slowStatement === undefined)) return
+    shared.stopPrinting?.()
+    shared.stopPrinting = printDatabase(this.#parts.seenAs.dburi, slowStatement)
   }
 
   /** Says once in a process that a deadline of statements cannot be kept here, if it is so. @internal */
@@ -141,19 +206,34 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   /** @internal */
-  checkout(options: HolderOptions): Promise<Lease<Connection>> {
-    return this.#shared.pool.checkout(options)
+  checkout(options: HolderOptions): Lease<Connection> | Promise<Lease<Connection>> {
+    return checkedOut(this.#shared.pool, this.#parts.seenAs, options)
   }
 
-  /** A Drizzle handle whose statements go to `executor`. @internal */
-  handle(executor: Executor, logger = this.#parts.logger): Db {
+  /** A Drizzle handle whose statements go to `executor`; where they autocommit, Drizzle's cache may have what they read. @internal */
+  handle(executor: Executor, logger = this.#parts.logger, cachesReads = false): Db {
     const { database, exposeParameters } = this.#parts
-    return database.handle(exposeParameters ? executor : hidingParams(executor), logger)
+    return database.handle(exposeParameters ? executor : hidingParams(executor), logger, cachesReads)
   }
 
   /** Runs a statement where those of `db` run, without Drizzle: rows have the driver's own shape. @internal */
   run(statement: Statement): Promise<unknown> {
     return this.#executor.run(statement)
+  }
+
+  /** Does something in a transaction on a connection of its own: kept when it returns, undone when it throws. @internal */
+  transaction<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result> {
+    return withinTransaction(this.#executor, work)
+  }
+
+  /** Has each statement and transaction be a savepoint in a level, until it is called with `null`; for tests. @internal */
+  redirect(to: (() => Promise<Scope>) | null): void {
+    this.#shared.redirect = to
+  }
+
+  /** What those who listen are told of its database. @internal */
+  get seenAs(): DatabaseContext {
+    return this.#parts.seenAs
   }
 
   /** Opens a connection beside the pool that hears what is sent to a channel; missing where there are none. @internal */
@@ -163,7 +243,18 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
 
   /** The counters of its pool at this moment, and the dburi without its secrets. */
   stats(): EngineStats {
-    return { dburi: this.#parts.name, dialect: this.dialect, ...this.#shared.pool.stats() }
+    return { dburi: this.#parts.seenAs.dburi, dialect: this.dialect, ...this.#shared.pool.stats() }
+  }
+
+  /**
+   * Asks the database for a sign of life, on a connection of the pool, for readiness probes.
+   * @returns the milliseconds it took, the wait for a connection included
+   * @throws PoolTimeoutError when no connection was to be had within `timeout`, StatementTimeoutError when there was no
+   * answer on it, ConnectError, ConnectionLostError, AbortedError, ClosedError
+   */
+  async ping(options: PingOptions = {}): Promise<number> {
+    checkOptions('ping', options, PING_CHECKS)
+    return pingBy((how) => this.checkout(how), options)
   }
 
   /** Whether nobody uses or waits for one of its connections, and no session on it is open. */
@@ -209,12 +300,14 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     const { grace = GRACE } = options
     if (shared.disposed !== null) return shared.disposed
     unwatch(shared.pool)
+    shared.stopPrinting?.()
     const disposed = shared.pool.dispose(grace).then(() => this.#parts.database.release?.())
     shared.disposed = disposed
     shared.onDispose?.(disposed)
     return disposed
   }
 
+  /** For `await using`: `dispose()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
@@ -225,28 +318,74 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `Engine(${this.#parts.name})`
+    return `Engine(${this.#parts.seenAs.dburi})`
   }
 
-  #sharedExecutor(): Executor {
-    const { limits } = this
-    const isLimited = limits.statementTimeout !== undefined
-    return {
+  #sharedExecutor(limits: Limits): Executor {
+    const { statementTimeout, signal } = limits
+    const isLimited = statementTimeout !== undefined || signal !== undefined
+    const executor: Executor = {
       run: (statement) => {
+        if (signal?.aborted) return Promise.reject(notSent(signal))
+        if (this.#shared.redirect !== null) return withinTransaction(executor, (own) => own.run(statement))
         const how = { isShared: true, askedAt: performance.now() }
-        return this.#shared.pool.share((connection) =>
-          isLimited
-            ? runWithin(connection, () => connection.run(statement, how), limits)
-            : connection.run(statement, how),
-        )
+        const run = (connection: Connection) =>
+          seenRunning(connection, statement, how, null, (sent) =>
+            isLimited
+              ? runWithin(connection, () => connection.run(sent, how), limits)
+              : connection.run(sent, how),
+          )
+        return shared(this.#shared.pool, this.#parts.seenAs, { run, signal })
       },
-      begin: (options) => this.#beginShared(options),
+      begin: (options) => this.#beginShared(options, limits),
+      openCursor: (statement, batch) => this.#openCursor(statement, batch, limits),
+    }
+    return executor
+  }
+
+  #streamSource(limits: Limits, origin: Origin): StreamSource {
+    return {
+      handle: (executor, logger) => this.handle(executor, logger),
+      openCursor: (statement, batch) => this.#openCursor(statement, batch, limits, origin),
     }
   }
 
-  async #beginShared(options: TransactionOptions = {}): Promise<Scope> {
-    const lease = await this.checkout({})
-    const scope = Scope.autocommit(lease.connection, this.limits, lease.askedAt)
+  /** A cursor in a transaction of its own, which is kept once all rows were read: the select may have called functions. */
+  async #openCursor(
+    statement: Statement,
+    batch: number,
+    limits: Limits,
+    origin = originOf(this.#openCursor),
+  ): Promise<Cursor> {
+    const scope = await this.#beginShared(undefined, limits)
+    try {
+      const cursor = await scope.openCursor(statement, batch)
+      const own: Cursor = {
+        async fetch() {
+          const rows = await cursor.fetch()
+          if (rows.length < batch) await scope.commit()
+          return rows
+        },
+        async close() {
+          unwatch(own)
+          await cursor.close()
+          await scope.rollback()
+        },
+      }
+      watch(own, streamTrace(scope, origin))
+      return own
+    } catch (error) {
+      await scope.rollback()
+      throw error
+    }
+  }
+
+  async #beginShared(options: TransactionOptions | undefined, limits: Limits): Promise<Scope> {
+    const { redirect } = this.#shared
+    // A savepoint has no options of its own.
+    if (redirect !== null) return (await redirect()).begin({}, limits)
+    const lease = await this.checkout({ signal: limits.signal })
+    const scope = Scope.autocommit(lease.connection, limits, lease.askedAt)
     scope.onEnd = () => lease.release()
     try {
       const transaction = await scope.begin(options)
@@ -269,10 +408,11 @@ export class EngineConnection<Db> implements AsyncDisposable {
 
   constructor(engine: Pick<Engine<Dialect, Db>, 'handle'>, scope: Scope, origin: Origin) {
     this.#scope = scope
-    // Whoever has the handle has the connection, so that it is not collected under a handle in use.
+    // The handle refers to the connection, so that it is not collected while the handle is in use.
     this.db = engine.handle({
       run: (statement) => this.#scope.run(statement),
       begin: (options) => this.#scope.begin(options),
+      openCursor: (statement, batch) => this.#scope.openCursor(statement, batch),
     })
     watch(this, traceOf(scope, origin))
   }
@@ -283,6 +423,7 @@ export class EngineConnection<Db> implements AsyncDisposable {
     return this.#scope.close()
   }
 
+  /** For `await using`: `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -293,6 +434,11 @@ function traceOf(scope: Scope, origin: Origin): Trace {
   return { what: 'connection', origin, letGo: () => void scope.close() }
 }
 
+/** Made here for the same reason. */
+function streamTrace(scope: Scope, origin: Origin): Trace {
+  return { what: 'stream', origin, letGo: () => void scope.rollback() }
+}
+
 /** No limit helps: such a database cannot be opened twice. */
 const ONE_CONNECTION =
   'This database has one connection, whatever poolSize says, and a session or a transaction holds it until it ends: ' +
@@ -300,8 +446,8 @@ const ONE_CONNECTION =
   'another session, and close sessions that are done.'
 
 /**
- * All that is made of an engine leads to its pool: handles, sessions, statements under way, and who waits for a connection.
- * So once the pool is garbage-collected, nobody can use what it has open.
+ * Everything made of an engine refers to its pool: handles, sessions, running statements, waiters. So once the pool is
+ * garbage-collected, nobody can use its connections.
  */
 function sharedOf<D extends Dialect, Db>(parts: EngineParts<D, Db>): Shared<D, Db> {
   const pool = poolOf(parts)
@@ -311,29 +457,36 @@ function sharedOf<D extends Dialect, Db>(parts: EngineParts<D, Db>): Shared<D, D
     others: new WeakMap(),
     sessions: 0,
     disposed: null,
+    redirect: null,
     onDispose: null,
+    stopPrinting: null,
   }
 }
 
-function poolOf({ database, pool, pooled }: EngineParts<Dialect, unknown>): Pool<Connection> {
-  return new Pool((signal) => database.connect(signal), rulesOf(database, pool, pooled))
+function poolOf(parts: EngineParts<Dialect, unknown>): Pool<Connection> {
+  const { dialect, database, pool, pooled, onConnect, seenAs } = parts
+  const connect =
+    onConnect === undefined
+      ? (signal: AbortSignal) => database.connect(signal)
+      : settingUp(dialect, database, onConnect)
+  return new Pool(seenConnecting(seenAs, connect), rulesOf(database, pool, pooled))
 }
 
 /** Made here, where nothing leads to the pool that is watched. */
 function poolTrace(
-  { database, name, origin }: EngineParts<Dialect, unknown>,
+  { database, seenAs, origin }: EngineParts<Dialect, unknown>,
   members: ReadonlySet<{ readonly connection: Connection }>,
 ): Trace {
   return {
     what: 'engine',
-    name,
+    name: seenAs.dburi,
     origin,
     get isUnused() {
       return members.size === 0
     },
     letGo() {
       const closing = [...members].map(({ connection }) => connection.close())
-      // There is nobody to be told how it went.
+      // Nobody awaits it.
       void Promise.allSettled(closing).then(() => database.release?.().catch(() => {}))
     },
   }

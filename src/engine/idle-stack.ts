@@ -1,4 +1,4 @@
-import { deadlineIn } from '../driver/deadline.ts'
+import { unlessStopped } from '../driver/deadline.ts'
 import { LONGEST_TIMEOUT } from '../options/pool.ts'
 import type { PoolRules } from './pool-rules.ts'
 
@@ -47,14 +47,13 @@ const PING_TIMEOUT = 1_000
 
 /** Asks for a sign of life. @throws what the connection throws, and an error when there is no answer within a second */
 export async function ping(connection: Poolable): Promise<void> {
-  const deadline = deadlineIn(PING_TIMEOUT, undefined)
-  await Promise.race([connection.ping(), deadline.stopped]).finally(() => deadline.over())
+  await unlessStopped(connection.ping(), PING_TIMEOUT)
 }
 
 type IdleRules = Pick<PoolRules, 'idleTimeout' | 'recycle'>
 
 /**
- * The idle members of a pool, the one returned last on top, so that those nobody needs sink to the bottom. Each is closed
+ * The idle connections of a pool, the one returned last on top, so that spare ones sink to the bottom. Each is closed
  * when it was idle for too long or is too old. One timer serves all; it keeps neither the process nor the pool alive.
  */
 export class IdleStack<C> {

@@ -1,6 +1,6 @@
 /** What is known of something that wants to be closed, in case it is garbage-collected before. */
 export interface Trace {
-  readonly what: 'session' | 'connection' | 'engine'
+  readonly what: 'session' | 'connection' | 'stream' | 'engine'
   /** What it is called, where it has a name. */
   readonly name?: string
   readonly origin: Origin
@@ -50,7 +50,7 @@ let isWaiting = false
 function watchAll(): void {
   isWaiting = false
   for (const [thing, trace] of young) {
-    // Until it is put into words a stack holds the objects whose methods stand in it, and they may hold the thing.
+    // An unformatted stack refers to the objects whose methods are in it, and these may refer to the tracked one.
     void trace.origin.stack
     unclosed.register(thing, trace, thing)
   }
@@ -64,9 +64,12 @@ const UNCLOSED =
 const SENTENCES: Readonly<Record<Trace['what'], (name: string) => string>> = {
   session: () => `A session ${UNCLOSED}`,
   connection: () => `A connection ${UNCLOSED}`,
+  stream: () =>
+    'A stream was garbage-collected before its end; its connection goes back. Loop over it by `for await`, which ends it also ' +
+    'where the loop is left, or call its return(). It was',
   engine: (name) =>
     `The engine of ${name} was garbage-collected without dispose(), with its manager; its connections are closed. Keep ` +
-    'one SessionManager for as long as the process lives, also across hot reloads (docs/hot-reload.md shows how), or call ' +
+    'one SessionManager for as long as the process lives, also across hot reloads (docs/frameworks.md shows how), or call ' +
     'dispose(). The manager was',
 }
 
@@ -74,7 +77,7 @@ const unclosed = new FinalizationRegistry<Trace>((trace) => {
   const { what, name = '', origin, isUnused } = trace
   trace.letGo()
   if (isUnused) return
-  // The first line names an error, which this is not.
+  // Drops the first line, which names an error.
   const frames = origin.stack?.replace(/^.*/, '') || ' somewhere'
   process.emitWarning(`${SENTENCES[what](name)} created${frames}`, {
     code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}`,

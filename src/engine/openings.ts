@@ -4,6 +4,10 @@ import { backoffMilliseconds } from '../retry.ts'
 /** Milliseconds between two attempts while the server lets nobody in; see `backoffMilliseconds`. */
 const BACKOFF = { base: 50, max: 1_000 }
 
+interface Losable {
+  readonly lost: Error | null
+}
+
 /** A connect that failed, which no other followed that went well. */
 interface Failure {
   readonly error: Error
@@ -16,11 +20,12 @@ interface Failure {
  * The connections of a pool that are being opened. While the server lets nobody in for a reason that passes, one is
  * tried at a time, at growing intervals: waiters go on waiting.
  */
-export class Openings<C> {
+export class Openings<C extends Losable> {
   readonly #connect: (signal: AbortSignal) => Promise<C>
   readonly #mayPass: (error: Error) => boolean
   readonly #stop = new AbortController()
   #count = 0
+  #opened = 0
   #failure: Failure | null = null
   /** Attempts in a row, each some time after the one before, that failed for a reason that passes. */
   #rounds = 0
@@ -37,6 +42,11 @@ export class Openings<C> {
     return this.#count
   }
 
+  /** How many have ended with a connection. */
+  get opened(): number {
+    return this.#opened
+  }
+
   /** The last one, if it failed. */
   get failure(): Failure | null {
     return this.#failure
@@ -50,9 +60,15 @@ export class Openings<C> {
   /** Begins one. When it ends it is not counted any more, and one of the two is called. */
   begin(onOpened: (connection: C) => void, onFailed: (error: Error) => void): void {
     this.#count++
-    this.#connect(this.#stop.signal).then(
+    const opening = this.#connect(this.#stop.signal).then((connection) => {
+      // The pool would drop it and begin the next one at once, for as long as somebody waits.
+      if (connection.lost !== null) throw connection.lost
+      return connection
+    })
+    opening.then(
       (connection) => {
         this.#count--
+        this.#opened++
         this.#failure = null
         this.#tryAtOnce()
         onOpened(connection)
@@ -75,7 +91,7 @@ export class Openings<C> {
     const mayPass = this.#mayPass(error)
     this.#failure = { error, at, mayPass }
     if (!mayPass) this.#tryAtOnce()
-    // Those that were begun together are one attempt.
+    // Openings that began together count as one attempt.
     else if (at >= this.#notBefore) this.#notBefore = at + backoffMilliseconds(this.#rounds++, BACKOFF)
   }
 

@@ -1,42 +1,17 @@
-import { AbortListeners } from '../driver/deadline.ts'
+import { onAbort } from '../driver/deadline.ts'
 import { AbortedError, ClosedError, PoolTimeoutError } from '../errors.ts'
 import { LONGEST_TIMEOUT } from '../options/pool.ts'
 import { IdleStack, type Member, memberOf, type Poolable, ping, type Status } from './idle-stack.ts'
 import { Openings } from './openings.ts'
-import type { PoolRules, PoolStats } from './pool-rules.ts'
+import { ADVICE, type HolderOptions, type Lease, type PoolRules, type PoolStats } from './pool-rules.ts'
 import { Waiter, WaitQueue } from './wait-queue.ts'
 
-/** A connection that one holder has to itself until it is released. */
-export interface Lease<C> {
-  readonly connection: C
-  /** When it was asked for, by `performance.now()`. */
-  readonly askedAt: number
-  /** Gives the connection back; resolves when it is closed, where it is not kept. Safe to call twice. */
-  release(): Promise<void>
-}
-
-/** How a connection is checked out. */
-export interface CheckoutOptions {
-  /**
-   * Stops the waiting for a connection, with an `AbortedError`. It is not heeded once there is one.
-   * @default the wait ends after `poolTimeout`
-   */
-  signal?: AbortSignal | undefined
-  /**
-   * A connection nobody had before, which is closed when it is released instead of being kept. It counts for the limit
-   * of the pool: an idle one is closed for it where need be.
-   * @default false
-   */
-  ownConnection?: boolean | undefined
-}
-
-/** Internal checkout options. */
-export interface HolderOptions extends CheckoutOptions {
-  /** Called if the checkout has to wait, with a function that ends the waiting; once it is over that does nothing. */
-  onWait?: (leave: (reason: Error) => void) => void
-}
-
 type Demand = 'lease' | 'ownConnection' | 'statement'
+
+/** What was waited for: a holder sees the lease, and a single statement runs on the member. */
+interface Grant<C> extends Lease<C> {
+  readonly member: Member<C>
+}
 
 const PING_AFTER_IDLE = 1_000
 /** Seconds that a connect may take beyond `poolTimeout`, whatever its own deadline says. */
@@ -48,9 +23,7 @@ const LONGEST_CONNECT = 30
 const OVERFLOW_AFTER = 10
 /** Milliseconds until the next try for a single statement, where none could be opened beyond those that are kept. */
 const OVERFLOW_RETRY = 1_000
-const ADVICE = 'Raise poolSize, maxOverflow or poolTimeout, or look for sessions that are not closed.'
 
-const aborts = new AbortListeners()
 /** Nothing to wait for. */
 const DONE = Promise.resolve()
 
@@ -68,10 +41,11 @@ export class Pool<C extends Poolable> {
   readonly #members = new Set<Member<C>>()
   readonly #idle: IdleStack<C>
   readonly #count: Record<Status, number> = { idle: 0, leased: 0, running: 0, checking: 0, gone: 0 }
-  readonly #waiters: WaitQueue<Demand, Member<C>>
+  readonly #waiters: WaitQueue<Demand, Grant<C>>
   /** How many of them want to hold a connection. */
   #waitingHolders = 0
   #closing = 0
+  #timeouts = 0
   /** Looks again whether a connection may be opened. */
   #openTimer: NodeJS.Timeout | null = null
   #openAt = 0
@@ -109,30 +83,22 @@ export class Pool<C extends Poolable> {
    * Hands out a connection to hold.
    * @throws PoolTimeoutError, AbortedError, ClosedError, ConnectError
    */
-  async checkout(options: HolderOptions = {}): Promise<Lease<C>> {
-    const { ownConnection } = options
-    const askedAt = performance.now()
-    const member = await this.#acquire(ownConnection ? 'ownConnection' : 'lease', options)
-    if (ownConnection) member.isDoomed = true
-    let released: Promise<void> | null = null
-    return {
-      connection: member.connection,
-      askedAt,
-      release: () => {
-        released ??= this.#returned(member)
-        return released
-      },
-    }
+  checkout(options: HolderOptions = {}): Promise<Lease<C>> {
+    return this.#acquire(options.ownConnection ? 'ownConnection' : 'lease', options)
+  }
+
+  /** The same without a promise, where one is free; `null` where `checkout` has to wait, or refuses. */
+  checkoutNow({ ownConnection, signal }: HolderOptions = {}): Lease<C> | null {
+    const demand = ownConnection ? 'ownConnection' : 'lease'
+    const member = signal?.aborted ? null : this.#takeNow(demand)
+    return member === null ? null : this.#grantOf(member, demand, performance.now())
   }
 
   /** Runs one statement on a connection that nobody holds; beside others of its kind only as far as `pipeline` allows. */
-  share<T>(work: (connection: C) => Promise<T>): Promise<T> {
-    const member = this.#waiters.size === 0 && this.#disposed === null ? this.#available('statement') : null
-    if (member === null) {
-      return this.#acquire('statement').then((granted) => this.#run(granted, work))
-    }
-    this.#take(member, 'statement')
-    return this.#run(member, work)
+  share<T>(work: (connection: C) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const member = this.#takeNow('statement')
+    if (member !== null) return this.#run(member, work)
+    return this.#acquire('statement', { signal }).then(({ member }) => this.#run(member, work))
   }
 
   stats(): PoolStats {
@@ -145,6 +111,12 @@ export class Pool<C extends Poolable> {
       checkedOut: leased,
       waiting: this.#waiters.size,
       running,
+      totals: {
+        opened: this.#openings.opened,
+        closed: this.#openings.opened - this.#members.size - this.#closing,
+        timeouts: this.#timeouts,
+        ...this.#waiters.totals,
+      },
     }
   }
 
@@ -187,44 +159,73 @@ export class Pool<C extends Poolable> {
     clearTimeout(timer)
   }
 
-  #acquire(demand: Demand, { signal, onWait }: HolderOptions = {}): Promise<Member<C>> {
+  #acquire(demand: Demand, options: HolderOptions): Promise<Grant<C>> {
     if (this.#disposed !== null) return Promise.reject(new ClosedError('engine'))
+    const { signal } = options
     if (signal?.aborted) return Promise.reject(aborted(signal))
-    const member = this.#waiters.size === 0 ? this.#available(demand) : null
-    if (member !== null) {
-      this.#take(member, demand)
-      return Promise.resolve(member)
-    }
-
-    return new Promise((resolve, reject) => {
-      const waiter = new Waiter(demand, resolve, reject)
-      const leave = (error: Error) => {
-        if (!waiter.isQueued) return
-        this.#dismiss(waiter, error)
-        this.#serve()
-      }
-      if (signal !== undefined) waiter.onLeft = aborts.add(signal, () => leave(aborted(signal)))
-      this.#waiters.push(waiter)
-      if (waiter.demand !== 'statement') this.#waitingHolders++
-      onWait?.(leave)
-      this.#serve()
-    })
+    const member = this.#takeNow(demand)
+    if (member !== null) return Promise.resolve(this.#grantOf(member, demand, performance.now()))
+    return new Promise((resolve, reject) => this.#wait(new Waiter(demand, resolve, reject), options))
   }
 
-  #leftQueue(waiter: Waiter<Demand, Member<C>>): void {
+  /** Few objects for each: there may be 100,000, and collecting what they leave takes longer than queuing them. */
+  #wait(waiter: Waiter<Demand, Grant<C>>, { signal, onWait }: HolderOptions): void {
+    if (signal !== undefined) this.#leaveBy(signal, waiter)
+    this.#waiters.push(waiter)
+    if (waiter.demand !== 'statement') this.#waitingHolders++
+    if (onWait !== undefined) this.#leaveAtWill(onWait, waiter)
+    this.#serve()
+  }
+
+  #leaveBy(signal: AbortSignal, waiter: Waiter<Demand, Grant<C>>): void {
+    waiter.onLeft = onAbort(signal, () => this.#leave(waiter, aborted(signal)))
+  }
+
+  #leaveAtWill(onWait: NonNullable<HolderOptions['onWait']>, waiter: Waiter<Demand, Grant<C>>): void {
+    onWait((reason) => this.#leave(waiter, reason))
+  }
+
+  #leave(waiter: Waiter<Demand, Grant<C>>, reason: Error): void {
+    if (!waiter.isQueued) return
+    this.#dismiss(waiter, reason)
+    this.#serve()
+  }
+
+  #grantOf(member: Member<C>, demand: Demand, askedAt: number): Grant<C> {
+    if (demand === 'ownConnection') member.isDoomed = true
+    let released: Promise<void> | null = null
+    return {
+      member,
+      connection: member.connection,
+      askedAt,
+      release: () => {
+        released ??= this.#returned(member)
+        return released
+      },
+    }
+  }
+
+  #leftQueue(waiter: Waiter<Demand, Grant<C>>): void {
     this.#waiters.remove(waiter)
     if (waiter.demand !== 'statement') this.#waitingHolders--
   }
 
-  #grant(waiter: Waiter<Demand, Member<C>>, member: Member<C>): void {
+  #grant(waiter: Waiter<Demand, Grant<C>>, member: Member<C>): void {
     this.#leftQueue(waiter)
     this.#take(member, waiter.demand)
-    waiter.resolve(member)
+    waiter.resolve(this.#grantOf(member, waiter.demand, waiter.cameAt))
   }
 
-  #dismiss(waiter: Waiter<Demand, Member<C>>, error: Error): void {
+  #dismiss(waiter: Waiter<Demand, Grant<C>>, error: Error): void {
     this.#leftQueue(waiter)
     waiter.reject(error)
+  }
+
+  /** Hands out a member past the queue, if nobody is in it; `null` if there is none. */
+  #takeNow(demand: Demand): Member<C> | null {
+    const member = this.#waiters.size === 0 && this.#disposed === null ? this.#available(demand) : null
+    if (member !== null) this.#take(member, demand)
+    return member
   }
 
   /** A member that can be handed out at once, or `null`. */
@@ -263,7 +264,7 @@ export class Pool<C extends Poolable> {
     const done = () => {
       if (--member.running === 0) void this.#returned(member)
     }
-    // Beside the work, not between it and who awaits it.
+    // Not awaited: the caller of the work must not wait for it.
     result.then(done, done)
     return result
   }
@@ -306,7 +307,7 @@ export class Pool<C extends Poolable> {
     if (this.#waiters.size > 0) this.#serve()
     const closeSurplus = () =>
       this.#members.size > keep && member.status === 'idle' ? this.#close(member) : DONE
-    // Whoever has its single statement answered may have the next one ready.
+    // The caller of the statement that was just answered may send its next one at once.
     if (!isAnswered || keep === 0 || this.#members.size <= keep) return closeSurplus()
     setImmediate(closeSurplus)
     return DONE
@@ -319,13 +320,13 @@ export class Pool<C extends Poolable> {
       next = each.after
       const member = this.#available(each.demand)
       if (member !== null) this.#grant(each, member)
-      // Who wants a new connection, which is being opened, keeps nobody from those that are there.
+      // A waiter for a new connection does not block waiters for those that are there.
       else if (each.demand !== 'ownConnection' || beingOpened-- <= 0) break
     }
     const waiter = this.#waiters.first
     if (waiter === null) return
 
-    // The one returned last first: those below are left to be closed.
+    // Last in, first out: the others stay idle and are closed after `idleTimeout`.
     for (const member of this.#idle.fromTop()) {
       if (this.#coming >= this.#waiters.size) return
       if (this.#isStale(member)) this.#check(member)
@@ -344,7 +345,7 @@ export class Pool<C extends Poolable> {
     return coming
   }
 
-  #mayOpen(first: Waiter<Demand, Member<C>>): boolean {
+  #mayOpen(first: Waiter<Demand, Grant<C>>): boolean {
     const { keep, limit } = this.#rules
     if (this.#size >= limit) return false
     let from = this.#openings.notBefore
@@ -359,7 +360,7 @@ export class Pool<C extends Poolable> {
   }
 
   #serveAt(time: number, wait: number): void {
-    // What is being opened now serves when it ends.
+    // The connection that is being opened will serve it.
     if (time === Number.POSITIVE_INFINITY) return
     if (this.#openTimer !== null && this.#openAt <= time) return
     clearTimeout(this.#openTimer ?? undefined)
@@ -394,14 +395,14 @@ export class Pool<C extends Poolable> {
   }
 
   /** Tells a waiter that it gets no connection, unless it can wait until the server lets us in. */
-  #miss(waiter: Waiter<Demand, Member<C>>, error: Error): void {
+  #miss(waiter: Waiter<Demand, Grant<C>>, error: Error): void {
     if (!this.#openings.failure?.mayPass) this.#dismiss(waiter, error)
     else if (performance.now() >= waiter.cameAt + this.#rules.timeout * 1_000)
       this.#dismiss(waiter, this.#timedOut(waiter.cameAt))
   }
 
-  /** Who is told that no connection could be opened: a single statement goes on with those that are kept, where there are any. */
-  #firstInNeed(): Waiter<Demand, Member<C>> | null {
+  /** The waiters that reject when no connection could be opened: single statements can still use those that are there. */
+  #firstInNeed(): Waiter<Demand, Grant<C>> | null {
     const { keep } = this.#rules
     const areKept = keep > 0 && this.#members.size >= keep
     let waiter = this.#waiters.first
@@ -441,9 +442,8 @@ export class Pool<C extends Poolable> {
   }
 
   /**
-   * What broke one connection may have broken all that were silent since. SQLAlchemy throws those away; here they are
-   * asked, all at once, since a server may have ended one alone. Nobody waits for their answers: who wants a connection
-   * has one opened meanwhile.
+   * What broke one connection may have broken all idle ones. SQLAlchemy throws those away; here they are pinged, all at
+   * once, since a server may have ended one alone. Nobody waits for the answers: a new connection is opened meanwhile.
    */
   #doubt(since: number): void {
     this.#doubtedAt = Math.max(this.#doubtedAt, since)
@@ -489,6 +489,7 @@ export class Pool<C extends Poolable> {
     const { timeout, limit, advice = ADVICE } = this.#rules
     const { count, failure } = this.#openings
     const { checkedOut, running, waiting } = this.stats()
+    this.#timeouts++
     const numbers =
       `No connection became free within ${timeout} s: ${checkedOut} of ${limit} are checked out, ${running} run ` +
       `single statements, ${count} are being opened, ${waiting} others wait.`
@@ -501,8 +502,6 @@ export class Pool<C extends Poolable> {
   }
 }
 
-function aborted(signal: AbortSignal): AbortedError {
-  return new AbortedError('Stopped waiting for a connection: the signal was aborted', {
-    cause: signal.reason,
-  })
+function aborted({ reason: cause }: AbortSignal): AbortedError {
+  return new AbortedError('Stopped waiting for a connection: the signal was aborted', { cause })
 }

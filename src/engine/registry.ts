@@ -1,14 +1,16 @@
-import { SCHEMES } from '../dburi/schemes.ts'
-import type { Dburi, DburiScheme, Dialect } from '../dburi/types.ts'
+import type { SCHEMES } from '../dburi/schemes.ts'
+import type { Dialect } from '../dburi/types.ts'
 import type {
   HandleByDialect,
   LibsqlHandle,
   Mysql2Handle,
+  PgHandle,
   PgliteHandle,
   PostgresJsHandle,
 } from '../driver/dialect.ts'
-import type { Adapter } from '../driver/types.ts'
-import { DburiError, DrizzleCeleryError } from '../errors.ts'
+import type { Adapter, NamedAdapter } from '../driver/types.ts'
+import { DrizzleCeleryError } from '../errors.ts'
+import { isKnownDriver, isKnownScheme, isSchemeName } from './adapters.ts'
 
 /** What a driver opens. */
 export interface Opens<D extends Dialect, Db> {
@@ -19,23 +21,31 @@ export interface Opens<D extends Dialect, Db> {
 /** The dialect and the Drizzle handle of each driver. */
 export interface Drivers {
   'postgres-js': Opens<'postgresql', PostgresJsHandle>
+  pg: Opens<'postgresql', PgHandle>
   pglite: Opens<'postgresql', PgliteHandle>
   mysql2: Opens<'mysql', Mysql2Handle>
   libsql: Opens<'sqlite', LibsqlHandle>
 }
 
-type Adapters = {
-  readonly [Driver in keyof Drivers]: () => Promise<
-    Adapter<Drivers[Driver]['dialect'], Drivers[Driver]['db']>
-  >
+type BuiltIn = {
+  readonly [Driver in keyof Drivers]: NamedAdapter<Driver, Drivers[Driver]['dialect'], Drivers[Driver]['db']>
 }
 
 /** The adapter of each driver, loaded when it is first needed. */
-const adapters: Adapters = {
-  'postgres-js': () => import('../adapters/postgres-js/adapter.ts').then((module) => module.adapter),
-  pglite: () => import('../adapters/pglite/adapter.ts').then((module) => module.adapter),
-  mysql2: () => import('../adapters/mysql2/adapter.ts').then((module) => module.adapter),
-  libsql: () => import('../adapters/libsql/adapter.ts').then((module) => module.adapter),
+const builtIn: BuiltIn = {
+  'postgres-js': loadedBy('postgres-js', 'postgresql', () =>
+    import('../adapters/postgres-js/adapter.ts').then((module) => module.postgresJs),
+  ),
+  pg: loadedBy('pg', 'postgresql', () => import('../adapters/pg/adapter.ts').then((module) => module.pg)),
+  pglite: loadedBy('pglite', 'postgresql', () =>
+    import('../adapters/pglite/adapter.ts').then((module) => module.pglite),
+  ),
+  mysql2: loadedBy('mysql2', 'mysql', () =>
+    import('../adapters/mysql2/adapter.ts').then((module) => module.mysql2),
+  ),
+  libsql: loadedBy('libsql', 'sqlite', () =>
+    import('../adapters/libsql/adapter.ts').then((module) => module.libsql),
+  ),
 }
 
 type BuiltInSchemes = { [Scheme in keyof typeof SCHEMES]: (typeof SCHEMES)[Scheme]['driver'] }
@@ -56,77 +66,86 @@ type BuiltInSchemes = { [Scheme in keyof typeof SCHEMES]: (typeof SCHEMES)[Schem
  */
 export interface Schemes extends BuiltInSchemes {}
 
-type WithoutPrefix<Text extends string> = Text extends `${'db' | 'database' | 'sqla'}+${infer Rest}`
-  ? Rest
+type WithoutPrefix<Text extends string> = Text extends `${infer Prefix}+${infer Rest}`
+  ? Lowercase<Prefix> extends 'db' | 'database' | 'sqla'
+    ? Rest
+    : Text
   : Text
 
 type WithoutDriver<Scheme extends string> = Scheme extends `${infer Base}+${string}` ? Base : Scheme
 
-/** `'db+postgresql+psycopg2://…'` → `'postgresql+psycopg2'`, `':memory:'` → `'file'`. */
-type SchemeIn<Text extends string> = Text extends ':memory:'
+/** `'postgresql+psycopg2://…'` → `'postgresql+psycopg2'`, `':memory:'` → `'file'`, `'memory://'` → `'pglite'`. */
+type SchemeIn<Text extends string> = Text extends ':memory:' | `:memory:?${string}`
   ? 'file'
-  : Text extends `${infer Scheme}:${string}`
-    ? WithoutPrefix<Lowercase<Scheme>>
-    : never
+  : Text extends 'memory://' | `memory://?${string}`
+    ? 'pglite'
+    : Text extends `${infer Scheme}:${string}`
+      ? Lowercase<Scheme>
+      : Text
 
-type DriverOfScheme<Scheme extends string> = Scheme extends keyof Schemes
+type DriverOf<Scheme extends string> = Scheme extends keyof Schemes
   ? Schemes[Scheme]
   : WithoutDriver<Scheme> extends infer Base extends keyof Schemes
     ? Schemes[Base]
     : never
 
-/** What a dburi opens: exactly, for a literal; any of the dialects, for a `string`. */
-export type OpensFor<Text extends string> = string extends Text
-  ? { [D in keyof HandleByDialect]: Opens<D, HandleByDialect[D]> }[keyof HandleByDialect]
-  : Drivers[DriverOfScheme<SchemeIn<Text>> & keyof Drivers]
+/** Not a literal: what is matched by it is known at run time only. */
+type IsPattern<Text extends string> = Record<never, never> extends Record<Text, unknown> ? true : false
 
-const registered = new Map<string, () => Promise<Adapter>>()
-const schemes: Record<string, DburiScheme> = Object.create(null)
+/** The type of a literal dburi in the compiler's error, when nobody opens its scheme. */
+export interface UnknownScheme<Scheme extends string> {
+  readonly unknownScheme: Scheme
+}
 
 /**
- * Lets every manager of this process open a scheme of your own. The adapter is loaded when it is first needed.
+ * The driver of a dburi; `Otherwise` where its scheme is known at run time only. Each of `Named` is a scheme too.
+ */
+export type DriverFor<Text extends string, Otherwise, Named extends string = never> = Text extends unknown
+  ? SchemeIn<WithoutPrefix<Text>> extends infer Scheme extends string
+    ? [DriverOf<Scheme>] extends [never]
+      ? IsPattern<Text> extends true
+        ? Otherwise
+        : Scheme extends Named
+          ? Scheme
+          : UnknownScheme<Scheme>
+      : DriverOf<Scheme>
+    : never
+  : never
+
+/** What each driver opens, and what any driver of a dialect does. */
+export type Openers = Drivers & { readonly [D in Dialect]: Opens<D, HandleByDialect[D]> }
+
+/** The adapters of managers that are given none: this package's, and those that are registered. */
+const registered: NamedAdapter[] = Object.values(builtIn)
+
+export const registeredAdapters: readonly NamedAdapter[] = registered
+
+/**
+ * Lets every manager of this process open a scheme of your own, but those that are given their `adapters`. The adapter is
+ * loaded when it is first needed.
  * @throws DrizzleCeleryError with code `SCHEME_TAKEN` when the scheme is known already
  */
 export function registerAdapter(
   scheme: string,
   { dialect, load }: { dialect: Dialect; load: () => Promise<Adapter> },
 ): void {
-  if (!/^[a-z][a-z0-9.-]*$/.test(scheme)) {
+  if (!isSchemeName(scheme)) {
     throw new DrizzleCeleryError(
       'INVALID_SCHEME',
       'Cannot register an adapter: a scheme is a word in lower case, such as duckdb',
     )
   }
-  if (scheme in schemes || Object.hasOwn(SCHEMES, scheme) || isBuiltIn(scheme)) {
-    throw new DrizzleCeleryError(
-      'SCHEME_TAKEN',
-      `Cannot register an adapter for "${scheme}:": it has one already`,
-    )
+  if (isKnownScheme(scheme) || registered.some(({ driver }) => driver === scheme)) {
+    const why = isKnownDriver(scheme) ? 'that is the name of a driver of this package' : 'it has one already'
+    throw new DrizzleCeleryError('SCHEME_TAKEN', `Cannot register an adapter for "${scheme}:": ${why}`)
   }
-  schemes[scheme] = { dialect, driver: scheme }
-  registered.set(scheme, load)
+  registered.push(loadedBy(scheme, dialect, load))
 }
 
-/** The schemes of registered adapters, for `parseDburi`. */
-export function registeredSchemes(): Readonly<Record<string, DburiScheme>> {
-  return schemes
-}
-
-/**
- * The adapter of a parsed dburi.
- * @throws DburiError `UNSUPPORTED_DIALECT` when no adapter is registered for it
- */
-export function resolveAdapter({ driver, dialect }: Dburi): Promise<Adapter> {
-  const load = registered.get(driver) ?? (isBuiltIn(driver) ? adapters[driver] : undefined)
-  if (load !== undefined) return load()
-  throw new DburiError(
-    'UNSUPPORTED_DIALECT',
-    'scheme',
-    `Cannot open a ${dialect} database: there is no adapter for the driver "${driver}" yet. ` +
-      `There are adapters for ${Object.keys(adapters).join(', ')}, and registerAdapter() takes your own.`,
-  )
-}
-
-function isBuiltIn(driver: string): driver is keyof Drivers {
-  return Object.hasOwn(adapters, driver)
+function loadedBy<Driver extends string, D extends Dialect, Db>(
+  driver: Driver,
+  dialect: D,
+  load: () => Promise<Adapter<D, Db>>,
+): NamedAdapter<Driver, D, Db> {
+  return { driver, dialect, open: async (dburi, options) => (await load()).open(dburi, options) }
 }

@@ -1,7 +1,7 @@
-import { AbortListeners } from '../driver/deadline.ts'
+import { isPending, stopAfter, unlessStopped } from '../driver/deadline.ts'
 import { Fifo } from '../driver/fifo.ts'
 import type { Statement } from '../driver/statement.ts'
-import type { Connection, Transaction, TransactionOptions, WaitOptions } from '../driver/types.ts'
+import type { Connection, Cursor, Transaction, TransactionOptions, WaitOptions } from '../driver/types.ts'
 import {
   AbortedError,
   ClosedError,
@@ -9,7 +9,10 @@ import {
   StatementError,
   StatementTimeoutError,
   TransactionAbortedError,
+  toError,
 } from '../errors.ts'
+import { noCursors } from './stream.ts'
+import { type SeenTransaction, seenBeginning, seenRunning, seenStreaming } from './traced.ts'
 
 /** How a level ends on its connection. */
 interface Ending {
@@ -22,8 +25,9 @@ interface Ending {
 interface Inner {
   /** `null` while it is on its way. */
   scope: Scope | null
-  readonly over: Promise<void>
   readonly openedAt: number
+  /** Called when it has ended. */
+  onEnded: (() => void) | null
   ended(): void
 }
 
@@ -36,6 +40,8 @@ interface Turn {
 
 /** Seconds after which a connection that does not answer to a rollback is thrown away, which undoes everything too. */
 const ROLLBACK_TIMEOUT = 5
+
+const DONE = Promise.resolve()
 
 const AUTOCOMMIT: Ending = { commit: async () => true, rollback: async () => {} }
 
@@ -53,16 +59,18 @@ export class Scope implements Transaction {
   /** What its transaction was begun with. */
   readonly #options: TransactionOptions
   #inner: Inner | null = null
-  /** What ends the level, under way or done. */
+  /** The end of the level: running, or done. */
   #over: Promise<void> | null = null
   /** The first failure that the database answered with. */
   #failure: unknown
   #running = 0
-  /** When what comes first was wanted; `undefined` from then on. */
+  /** When the first statement was asked for; `undefined` once it was sent. */
   #askedAt: number | undefined
   readonly #onQuiet: (() => void)[] = []
   readonly #turns = new Fifo<Turn>()
   #turnTimer: NodeJS.Timeout | undefined
+  /** Where somebody listens to what becomes of it. */
+  #seen: SeenTransaction | null = null
   /** Called once, when the level has ended. Who ended it waits for what it returns. */
   onEnd: (() => Promise<void> | void) | null = null
 
@@ -83,7 +91,7 @@ export class Scope implements Transaction {
 
   /**
    * The outermost level: statements autocommit, `begin` begins a real transaction.
-   * @param askedAt when its connection was checked out, where that was done for what comes first and comes now
+   * @param askedAt when its connection was asked for, if that was for the first statement
    */
   static autocommit(connection: Connection, limits: Limits, askedAt?: number): Scope {
     const scope = new Scope(connection, limits, null, AUTOCOMMIT)
@@ -91,13 +99,26 @@ export class Scope implements Transaction {
     return scope
   }
 
-  run(statement: Statement): Promise<unknown> {
-    if (this.#inner !== null) return this.#inTurn(() => this.run(statement))
-    const refusal = this.#refusal()
+  /** Why its connection can never be used again; `null` while it can. */
+  get lost(): Error | null {
+    return this.#connection.lost
+  }
+
+  /** @param limits other than those of the level */
+  run(statement: Statement, limits?: Limits): Promise<unknown> {
+    if (this.#inner !== null) {
+      const ran = this.#inTurn(() => this.run(statement, limits))
+      return untilStopped(ran, limits)
+    }
+    const refusal = this.#refusal() ?? unsent(limits)
     if (refusal !== null) return Promise.reject(refusal)
     const wait = this.#takeWait()
-    const result = runWithin(this.#connection, () => this.#connection.run(statement, wait), this.#limits)
+    const connection = this.#connection
+    // Counted first: those who are told of it may close this level.
     this.#running++
+    const result = seenRunning(connection, statement, wait, this.#seen, (sent) =>
+      runWithin(connection, () => connection.run(sent, wait), limits ?? this.#limits),
+    )
     result.then(
       () => this.#settled(),
       (error: unknown) => {
@@ -108,30 +129,85 @@ export class Scope implements Transaction {
     return result
   }
 
-  begin(options: TransactionOptions = {}): Promise<Scope> {
-    return this.#inTurn(() => this.#begin(options))
+  /**
+   * Opens a cursor, which ends with the level. Each fetch is held to the limits as a statement is, and waits its turn.
+   * @throws StatementError where the driver has none
+   */
+  openCursor(statement: Statement, batch: number, limits: Limits = this.#limits): Promise<Cursor> {
+    return this.#inTurn(async () => {
+      const refusal = this.#refusal() ?? unsent(limits)
+      if (refusal !== null) throw refusal
+      const connection = this.#connection
+      const open = connection.openCursor?.bind(connection)
+      if (open === undefined) throw noCursors()
+      return seenStreaming(connection, statement, batch, this.#seen, async (sent) => {
+        const cursor = await runWithin(connection, () => open(sent, batch), limits)
+        return {
+          fetch: () =>
+            this.#inTurn(() => {
+              const refusal = this.#refusal()
+              if (refusal !== null) return Promise.reject(refusal)
+              return runWithin(connection, () => cursor.fetch(), limits)
+            }),
+          // With its level the cursor is gone, and the connection may be somebody else's.
+          close: () =>
+            this.#inTurn(async () => {
+              if (this.#refusal() === null) await cursor.close()
+            }),
+        }
+      })
+    })
   }
 
-  async #begin(options: TransactionOptions): Promise<Scope> {
-    const refusal = this.#refusal()
+  /** @param limits other than those of the level, for what is run inside */
+  begin(options: TransactionOptions = {}, limits: Limits = this.#limits): Promise<Scope> {
+    return this.#inTurn(async () => await this.#begin(options, limits))
+  }
+
+  /** The same without a promise, where nothing is waited for; it throws what would reject then. */
+  beginNow(options: TransactionOptions, limits: Limits): Scope | Promise<Scope> {
+    return this.#inner === null ? this.#begin(options, limits) : this.begin(options, limits)
+  }
+
+  #begin(options: TransactionOptions, limits: Limits): Scope | Promise<Scope> {
+    const refusal = this.#refusal() ?? (limits === this.#limits ? null : unsent(limits))
     if (refusal !== null) throw refusal
     if (this.#outer !== null) assertSameAsOuter(options, this.#options)
-
     const inner = this.#openInner()
-    try {
-      // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
-      if (this.#outer === null && this.#running > 0) await this.#quiet()
-      const ending = this.#outer === null ? await this.#beginTransaction(options) : await this.#setSavepoint()
-      const begunWith = this.#outer === null ? options : this.#options
-      inner.scope = new Scope(this.#connection, this.#limits, this, ending, begunWith)
-    } catch (error) {
+    const begunWith = this.#outer === null ? options : this.#options
+    const seen = seenBeginning(this.#connection, this.#depth, this.#seen, begunWith)
+    const begun = (ending: Ending) => {
+      inner.scope = new Scope(this.#connection, limits, this, ending, begunWith)
+      inner.scope.#seen = seen
+      return inner.scope
+    }
+    const failed = (error: unknown): never => {
+      seen?.failed(error)
       inner.ended()
       throw error
     }
-    if (this.#over === null) return inner.scope
-    // Ended while this was on its way: by a transaction's end it is undone already, by a close it is not.
-    await inner.scope.#undo(this.#outer === null)
+    try {
+      const ending = this.#beginEnding(options)
+      return isPending(ending)
+        ? ending.then(begun).then((scope) => this.#unlessOver(scope), failed)
+        : begun(ending)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  /** What has begun, unless the level ended meanwhile. The end of a transaction has undone it too; a close has not. */
+  async #unlessOver(scope: Scope): Promise<Scope> {
+    if (this.#over === null) return scope
+    await scope.#undo(this.#outer === null)
     throw new ClosedError('transaction')
+  }
+
+  #beginEnding(options: TransactionOptions): Ending | Promise<Ending> {
+    if (this.#outer !== null) return this.#setSavepoint()
+    // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
+    if (this.#running > 0) return this.#quiet().then(() => this.#beginTransaction(options))
+    return this.#beginTransaction(options)
   }
 
   /**
@@ -139,10 +215,9 @@ export class Scope implements Transaction {
    * @throws TransactionAbortedError when the database rolled back instead, since a statement had failed
    */
   commit(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(() => {
       const refusal = this.#refusal()
-      if (refusal !== null) throw refusal
-      await this.#endWith(this.#commit())
+      return refusal === null ? this.#endWith(this.#commit(), 'commit') : Promise.reject(refusal)
     })
   }
 
@@ -153,14 +228,22 @@ export class Scope implements Transaction {
 
   /** Ends the outermost level, after rolling back what is open inside it. Safe to call twice. */
   close(): Promise<void> {
-    return this.#over ?? this.#endWith(this.#closeInner())
+    if (this.#over !== null) return this.#over
+    if (this.#inner !== null || this.#running > 0) return this.#endWith(this.#closeInner(), 'rollback')
+    this.#over = DONE
+    this.#over = this.#leave() ?? DONE
+    return this.#over
   }
 
   async #closeInner(): Promise<void> {
     const inner = this.#inner
     if (inner?.scope != null) await inner.scope.#undo(true)
-    await inner?.over
-    // What is still under way must not meet the next holder, nor its deadline break the connection under that one.
+    if (inner !== null && this.#inner === inner) {
+      await new Promise<void>((resolve) => {
+        inner.onEnded = resolve
+      })
+    }
+    // A running statement must not reach the next holder, nor may its deadline break the connection under that one.
     await this.#quiet()
   }
 
@@ -176,17 +259,30 @@ export class Scope implements Transaction {
 
   /** @param reaches whether the connection is still ours */
   async #undo(reaches: boolean): Promise<void> {
-    // How a commit went that is under way is told to who asked for it.
+    // The outcome of a running commit goes to its own caller.
     if (this.#over !== null) await this.#over.catch(() => {})
-    else await this.#endWith(reaches ? this.#rollback() : Promise.resolve())
+    else await this.#endWith(reaches ? this.#rollback() : Promise.resolve(), 'rollback')
   }
 
-  #endWith(work: Promise<void>): Promise<void> {
-    this.#over = work.finally(() => {
-      if (this.#outer !== null) this.#outer.#inner?.ended()
-      return this.onEnd?.()
-    })
+  #endWith(work: Promise<void>, outcome: 'commit' | 'rollback'): Promise<void> {
+    const seen = this.#seen
+    if (seen !== null) work.then(() => seen.ended(outcome), seen.failed)
+    this.#over = this.#leaveAfter(work)
     return this.#over
+  }
+
+  async #leaveAfter(work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } finally {
+      const left = this.#leave()
+      if (left !== undefined) await left
+    }
+  }
+
+  #leave(): Promise<void> | undefined {
+    if (this.#outer !== null) this.#outer.#inner?.ended()
+    return this.onEnd?.() ?? undefined
   }
 
   async #commit(): Promise<void> {
@@ -205,25 +301,28 @@ export class Scope implements Transaction {
     try {
       await this.#ending.rollback()
     } catch (error) {
-      this.#connection.discard(error instanceof Error ? error : new Error(String(error)))
+      this.#connection.discard(toError(error))
     }
   }
 
-  async #beginTransaction(options: TransactionOptions): Promise<Ending> {
+  #beginTransaction(options: TransactionOptions): Ending | Promise<Ending> {
     const connection = this.#connection
     const within = <Result>(work: () => Promise<Result>, limits: Limits = this.#limits) =>
       runWithin(connection, work, limits)
-    const wait = this.#takeWait()
-    await within(() => connection.begin(options, wait))
-    return {
+    const ending: Ending = {
       commit: () => within(() => connection.commit()),
-      // A signal that stopped the statements has nothing against undoing them; a server that is silent has.
+      // The signal stops statements, not the rollback. A server that does not answer must still be given up.
       rollback: () =>
         within(() => connection.rollback(), {
           statementTimeout: this.#limits.statementTimeout ?? ROLLBACK_TIMEOUT,
           turnTimeout: this.#limits.turnTimeout,
         }),
     }
+    const wait = this.#takeWait()
+    if (connection.beginLater === undefined || this.#limits.signal?.aborted)
+      return within(() => connection.begin(options, wait)).then(() => ending)
+    connection.beginLater(options)
+    return ending
   }
 
   /** Only what comes first has waited for the connection. */
@@ -235,15 +334,16 @@ export class Scope implements Transaction {
   }
 
   async #setSavepoint(): Promise<Ending> {
-    // Levels nest strictly, so the depth is name enough.
-    const savepoint = `dc_${this.#depth}`
+    // Levels nest strictly, so the depth makes a unique name.
+    const name = `dc_${this.#depth}`
     const connection = this.#connection
-    const run = (sql: string) =>
-      runWithin(connection, () => connection.run({ sql, params: [], asArrays: false }), this.#limits)
-    await run(`savepoint ${savepoint}`)
+    const within = (work: () => Promise<unknown>) => runWithin(connection, work, this.#limits)
+    const run = (sql: string) => connection.run({ sql, params: [], asArrays: false })
+    await within(() => connection.savepoint?.(name) ?? run(`savepoint ${name}`))
     return {
-      commit: () => run(`release savepoint ${savepoint}`).then(() => true),
-      rollback: () => run(`rollback to savepoint ${savepoint}`),
+      commit: () =>
+        within(() => connection.release?.(name) ?? run(`release savepoint ${name}`)).then(() => true),
+      rollback: () => within(() => connection.rollbackTo?.(name) ?? run(`rollback to savepoint ${name}`)),
     }
   }
 
@@ -263,18 +363,14 @@ export class Scope implements Transaction {
   }
 
   #openInner(): Inner {
-    let resolve = () => {}
-    const over = new Promise<void>((settle) => {
-      resolve = settle
-    })
     const inner: Inner = {
       scope: null,
-      over,
       openedAt: performance.now(),
+      onEnded: null,
       ended: () => {
-        resolve()
         if (this.#inner !== inner) return
         this.#inner = null
+        inner.onEnded?.()
         this.#takeTurns()
       },
     }
@@ -353,10 +449,39 @@ function innerStillOpen(seconds: number): StatementError {
 export interface Limits {
   /** Seconds a statement may take; its connection is thrown away when it takes longer. @default none */
   readonly statementTimeout?: number | undefined
-  /** Stops what is under way; the connection is thrown away. */
+  /** Stops the running statement; the connection is thrown away. */
   readonly signal?: AbortSignal | undefined
   /** Seconds a statement waits for a nested transaction of its handle to end. */
   readonly turnTimeout: number
+}
+
+/** What of `options` is given counts instead of that of `limits`; of two signals each counts. */
+export function limitsWithin(
+  limits: Limits,
+  { statementTimeout = limits.statementTimeout, signal }: Pick<Limits, 'statementTimeout' | 'signal'>,
+): Limits {
+  const signals = [limits.signal, signal].filter((each) => each !== undefined)
+  return {
+    statementTimeout,
+    turnTimeout: limits.turnTimeout,
+    signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0],
+  }
+}
+
+/** What is waited for before a statement is sent, unless its signal is aborted first. */
+export function untilStopped<Result>(waiting: Promise<Result>, limits?: Limits): Promise<Result> {
+  if (limits?.signal === undefined) return waiting
+  return unlessStopped(waiting, undefined, limits.signal, () => notSent(limits.signal))
+}
+
+/** Why a statement is not to be sent, where it has a signal of its own; the connection is as good as before. */
+function unsent(limits: Limits | undefined): AbortedError | null {
+  return limits?.signal?.aborted ? notSent(limits.signal) : null
+}
+
+/** For a statement that was stopped before it was sent. */
+export function notSent(signal: AbortSignal | undefined): AbortedError {
+  return new AbortedError('The statement was not sent: the signal was aborted', { cause: signal?.reason })
 }
 
 /**
@@ -372,34 +497,24 @@ export function runWithin<Result>(
   if (statementTimeout === undefined && signal === undefined) return work()
 
   return new Promise((resolve, reject) => {
-    const stop = (error: Error) => {
-      settle()
+    const milliseconds = statementTimeout === undefined ? undefined : statementTimeout * 1_000
+    const over = stopAfter(milliseconds, signal, (isAborted) => {
+      const error = isAborted ? aborted(signal) : new StatementTimeoutError(statementTimeout ?? 0)
       reject(error)
       connection.discard(error)
-    }
-    const timer =
-      statementTimeout === undefined
-        ? undefined
-        : setTimeout(() => stop(new StatementTimeoutError(statementTimeout)), statementTimeout * 1_000)
-    let unlisten = () => {}
-    const settle = () => {
-      clearTimeout(timer)
-      unlisten()
-    }
-
-    if (signal?.aborted) {
-      stop(aborted(signal))
-      return
-    }
-    if (signal !== undefined) unlisten = aborts.add(signal, () => stop(aborted(signal)))
-    work().then(resolve, reject).finally(settle)
+    })
+    const settling =
+      <Told>(settle: (told: Told) => void) =>
+      (told: Told) => {
+        over()
+        settle(told)
+      }
+    if (!signal?.aborted) work().then(settling(resolve), settling(reject))
   })
 }
 
-const aborts = new AbortListeners()
-
-function aborted(signal: AbortSignal): AbortedError {
+function aborted(signal: AbortSignal | undefined): AbortedError {
   return new AbortedError('The statement was stopped: the signal was aborted. Its outcome is unknown.', {
-    cause: signal.reason,
+    cause: signal?.reason,
   })
 }

@@ -4,9 +4,8 @@ export class Waiter<Demand, Granted> {
   readonly cameAt = performance.now()
   readonly resolve: (granted: Granted) => void
   readonly reject: (error: Error) => void
-  /** When it has waited for too long; set by the queue. */
-  deadline = 0
-  isExtended = false
+  /** When it has waited for too long, where that is later than for others. */
+  extendedTo: number | null = null
   isQueued = false
   before: Waiter<Demand, Granted> | null = null
   after: Waiter<Demand, Granted> | null = null
@@ -30,14 +29,16 @@ export interface WaitQueueRules<W> {
 }
 
 /**
- * First in, first out, with one deadline for all; who waits may leave. Each call costs the same however long the queue
- * is, and one timer serves all.
+ * First in, first out, with one deadline for all; a waiter may leave early. Each call takes constant time, and one timer
+ * serves all.
  */
 export class WaitQueue<Demand, Granted> {
   readonly #rules: WaitQueueRules<Waiter<Demand, Granted>>
   #first: Waiter<Demand, Granted> | null = null
   #last: Waiter<Demand, Granted> | null = null
   #size = 0
+  #waits = 0
+  #waitedMs = 0
   #timer: NodeJS.Timeout | null = null
 
   constructor(rules: WaitQueueRules<Waiter<Demand, Granted>>) {
@@ -46,6 +47,11 @@ export class WaitQueue<Demand, Granted> {
 
   get size(): number {
     return this.#size
+  }
+
+  /** How many have left it, and how long these have waited together. */
+  get totals(): { readonly waits: number; readonly waitedMs: number } {
+    return { waits: this.#waits, waitedMs: Math.round(this.#waitedMs) }
   }
 
   get first(): Waiter<Demand, Granted> | null {
@@ -59,8 +65,7 @@ export class WaitQueue<Demand, Granted> {
     this.#last = waiter
     waiter.isQueued = true
     this.#size++
-    waiter.deadline = waiter.cameAt + this.#rules.timeout * 1_000
-    this.#expireAt(waiter.deadline)
+    if (this.#timer === null) this.#expireAt(this.#deadlineOf(waiter))
   }
 
   remove(waiter: Waiter<Demand, Granted>): void {
@@ -74,6 +79,8 @@ export class WaitQueue<Demand, Granted> {
     waiter.after = null
     waiter.isQueued = false
     this.#size--
+    this.#waits++
+    this.#waitedMs += performance.now() - waiter.cameAt
     if (this.#size === 0 && this.#timer !== null) {
       clearTimeout(this.#timer)
       this.#timer = null
@@ -81,9 +88,13 @@ export class WaitQueue<Demand, Granted> {
     waiter.onLeft?.()
   }
 
+  #deadlineOf({ cameAt, extendedTo }: Waiter<Demand, Granted>): number {
+    return extendedTo ?? cameAt + this.#rules.timeout * 1_000
+  }
+
   #expireAt(deadline: number): void {
     const wait = Math.max(1, Math.ceil(deadline - performance.now()))
-    this.#timer ??= setTimeout(() => this.#expire(), wait)
+    this.#timer = setTimeout(() => this.#expire(), wait)
   }
 
   /** Deadlines come in order, but for those that were extended, which stand in front. */
@@ -94,16 +105,15 @@ export class WaitQueue<Demand, Granted> {
     let next = Number.POSITIVE_INFINITY
     let place = 0
     for (let waiter = this.#first; waiter !== null; waiter = waiter.after) {
-      if (waiter.deadline <= now && this.#rules.mayStay(waiter, place)) {
-        waiter.deadline = now + this.#rules.timeout * 1_000
-        waiter.isExtended = true
+      if (this.#deadlineOf(waiter) <= now && this.#rules.mayStay(waiter, place)) {
+        waiter.extendedTo = now + this.#rules.timeout * 1_000
       }
-      if (waiter.deadline <= now) {
+      if (this.#deadlineOf(waiter) <= now) {
         expired.push(waiter)
         continue
       }
-      next = Math.min(next, waiter.deadline)
-      if (!waiter.isExtended) break
+      next = Math.min(next, this.#deadlineOf(waiter))
+      if (waiter.extendedTo === null) break
       place++
     }
     if (next < Number.POSITIVE_INFINITY) this.#expireAt(next)

@@ -2,12 +2,12 @@ import type { AnyMySqlColumn } from 'drizzle-orm/mysql-core'
 
 // drizzle-kit loads this file bare: it imports drizzle-orm and nothing else, and awaits nothing.
 
-/** A sequence of MariaDB, for which Drizzle has no word. MySQL has none: there its column counts by itself. */
+/** A sequence of MariaDB, which Drizzle cannot describe. MySQL has none: there the column is AUTO_INCREMENT instead. */
 export class MysqlSequence {
   static readonly name: string = 'MysqlSequence'
 
   readonly sequenceName: string
-  /** The database it lies in; undefined for that of the connection. */
+  /** The database it is in; undefined for that of the connection. */
   readonly schema: string | undefined
 
   constructor(sequenceName: string, schema: string | undefined) {
@@ -16,6 +16,7 @@ export class MysqlSequence {
   }
 }
 
+/** A sequence as a model: `prepareModels` creates it on MariaDB; MySQL has none. */
 export function mysqlSequence(name: string, schema?: string): MysqlSequence {
   return new MysqlSequence(name, schema)
 }

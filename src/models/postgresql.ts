@@ -4,6 +4,7 @@ import {
   index,
   integer,
   PgSchema,
+  type PgSequence,
   type PgTableFn,
   pgSchema,
   pgSequence,
@@ -12,48 +13,74 @@ import {
   timestamp,
   varchar,
 } from 'drizzle-orm/pg-core'
-import { onceByNames } from './by-names.ts'
+import type { AnyArity, GroupColumns, Present, TaskColumns, Words } from './columns.ts'
+import {
+  namesBy,
+  onceByNames,
+  quoteBy,
+  quotedText,
+  type ResultModelsOptions,
+  type TableName,
+  type TaskTableName,
+} from './names.ts'
 
-// drizzle-kit loads this file bare: it imports drizzle-orm and nothing else, and awaits nothing.
+export type { ResultModelsOptions } from './names.ts'
 
-export interface ResultModelsOptions {
-  /**
-   * Celery's `database_table_names`.
-   *
-   * @default { task: 'celery_taskmeta', group: 'celery_tasksetmeta' }
-   */
-  readonly tableNames?: { readonly task?: string; readonly group?: string }
-  /**
-   * Celery's `database_table_schemas`. The sequence of a table lies in the schema of the table. A schema that is not
-   * given is left to the connection's `search_path`, as Celery leaves it; `'public'` is written out like any other.
-   */
-  readonly schemas?: { readonly task?: string; readonly group?: string }
+// drizzle-kit loads this file bare: it imports drizzle-orm and what imports nothing else, and awaits nothing.
+
+type Int = ReturnType<typeof integer>
+declare const varcharOf: AnyArity & typeof varchar
+type Varchar = Present<
+  ReturnType<typeof varcharOf<string, string, Words, number | undefined>>,
+  ReturnType<typeof varcharOf<string, Words>>
+>
+declare const textOf: AnyArity & typeof text
+type Text = Present<
+  ReturnType<typeof textOf<string, string, Words>>,
+  ReturnType<typeof textOf<string, Words>>
+>
+type Timestamp = ReturnType<typeof timestamp>
+interface Kinds {
+  readonly id: ReturnType<ReturnType<ReturnType<Int['primaryKey']>['default']>['$defaultFn']>
+  readonly taskId: Varchar
+  readonly word: Varchar
+  readonly defaultedWord: ReturnType<Varchar['$defaultFn']>
+  readonly text: Text
+  readonly bytes: ReturnType<ReturnType<typeof customType<Bytes>>>
+  readonly date: Timestamp
+  readonly defaultedDate: ReturnType<Timestamp['$defaultFn']>
+  readonly count: Int
+}
+type Bytes = { data: Uint8Array; driverData: Uint8Array }
+
+declare const table: PgTableFn<string | undefined>
+
+/** Celery's tables as Drizzle has them; on servers the sequences of their ids too. */
+export type ResultModels = {
+  readonly taskIdSequence: PgSequence
+  readonly task: ReturnType<typeof table<string, TaskColumns<Kinds>>>
+  readonly tasksetIdSequence: PgSequence
+  readonly group: ReturnType<typeof table<string, GroupColumns<Kinds>>>
 }
 
-export type ResultModels = ReturnType<typeof makeResultModels>
-
-const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
-
-const modelsNamed = onceByNames(makeResultModels)
+const bytea = customType<Bytes>({ dataType: () => 'bytea' })
 
 /**
  * Celery's two result tables and the sequences their ids come from, as `celery.backends.database.models` (5.2 to
  * 5.6) makes them. The same names give the same objects, so tables can be compared and cached by identity.
  */
-export function resultModels(options: ResultModelsOptions = {}): ResultModels {
-  return modelsNamed(options)
-}
+export const resultModels: (options?: ResultModelsOptions) => ResultModels = onceByNames(makeResultModels)
 
-function makeResultModels({ tableNames, schemas }: ResultModelsOptions) {
+function makeResultModels(task: TaskTableName, group: TableName) {
   return {
-    taskIdSequence: sequenceIn(schemas?.task, 'task_id_sequence'),
-    task: taskTable(tableNames?.task ?? 'celery_taskmeta', schemas?.task),
-    tasksetIdSequence: sequenceIn(schemas?.group, 'taskset_id_sequence'),
-    group: groupTable(tableNames?.group ?? 'celery_tasksetmeta', schemas?.group),
+    taskIdSequence: sequenceIn(task.schema, 'task_id_sequence'),
+    task: taskTable(task),
+    tasksetIdSequence: sequenceIn(group.schema, 'taskset_id_sequence'),
+    group: groupTable(group),
   }
 }
 
-function taskTable(name: string, schema: string | undefined) {
+function taskTable({ name, schema, indexed }: TaskTableName) {
   return tableIn(schema)(
     name,
     {
@@ -70,11 +97,24 @@ function taskTable(name: string, schema: string | undefined) {
       retries: integer('retries'),
       queue: varchar('queue', { length: 155 }),
     },
-    (columns) => [index(`ix_${name}_date_done`).on(columns.dateDone)],
+    (columns) => [
+      index(`ix_${name}_date_done`).on(columns.dateDone),
+      ...indexed.map(({ name: each, columns: [first, ...others] }) =>
+        index(`ix_${name}_${each}_id`).on(
+          columns[first],
+          ...others.map((other) => columns[other]),
+          columns.id,
+        ),
+      ),
+      // By bytes: the index of the key is in the order of the database's collation, which finds no beginnings.
+      ...(indexed.length > 0
+        ? [index(`ix_${name}_id_prefix`).on(columns.taskId.op('text_pattern_ops'))]
+        : []),
+    ],
   )
 }
 
-function groupTable(name: string, schema: string | undefined) {
+function groupTable({ name, schema }: TableName) {
   return tableIn(schema)(
     name,
     {
@@ -108,17 +148,23 @@ function schemaCalled(name: string): PgSchema {
  * stands in the table as well, so that an insert in plain SQL works too.
  */
 function idFrom(sequence: string, schema: string | undefined) {
-  const name = schema === undefined ? sequence : `${quoted(schema)}.${quoted(sequence)}`
-  const next = sql.raw(`nextval('${name.replaceAll("'", "''")}')`)
+  const name = schema === undefined ? sequence : qualified(schema, sequence)
+  const next = sql.raw(`nextval(${quotedText(name)})`)
   return integer('id')
     .primaryKey()
     .default(next)
     .$defaultFn(() => next)
 }
 
-function quoted(identifier: string): string {
-  return `"${identifier.replaceAll('"', '""')}"`
-}
+const { qualified } = namesBy(quoteBy('"'))
 
-/** The models under Celery's own names, exported one by one: what drizzle-kit reads. */
-export const { taskIdSequence, task, tasksetIdSequence, group } = resultModels()
+// The models under Celery's own names, exported one by one: what drizzle-kit reads.
+const models = resultModels()
+/** What ids of `task` come from. */
+export const taskIdSequence: ResultModels['taskIdSequence'] = models.taskIdSequence
+/** Celery's `celery_taskmeta`. */
+export const task: ResultModels['task'] = models.task
+/** What ids of `group` come from. */
+export const tasksetIdSequence: ResultModels['tasksetIdSequence'] = models.tasksetIdSequence
+/** Celery's `celery_tasksetmeta`. */
+export const group: ResultModels['group'] = models.group

@@ -1,21 +1,46 @@
 import { customType, index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { onceByNames } from './by-names.ts'
+import type { AnyArity, GroupColumns, Present, TaskColumns, Words } from './columns.ts'
+import {
+  type ResultModelsOptions as Options,
+  onceByNames,
+  type TableName,
+  type TaskTableName,
+} from './names.ts'
 
-// drizzle-kit loads this file bare: it imports drizzle-orm and nothing else, and awaits nothing.
+// drizzle-kit loads this file bare: it imports drizzle-orm and what imports nothing else, and awaits nothing.
 
-export interface ResultModelsOptions {
-  /**
-   * Celery's `database_table_names`.
-   *
-   * @default { task: 'celery_taskmeta', group: 'celery_tasksetmeta' }
-   */
-  readonly tableNames?: { readonly task?: string; readonly group?: string }
+/** The names of the tables. */
+export type ResultModelsOptions = Pick<Options, 'tableNames' | 'indexes'>
+
+type Int = ReturnType<typeof integer>
+declare const textOf: AnyArity & typeof text
+type Text = Present<
+  ReturnType<typeof textOf<string, string, Words, number | undefined, 'text'>>,
+  ReturnType<typeof textOf<string, Words>>
+>
+type Varchar = ReturnType<ReturnType<typeof customType<{ data: string }>>>
+type Bytes = { data: Uint8Array; driverData: Uint8Array | ArrayBuffer }
+type Datetime = ReturnType<ReturnType<typeof customType<{ data: Date; driverData: string }>>>
+interface Kinds {
+  readonly id: ReturnType<Int['primaryKey']>
+  readonly taskId: Varchar
+  readonly word: Varchar
+  readonly defaultedWord: ReturnType<Varchar['$defaultFn']>
+  readonly text: Text
+  readonly bytes: ReturnType<ReturnType<typeof customType<Bytes>>>
+  readonly date: Datetime
+  readonly defaultedDate: ReturnType<Datetime['$defaultFn']>
+  readonly count: Int
 }
 
-export type ResultModels = ReturnType<typeof makeResultModels>
+/** Celery's tables as Drizzle has them. */
+export type ResultModels = {
+  readonly task: ReturnType<typeof sqliteTable<string, TaskColumns<Kinds>>>
+  readonly group: ReturnType<typeof sqliteTable<string, GroupColumns<Kinds>>>
+}
 
-/** libSQL hands out an ArrayBuffer where Drizzle does not look first (raw `all`, a batch). */
-const blob = customType<{ data: Uint8Array; driverData: Uint8Array | ArrayBuffer }>({
+/** libSQL returns an ArrayBuffer where Drizzle does not map values itself (raw `all`, a batch). */
+const blob = customType<Bytes>({
   dataType: () => 'BLOB',
   fromDriver: (value) => (value instanceof Uint8Array ? value : new Uint8Array(value)),
 })
@@ -23,7 +48,7 @@ const blob = customType<{ data: Uint8Array; driverData: Uint8Array | ArrayBuffer
 /**
  * SQLAlchemy's `DateTime` on SQLite: `YYYY-MM-DD HH:MM:SS.ffffff`, always six digits, taken for UTC. Celery compares it as
  * text when it cleans up, and SQLAlchemy 1.4 reads `.678` as 678 microseconds, so no other form is ever written.
- * Reading is lenient; what is no date at all comes back as an invalid Date rather than making the row unreadable.
+ * Reading is lenient: text that is no date becomes an invalid Date, so that the rest of the row can be read.
  */
 const datetime = customType<{ data: Date; driverData: string }>({
   dataType: () => 'DATETIME',
@@ -34,8 +59,6 @@ const datetime = customType<{ data: Date; driverData: string }>({
 const varchar155 = customType<{ data: string }>({ dataType: () => 'VARCHAR(155)' })
 const varchar50 = customType<{ data: string }>({ dataType: () => 'VARCHAR(50)' })
 
-const modelsNamed = onceByNames(makeResultModels)
-
 /**
  * Celery's two result tables, as `celery.backends.database.models` (5.2 to 5.6) makes them. The same names give the
  * same objects, so tables can be compared and cached by identity.
@@ -43,18 +66,13 @@ const modelsNamed = onceByNames(makeResultModels)
  * A Date keeps milliseconds. Where Celery's microseconds matter, select the text:
  * `db.select({ dateDone: sql<string>`${task.dateDone}` })`.
  */
-export function resultModels(options: ResultModelsOptions = {}): ResultModels {
-  return modelsNamed({ tableNames: options.tableNames ?? {} })
+export const resultModels: (options?: ResultModelsOptions) => ResultModels = onceByNames(makeResultModels)
+
+function makeResultModels(task: TaskTableName, group: TableName) {
+  return { task: taskTable(task), group: groupTable(group.name) }
 }
 
-function makeResultModels({ tableNames }: ResultModelsOptions) {
-  return {
-    task: taskTable(tableNames?.task ?? 'celery_taskmeta'),
-    group: groupTable(tableNames?.group ?? 'celery_tasksetmeta'),
-  }
-}
-
-function taskTable(name: string) {
+function taskTable({ name, indexed }: TaskTableName) {
   return sqliteTable(
     name,
     {
@@ -71,7 +89,16 @@ function taskTable(name: string) {
       retries: integer('retries'),
       queue: varchar155('queue'),
     },
-    (columns) => [index(`ix_${name}_date_done`).on(columns.dateDone)],
+    (columns) => [
+      index(`ix_${name}_date_done`).on(columns.dateDone),
+      ...indexed.map(({ name: each, columns: [first, ...others] }) =>
+        index(`ix_${name}_${each}_id`).on(
+          columns[first],
+          ...others.map((other) => columns[other]),
+          columns.id,
+        ),
+      ),
+    ],
   )
 }
 
@@ -88,11 +115,15 @@ function groupTable(name: string) {
   )
 }
 
-/** Naive text is UTC; a fraction longer than a Date keeps is cut, and a zone that somebody wrote is believed. */
+/** Text without a zone is UTC; a fraction is cut to milliseconds. */
 function inUtc(text: string): string {
   const match = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)\d*(Z|[+-]\d\d:\d\d)?$/.exec(text)
   return match === null ? 'not a date' : `${match[1]}T${match[2]}${match[3] ?? 'Z'}`
 }
 
-/** The models under Celery's own names, exported one by one: what drizzle-kit reads. */
-export const { task, group } = resultModels()
+// The models under Celery's own names, exported one by one: what drizzle-kit reads.
+const models = resultModels()
+/** Celery's `celery_taskmeta`. */
+export const task: ResultModels['task'] = models.task
+/** Celery's `celery_tasksetmeta`. */
+export const group: ResultModels['group'] = models.group

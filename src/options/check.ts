@@ -101,11 +101,12 @@ export const aFunction = check((value) => typeof value === 'function', 'a functi
 
 export const aText = check((value) => typeof value === 'string' && value !== '', 'a text that is not empty')
 
-// Drizzle takes true for a logger of its own.
-export const aLogger = check(
-  (value) => typeof value === 'boolean' || (isObject(value) && 'logQuery' in value),
-  'an object with logQuery(query, params)',
-)
+/** Drizzle takes true for a logger of its own. */
+export function isLogger(value: unknown): boolean {
+  return typeof value === 'boolean' || (isObject(value) && 'logQuery' in value)
+}
+
+export const aLogger = check(isLogger, 'an object with logQuery(query, params)')
 
 export const aSignal = check(
   (value) => isObject(value) && 'aborted' in value && 'addEventListener' in value,

@@ -73,7 +73,8 @@ type Reader = (name: string, text: string) => Partial<PoolOptions>
 const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['pool_size', (name, text) => ({ poolSize: toNumber(name, text) })],
   ['max_overflow', (name, text) => ({ maxOverflow: toNumber(name, text) })],
-  ['pool_timeout', (name, text) => ({ poolTimeout: toNumber(name, text) })],
+  // 0 is Prisma's for a wait without end; SQLAlchemy, where it would mean not to wait at all, has no use for it.
+  ['pool_timeout', (name, text) => ({ poolTimeout: toNumber(name, text) || LONGEST_TIMEOUT })],
   ['pool_recycle', (name, text) => ({ poolRecycle: toNumber(name, text) })],
   ['pool_pre_ping', (name, text) => ({ poolPrePing: toBoolean(name, text) })],
   ['poolSize', (name, text) => ({ poolSize: toNumber(name, text) })],
@@ -88,6 +89,16 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   // postgres.js has it in seconds too, and 0 for never.
   ['idle_timeout', (name, text) => ({ idleTimeout: toNumber(name, text) })],
   ['idleTimeout', (name, text) => ({ idleTimeout: toNumber(name, text) })],
+  // What Rails, pgx, and MariaDB's connectors call the same; the last ones, and node-postgres, in milliseconds.
+  ['pool', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
+  ['pool_max_conns', (name, text) => ({ poolSize: toNumber(name, text), maxOverflow: 0 })],
+  ['checkout_timeout', (name, text) => ({ poolTimeout: toNumber(name, text) })],
+  ['acquireTimeout', (name, text) => ({ poolTimeout: toNumber(name, text) / 1_000 })],
+  ['idleTimeoutMillis', (name, text) => ({ idleTimeout: toNumber(name, text) / 1_000 })],
+  // node-postgres and Prisma, whose 0 means never.
+  ['maxLifetimeSeconds', (name, text) => ({ poolRecycle: toNumber(name, text) || -1 })],
+  ['max_connection_lifetime', (name, text) => ({ poolRecycle: toNumber(name, text) || -1 })],
+  ['max_idle_connection_lifetime', (name, text) => ({ idleTimeout: toNumber(name, text) })],
   // postgres.js, whose 0 means never.
   ['max_lifetime', (name, text) => ({ poolRecycle: toNumber(name, text) || -1 })],
 ])

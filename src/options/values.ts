@@ -127,7 +127,8 @@ function nearest(name: string, known: Iterable<string>): string | null {
   return best
 }
 
-function toPlain(name: string): string {
+/** A name without what spellings of it differ in: `ssl-mode`, `ssl_mode` and `sslMode`. */
+export function toPlain(name: string): string {
   return name.toLowerCase().replaceAll(/[_.\-\s]/g, '')
 }
 

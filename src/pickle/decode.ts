@@ -1,4 +1,5 @@
 import { PickleError } from '../errors.ts'
+import { classesOf, readBy } from './classes.ts'
 import { type DecodeOptions, type Limits, limitsOf } from './limits.ts'
 import { Machine } from './machine.ts'
 import { readDecimalInteger, readFloat, readTwosComplement } from './numbers.ts'
@@ -23,7 +24,7 @@ import { readLatin1, readQuotedBytes, readRawUnicodeEscape, readUtf8, textOrByte
  * | `timezone`, `ZoneInfo` | PyTimeZone |
  * | `Decimal`; `UUID` | PyDecimal; string |
  * | exceptions | PyException |
- * | anything else | PyObject |
+ * | anything else | PyObject, or what the option `classes` makes of it |
  *
  * A `str` of Python 2 is a string when it is ASCII, else a Uint8Array. As in every JavaScript object, keys that look like
  * array indices come first. Values that are the same in Python are the same here, cycles included. What follows the end
@@ -57,7 +58,8 @@ export function decode(bytes: Uint8Array, options: DecodeOptions = {}): unknown 
   }
   // A Buffer's `slice` would share its memory.
   const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return run(new Reader(plain), limits)
+  const value = run(new Reader(plain), limits)
+  return options.classes === undefined ? value : readBy(classesOf(options.classes), value)
 }
 
 /** The opcodes stand as numbers, because only a switch over literals is a jump: by their names it takes fifty times as long. */

@@ -1,7 +1,9 @@
 import { OptionError } from '../errors.ts'
+import { classesOf, type PyClasses } from './classes.ts'
 import { Encoder } from './encoder.ts'
 import { checkLimit } from './limits.ts'
 
+/** How a value is written as a pickle. */
 export interface EncodeOptions {
   /** The pickle protocol, 0 to 5. Python 2 reads up to 2, Python 3.4 up to 4. @default 5 */
   readonly protocol?: number | undefined
@@ -9,6 +11,8 @@ export interface EncodeOptions {
   readonly maxDepth?: number | undefined
   /** Bytes of the pickle. @default 67_108_864 (64 MiB), as `decode` reads */
   readonly maxBytes?: number | undefined
+  /** Classes of the program that are written as classes of Python: those that have a `write`. @default {} */
+  readonly classes?: PyClasses | undefined
 }
 
 /**
@@ -39,10 +43,11 @@ export interface EncodeOptions {
  * @throws PickleError `PICKLE_UNENCODABLE` with the path to a function, a symbol, an instance of an unknown class, a Proxy
  * of anything but an array or a plain object, an invalid Date, a key that Python cannot hash, or a Map or Set with keys
  * that are one in Python, such as `1`, `true` and `1n`; `PICKLE_LIMIT` beyond `maxDepth` or `maxBytes`
+ * @throws PickleError `PICKLE_CLASS` when a function of `classes` throws
  * @throws OptionError for a protocol that there is not
  */
 export function encode(value: unknown, options: EncodeOptions = {}): Uint8Array {
-  const { protocol = 5, maxDepth = 1_000, maxBytes = 67_108_864, ...others } = options
+  const { protocol = 5, maxDepth = 1_000, maxBytes = 67_108_864, classes, ...others } = options
   for (const name of Object.keys(others)) {
     throw new OptionError('UNKNOWN_OPTION', name, `Unknown option "${name}" of encode`)
   }
@@ -53,6 +58,11 @@ export function encode(value: unknown, options: EncodeOptions = {}): Uint8Array 
       'The option "protocol" must be a whole number from 0 to 5',
     )
   }
-  const encoder = new Encoder(protocol, checkLimit('maxDepth', maxDepth), checkLimit('maxBytes', maxBytes))
+  const encoder = new Encoder({
+    protocol,
+    maxDepth: checkLimit('maxDepth', maxDepth),
+    maxBytes: checkLimit('maxBytes', maxBytes),
+    classes: classesOf(classes),
+  })
   return encoder.encode(value)
 }

@@ -1,4 +1,5 @@
 import { PickleError } from '../errors.ts'
+import { type PyClass, writtenBy } from './classes.ts'
 import { call, describe, equalKey, global, isWellFormed, kindOf, makeByCall } from './inspect.ts'
 import {
   ADDITEMS,
@@ -45,11 +46,20 @@ const BATCH = 1_000
 
 type Entries = readonly (readonly [unknown, unknown])[]
 
+/** `EncodeOptions`, checked. */
+export interface EncoderOptions {
+  readonly protocol: number
+  readonly maxDepth: number
+  readonly maxBytes: number
+  readonly classes: ReadonlyMap<string, PyClass>
+}
+
 /** Writes one pickle. The order of its opcodes is that of CPython's C pickler. */
 export class Encoder {
   readonly #protocol: number
   readonly #maxDepth: number
   readonly #writer: Writer
+  readonly #classes: ReadonlyMap<string, PyClass>
   readonly #memo = new WriteMemo()
   /** The way to the value that is being written, for errors. */
   readonly #path: Step[] = []
@@ -57,9 +67,10 @@ export class Encoder {
   /** Whether what is being written is (part of) a key of a dict or a member of a set. */
   #isKey = false
 
-  constructor(protocol: number, maxDepth: number, maxBytes: number) {
+  constructor({ protocol, maxDepth, maxBytes, classes }: EncoderOptions) {
     this.#protocol = protocol
     this.#maxDepth = maxDepth
+    this.#classes = classes
     this.#writer = new Writer(maxBytes)
   }
 
@@ -384,7 +395,7 @@ export class Encoder {
 
   #describe(value: object): PyObject {
     try {
-      const described = describe(value, this.#protocol)
+      const described = describe(value, this.#protocol) ?? writtenBy(this.#classes, value)
       if (described !== undefined) return described
     } catch (error) {
       if (!(error instanceof RangeError)) throw error

@@ -1,5 +1,5 @@
 import { PyDate, PyDateTime, PyTime } from './times.ts'
-import { PyDecimal, PyException, PyObject, PyTuple } from './values.ts'
+import { PyComplex, PyDecimal, PyException, PyFraction, PyObject, PyTuple } from './values.ts'
 import { PyTimeDelta, PyTimeZone } from './zones.ts'
 
 type Kind = 'bytes' | 'tuple' | 'set' | 'list' | 'map' | 'plain' | 'instance' | 'unknown'
@@ -141,6 +141,10 @@ export function describe(value: object, protocol: number): PyObject | undefined 
   if (value instanceof PyObject) return value
   if (value instanceof PyException) return describeException(value)
   if (value instanceof PyDecimal) return call('decimal', 'Decimal', value.text)
+  if (value instanceof PyFraction) {
+    return call('fractions', 'Fraction', value.numerator, value.denominator)
+  }
+  if (value instanceof PyComplex) return call('builtins', 'complex', value.real, value.imag)
   if (value instanceof PyDateTime) return call('datetime', 'datetime', ...packDateTime(value, protocol))
   if (value instanceof PyDate) return call('datetime', 'date', packDate(value))
   if (value instanceof PyTime) return call('datetime', 'time', ...packTime(value, protocol))

@@ -1,9 +1,13 @@
 import { OptionError } from '../errors.ts'
+import { classesOf, type PyClasses } from './classes.ts'
 import type { Reader } from './reader.ts'
 import { PyDateTime } from './times.ts'
 import { isDict, type PyObject, PyTuple } from './values.ts'
 
-/** What a pickle may cost. Each limit is a whole number; going past one is a PickleError with `PICKLE_LIMIT`. */
+/**
+ * What a pickle may cost, and what its classes mean. Each limit is a whole number; going past one is a PickleError with
+ * `PICKLE_LIMIT`.
+ */
 export interface DecodeOptions {
   /** Bytes of the pickle. @default 67_108_864 (64 MiB) */
   readonly maxBytes?: number | undefined
@@ -42,11 +46,19 @@ export interface DecodeOptions {
    * @default eight times the bytes of the pickle, but at least 250_000 and at most 10_000_000
    */
   readonly maxExpansion?: number | undefined
+  /**
+   * Classes of Python that get a meaning here, by their full names; all others become a PyObject. They are applied when the
+   * whole pickle has been read within the limits, by recursion: far beyond the default of `maxDepth` the call stack may not
+   * suffice. @default {}
+   */
+  readonly classes?: PyClasses | undefined
 }
 
-export type Limits = { readonly [Name in keyof DecodeOptions]-?: number }
+export type Limits = { readonly [Name in Exclude<keyof DecodeOptions, 'classes'>]-?: number }
 
-export function limitsOf(options: DecodeOptions, byteLength: number): Limits {
+/** @throws OptionError */
+export function limitsOf({ classes, ...options }: DecodeOptions, byteLength: number): Limits {
+  classesOf(classes)
   const defaults: Limits = {
     maxBytes: 67_108_864,
     maxDepth: 1_000,

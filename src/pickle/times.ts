@@ -4,12 +4,14 @@ import { formatOffset, fraction, PyTimeZone, utcMilliseconds } from './zones.ts'
 /** A zone of a kind we do not know stays as it was pickled. */
 export type TimeZoneInfo = PyTimeZone | PyObject
 
+/** The parts of a Python `date`. */
 export interface PyDateFields {
   readonly year: number
   readonly month: number
   readonly day: number
 }
 
+/** The parts of a Python `time`. */
 export interface PyTimeFields {
   readonly hour?: number
   readonly minute?: number
@@ -42,6 +44,7 @@ export class PyDate {
     return isoDate(this)
   }
 
+  /** As `toString()`. */
   toJSON(): string {
     return this.toString()
   }
@@ -87,6 +90,7 @@ export class PyTime {
     return `${isoTime(this)}${offset === null ? '' : formatOffset(offset.toMicroseconds())}`
   }
 
+  /** As `toString()`. */
   toJSON(): string {
     return this.toString()
   }
@@ -143,6 +147,7 @@ export class PyDateTime {
     return `${isoDate(this)}T${isoTime(this)}${offset === null ? '' : formatOffset(offset)}`
   }
 
+  /** As `toString()`. */
   toJSON(): string {
     return this.toString()
   }

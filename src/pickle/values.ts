@@ -28,6 +28,7 @@ export function tupleOf(items: readonly unknown[], start = 0): PyTuple {
 /** How a PyObject came to be: named, called, or made without its constructor being run (`cls.__new__`). */
 export type PyObjectKind = 'global' | 'call' | 'new'
 
+/** What a `PyObject` is made from. */
 export interface PyObjectFields {
   readonly kind: PyObjectKind
   readonly module: string
@@ -113,10 +114,12 @@ export class PyDecimal {
     this.text = text
   }
 
+  /** Whether Python's `Decimal()` takes this text. */
   static isDecimal(text: string): boolean {
     return /^[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i.test(text)
   }
 
+  /** The digits as Python's `str` writes them. */
   toString(): string {
     return this.text
   }
@@ -131,6 +134,62 @@ export class PyDecimal {
     if (/nan/i.test(this.text)) return Number.NaN
     if (!/inf/i.test(this.text)) return Number(this.text)
     return this.text.startsWith('-') ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+  }
+}
+
+/** A `fractions.Fraction`. */
+export class PyFraction {
+  static readonly name: string = 'PyFraction'
+
+  readonly numerator: bigint
+  readonly denominator: bigint
+
+  /** @throws RangeError if the denominator is not above 0; Python's are reduced */
+  constructor(numerator: bigint, denominator: bigint = 1n) {
+    if (denominator <= 0n) throw new RangeError('The denominator of a Fraction is above 0')
+    this.numerator = numerator
+    this.denominator = denominator
+  }
+
+  /** As Python's `str`: `3/4`, `2`. */
+  toString(): string {
+    return this.denominator === 1n ? String(this.numerator) : `${this.numerator}/${this.denominator}`
+  }
+
+  /** As `toString()`. */
+  toJSON(): string {
+    return this.toString()
+  }
+
+  /** The nearest float, or about that where the parts are beyond 2^53. */
+  toNumber(): number {
+    return Number(this.numerator) / Number(this.denominator)
+  }
+}
+
+/** A `complex` number. */
+export class PyComplex {
+  static readonly name: string = 'PyComplex'
+
+  readonly real: number
+  readonly imag: number
+
+  constructor(real: number, imag: number) {
+    this.real = real
+    this.imag = imag
+  }
+
+  /** A pair of numbers, `(1+2j)`, which Python's `complex()` reads. */
+  toString(): string {
+    const imag = Object.is(this.imag, -0) || this.imag < 0 ? `-${Math.abs(this.imag)}` : `+${this.imag}`
+    return `(${Object.is(this.real, -0) ? '-0' : this.real}${imag}j)`
+      .replaceAll('Infinity', 'inf')
+      .replaceAll('NaN', 'nan')
+  }
+
+  /** As `toString()`. */
+  toJSON(): string {
+    return this.toString()
   }
 }
 
@@ -170,6 +229,19 @@ export function entriesOf(dict: Dict): [unknown, unknown][] {
 export function getItem(dict: Dict, key: string): unknown {
   if (dict instanceof Map) return dict.get(key)
   return Object.hasOwn(dict, key) ? dict[key] : undefined
+}
+
+/**
+ * The attributes in the state of a PyObject: a dict, or with `__slots__` a pair of dicts, the second one of the slots.
+ * `undefined` for a state of another form.
+ */
+export function attributesOf(state: unknown): readonly (readonly [unknown, unknown])[] | undefined {
+  if (state === null) return []
+  if (isDict(state)) return entriesOf(state)
+  if (!Array.isArray(state) || state.length !== 2) return undefined
+  const [attributes, slots] = state
+  if ((attributes !== null && !isDict(attributes)) || !isDict(slots)) return undefined
+  return [...(attributes === null ? [] : entriesOf(attributes)), ...entriesOf(slots)]
 }
 
 /** A property's name, or an index. */

@@ -1,5 +1,6 @@
 import type { PyObject } from './values.ts'
 
+/** The parts of a Python `timedelta`. */
 export interface PyTimeDeltaFields {
   readonly days?: number
   readonly seconds?: number
@@ -33,6 +34,7 @@ export class PyTimeDelta {
     return (this.days * 86_400 + this.seconds) * 1e6 + this.microseconds
   }
 
+  /** Python's `total_seconds()`. */
   toSeconds(): number {
     return this.days * 86_400 + this.seconds + this.microseconds / 1e6
   }
@@ -45,6 +47,7 @@ export class PyTimeDelta {
     return `${days}${clock}${fraction(this.microseconds)}`
   }
 
+  /** As `toString()`. */
   toJSON(): string {
     return this.toString()
   }
@@ -89,10 +92,12 @@ export class PyTimeZone {
     return offset === undefined ? null : offset * 1_000
   }
 
+  /** The zone's name, or its offset: `UTC+05:30`. */
   toString(): string {
     return this.name ?? (this.offset === null ? '' : `UTC${formatOffset(this.offset.toMicroseconds())}`)
   }
 
+  /** As `toString()`. */
   toJSON(): string {
     return this.toString()
   }

@@ -1,5 +1,6 @@
 import { getTableName, is, Table, View } from 'drizzle-orm'
-import { SchemaError } from '../errors.ts'
+import { quoteBy } from '../models/names.ts'
+import { SchemaError } from './errors.ts'
 import type { Casing } from './names.ts'
 
 /** The order in which statements run: each may depend on what earlier stages created. */
@@ -89,6 +90,21 @@ export function objectDefinition(
     columns: [],
     indexes: [],
     statements: (defaultSchema) => [{ stage, text: text(defaultSchema) }],
+  }
+}
+
+/** Each item after those that it needs, and otherwise in their order; in a circle the first one needs nothing. */
+export function inOrderOfNeed<Item>(items: readonly Item[], needs: (item: Item) => readonly Item[]): Item[] {
+  const ordered: Item[] = []
+  const visited = new Set<Item>()
+  for (const item of items) visit(item)
+  return ordered
+
+  function visit(item: Item): void {
+    if (visited.has(item)) return
+    visited.add(item)
+    for (const needed of needs(item)) visit(needed)
+    ordered.push(item)
   }
 }
 
@@ -203,12 +219,17 @@ function clashOf(first: Definition, second: Definition, name: string): string {
 }
 
 /** The error for two objects of one name, also if only truncation makes the names equal. */
-export function nameTaken(clash: string, first: string, second: string): SchemaError {
+function nameTaken(clash: string, first: string, second: string): SchemaError {
   const advice =
     first === second
       ? ''
       : `, to which the database truncates "${first}" and "${second}". Give one of them a shorter name in its model`
   return new SchemaError('SCHEMA_NAME_TAKEN', clash + advice)
+}
+
+/** The error for two parts of a table that are called the same in the database. */
+export function twins(table: string, what: string, name: string, first = name, second = name): SchemaError {
+  return nameTaken(`Cannot prepare "${table}": two of its ${what} are called "${name}"`, first, second)
 }
 
 /** The namespaces in which each kind takes its name. On PostgreSQL each table and view also has a row type. */
@@ -243,10 +264,10 @@ export function withOwner<Result>(owner: string, work: () => Result): Result {
 }
 
 /** Quotes an identifier. @throws SchemaError for one that no statement can hold */
-export function quoteIdentifier(name: string, mark = '"'): string {
+export function quoteIdentifier(name: string, mark: '"' | '`' = '"'): string {
   if (name === '' || name.includes('\0')) {
     const what = name === '' ? 'an empty name' : `the name ${JSON.stringify(name)}: it holds a NUL character`
     throw new SchemaError('SCHEMA_INVALID_NAME', `Cannot use ${what}`)
   }
-  return `${mark}${name.replaceAll(mark, mark + mark)}${mark}`
+  return quoteBy(mark)(name)
 }

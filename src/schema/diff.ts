@@ -1,6 +1,7 @@
 import type { SQL } from 'drizzle-orm'
-import { SchemaError, type SchemaErrorCode } from '../errors.ts'
 import { type Definition, type IndexDefinition, inStages, type SchemaStatement } from './definition.ts'
+import { SchemaError, type SchemaErrorCode } from './errors.ts'
+import type { Casing } from './names.ts'
 
 /** A difference between an existing table and its model. */
 export interface Gap {
@@ -21,13 +22,13 @@ export interface Changes {
   readonly additions: readonly Gap[]
 }
 
-/** The statements of changes, each when it may run; `placeOf` tells where what names no schema belongs. */
+/** The statements of changes in their order; `schemaOf` gives the schema of a definition that names none. */
 export function changeStatements(
   { missing, additions }: Changes,
-  placeOf: (definition: Definition) => string | undefined = () => undefined,
+  schemaOf: (definition: Definition) => string | undefined = () => undefined,
 ): string[] {
   return inStages([
-    ...missing.flatMap((definition) => definition.statements(placeOf(definition))),
+    ...missing.flatMap((definition) => definition.statements(schemaOf(definition))),
     ...additions.flatMap(({ addition }) => addition ?? []),
   ])
 }
@@ -41,6 +42,8 @@ export interface SchemaReader {
 
 /** One transaction that holds the lock of `prepareModels`; on MySQL one connection. */
 export interface LockedSchema extends SchemaReader {
+  /** The lock keeps out only who is connected to the same node of a cluster, each of which takes writes. @default false */
+  readonly isLockLocal?: boolean
   /** Runs statements in order. */
   run(statements: readonly string[]): Promise<void>
 }
@@ -78,6 +81,21 @@ export interface DatabaseSchema extends SchemaReader {
   explain(error: unknown): SchemaError | undefined
 }
 
+/** What a dialect's folder has for the rest of this one. */
+export interface SchemaDialect<Target> {
+  /** What the models define in a database; `casing` is that of Drizzle 0.45's configuration, `flavor` MySQL's. */
+  definitions(
+    models: Readonly<Record<string, unknown>>,
+    casing?: Casing,
+    flavor?: 'mysql' | 'mariadb',
+  ): Definition[]
+  open(
+    target: Target,
+    models: Readonly<Record<string, unknown>>,
+    options: { readonly casing: Casing | undefined; readonly widen: boolean },
+  ): DatabaseSchema
+}
+
 /** A table, or a materialized view, as the catalogue has it. */
 export interface FoundTable {
   /** The schema it is in; undefined where there are none. */
@@ -90,8 +108,8 @@ export interface FoundTable {
 
 /**
  * What is missing and what differs.
- * @param find what the catalogue has for a definition, with its table if that is to be compared; it throws for what has the
- * name of a definition and cannot serve as it
+ * @param find what the catalogue has for a definition, with its table if that is to be compared; it throws for an
+ * object that has the name of a definition and cannot serve as it
  */
 export function compare(
   definitions: readonly Definition[],

@@ -10,7 +10,7 @@ import {
   Subquery,
   Table,
 } from 'drizzle-orm'
-import { type Definition, unsupported } from './definition.ts'
+import { unsupported } from './definition.ts'
 import { type Casing, columnName } from './names.ts'
 
 /** Where an expression stands: its owner and what it is, for errors, and how it names columns. */
@@ -23,23 +23,23 @@ export interface ExpressionContext {
 }
 
 /** How a dialect writes names and values. */
-interface Spelling {
+interface Syntax {
   quote(name: string): string
   /** Undefined for a value that has no literal. */
   literal(value: unknown): string | undefined
 }
 
 /** An expression of a model as DDL, with literals where drizzle-kit leaves placeholders. */
-export function expressionText(expression: SQL, context: ExpressionContext, spelling: Spelling): string {
+export function expressionText(expression: SQL, context: ExpressionContext, syntax: Syntax): string {
   const { owner, what, casing, isUnqualified = false } = context
   const literal = (value: unknown) => {
-    const text = spelling.literal(value)
+    const text = syntax.literal(value)
     if (text === undefined) throw unsupported(owner, `${what} holds a value that cannot be written down`)
     // Or `x -${-1}` would start a comment.
     return text.startsWith('-') ? `(${text})` : text
   }
   const config = {
-    escapeName: (name: string) => spelling.quote(name),
+    escapeName: (name: string) => syntax.quote(name),
     escapeParam: (_: number, value: unknown) => literal(value),
     escapeString: literal,
     // All that Drizzle 0.45 uses of its cache; 1.0 has none, so that the class cannot be imported.
@@ -50,13 +50,24 @@ export function expressionText(expression: SQL, context: ExpressionContext, spel
   return new SQL(expression.queryChunks).toQuery(config as QueryConfig).sql
 }
 
-/** The text of a generated column's expression; `write` is called if it is not text already. */
-export function generatedExpression(
-  { as }: { readonly as: unknown },
-  write: (expression: SQL) => string,
+/** The end of a generated column's text; without a mode of its own it has the usual one of Drizzle's dialect. */
+export function generatedText(
+  { name: owner, casing }: { readonly name: string; readonly casing: Casing | undefined },
+  { name, generated }: { readonly name: string; readonly generated: Generated | undefined },
+  ddlText: (expression: SQL, context: ExpressionContext) => string,
+  usualMode: 'virtual' | 'stored' = 'virtual',
 ): string {
+  if (generated === undefined) return ''
+  const { as, mode = usualMode } = generated
   const expression: unknown = typeof as === 'function' ? as() : as
-  return is(expression, SQL) ? write(expression) : String(expression)
+  const context = { owner, what: `the expression of its column "${name}"`, casing, isUnqualified: true }
+  const text = is(expression, SQL) ? ddlText(expression, context) : String(expression)
+  return ` GENERATED ALWAYS AS (${text}) ${mode.toUpperCase()}`
+}
+
+interface Generated {
+  readonly as: unknown
+  readonly mode?: string | undefined
 }
 
 type QueryConfig = Parameters<SQL['toQuery']>[0]
@@ -131,24 +142,4 @@ function renamed(query: SQL, names: ReadonlyMap<string, string>): SQL {
 
 function textOf(chunk: SQLChunk | undefined): string {
   return is(chunk, StringChunk) ? [chunk.value].flat().join('') : ''
-}
-
-/** Each view after the views that it selects from; everything else keeps its position. */
-export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
-  const ordered = new Set<Definition>()
-  const visited = new Set<Definition>()
-  for (const definition of definitions) visit(definition)
-  return [...ordered]
-
-  function visit(definition: Definition): void {
-    if (visited.has(definition)) return
-    visited.add(definition)
-    if (definition.kind === 'view') {
-      const [statement] = definition.statements(undefined)
-      for (const other of definitions) {
-        if (other.kind === 'view' && mentions(statement?.text ?? '', other.name)) visit(other)
-      }
-    }
-    ordered.add(definition)
-  }
 }

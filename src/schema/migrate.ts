@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type SQL, sql } from 'drizzle-orm'
-import { causes, DrizzleCeleryError, SchemaError, textOf } from '../errors.ts'
-import type { DatabaseSchema, Difference, LockedSchema, SchemaReader } from './diff.ts'
+import { textOf } from '../errors.ts'
+import { runClaimed, stuck } from './claims.ts'
+import type { DatabaseSchema, Difference, LockedSchema } from './diff.ts'
+import { SchemaError } from './errors.ts'
+import { failed, Journal, type Migration, mayHaveRun, reasonOf } from './journal.ts'
 
 /** Where the migrations of one dialect are, and where it is noted which of them ran. */
 export interface MigrationsOptions {
@@ -14,12 +16,12 @@ export interface MigrationsOptions {
    * another program's migrations would hide yours.
    * @default 'drizzle_celery_migrations'
    */
-  readonly table?: string
+  readonly table?: string | undefined
   /**
    * The last migration whose work is in the database already, when none has been noted yet: it and those before it are
    * noted without being run. For a database that `prepareModels` or another migrator made.
    */
-  readonly baseline?: string
+  readonly baseline?: string | undefined
 }
 
 interface Migrated {
@@ -38,19 +40,27 @@ export async function migrate(schema: DatabaseSchema, options: MigrationsOptions
   const journal = new Journal(schema, table)
   const noted = await journal.read(schema)
   const first = planOf(migrations, noted, options)
-  if (noted !== undefined && first.unnoted.length === 0) {
+  if (noted !== undefined && first.unnoted.length === 0 && stuck(noted) === undefined) {
     return { migrated: [], differences: edited(migrations, noted) }
   }
 
   return await schema.locked(
     async (locked) => {
       if (noted === undefined) await journal.create(locked)
+      if (locked.isLockLocal) {
+        const plan = (noted: ReadonlyMap<string, string>) => planOf(migrations, noted, options)
+        const { ran, before } = await runClaimed(plan, journal, locked)
+        return { migrated: ran, differences: edited(migrations, before) }
+      }
       const before = (await journal.read(locked)) ?? new Map<string, string>()
+      const left = stuck(before)
+      // Nobody else can be at it: we have the lock.
+      if (left !== undefined) throw left.error(journal, migrations)
       const { unnoted, pending } = planOf(migrations, before, options)
       if (schema.commitsEach) {
         for (const migration of unnoted) {
           if (pending.includes(migration)) await runByItself(migration, locked, journal)
-          await journal.note(migration, locked)
+          await journal.note(migration, locked, { hasRun: pending.includes(migration) })
         }
       } else {
         // Noted first: a migration may change the search_path.
@@ -102,40 +112,17 @@ async function runByItself(migration: Migration, locked: LockedSchema, journal: 
       await locked.run([statement])
     } catch (cause) {
       const what = `run statement ${at + 1} of ${statements.length} of the migration ${name}`
+      const first = mayHaveRun(cause) ? 'It may have been run' : 'None of its statements was run'
       const before =
-        at === 0 ? 'None of its statements was run' : `Those before it were run and stay (1 to ${at})`
+        at === 0
+          ? `${first}, and the migrations before this one stay`
+          : `Those before it were run and stay (1 to ${at}), and so do the migrations before this one`
       const advice =
-        `${before}, and so do the migrations before this one. Undo them before you try again, or run the rest by hand, ` +
+        `${before}. Undo them before you try again, or run the rest by hand, ` +
         `and note that: ${journal.noteText(migration)};`
       throw failed(what, cause, advice, statements.slice(at))
     }
   }
-}
-
-function failed(what: string, cause: unknown, then: string, statements: readonly string[]): SchemaError {
-  const mayNot = causes(cause).some((link) => FORBIDDEN.has(textOf(link, 'code') ?? ''))
-  return new SchemaError(
-    mayNot ? 'SCHEMA_PERMISSION' : 'SCHEMA_MIGRATIONS',
-    `Cannot ${what}: ${reasonOf(cause)}. ${then}`,
-    { statements, cause },
-  )
-}
-
-/** PostgreSQL's code, and the names of MySQL's. */
-const FORBIDDEN = new Set([
-  '42501',
-  'ER_DBACCESS_DENIED_ERROR',
-  'ER_TABLEACCESS_DENIED_ERROR',
-  'ER_COLUMNACCESS_DENIED_ERROR',
-  'ER_SPECIFIC_ACCESS_DENIED_ERROR',
-])
-
-function reasonOf(error: unknown): string {
-  return (
-    causes(error)
-      .flatMap((link) => textOf(link, 'message') ?? [])
-      .at(-1) ?? 'a statement failed'
-  )
 }
 
 /** drizzle-kit turns SQLite's foreign keys off to rebuild a table, which has no effect inside a transaction. */
@@ -163,69 +150,6 @@ function edited(migrations: readonly Migration[], noted: ReadonlyMap<string, str
   return migrations
     .filter(({ name, hash }) => noted.has(name) && noted.get(name) !== hash)
     .map(({ name }) => ({ kind: 'edited migration', migration: name }))
-}
-
-/** The table that records which migrations ran. */
-class Journal {
-  readonly #schema: DatabaseSchema
-  readonly #name: string
-  readonly #table: SQL
-
-  constructor(schema: DatabaseSchema, name: string) {
-    this.#schema = schema
-    this.#name = name
-    this.#table = sql`${sql.identifier(name)}`
-  }
-
-  /** The hashes of the migrations that ran, by their names; undefined if the table does not exist. */
-  async read(reader: SchemaReader): Promise<Map<string, string> | undefined> {
-    try {
-      const rows = await reader.rows(sql`select name, hash from ${this.#table}`)
-      return new Map(rows.map((row) => [textOf(row, 'name') ?? '', textOf(row, 'hash') ?? '']))
-    } catch (error) {
-      if (this.#schema.isMissingTable(error)) return undefined
-      throw this.#failed('read', error)
-    }
-  }
-
-  async create(locked: LockedSchema): Promise<void> {
-    try {
-      await locked.rows(sql`create table if not exists ${this.#table} (name varchar(255) primary key,
-        hash varchar(64) not null, applied_at timestamp default current_timestamp not null)`)
-    } catch (error) {
-      throw this.#failed('create', error)
-    }
-  }
-
-  async note({ name, hash }: Migration, locked: LockedSchema): Promise<void> {
-    try {
-      await locked.rows(sql`insert into ${this.#table} (name, hash) values (${name}, ${hash})`)
-    } catch (error) {
-      throw this.#failed('write to', error)
-    }
-  }
-
-  /** The SQL of `note`, to be run by hand. */
-  noteText({ name, hash }: Migration): string {
-    const [table, values] = [this.#name.replaceAll('`', '``'), `'${name.replaceAll("'", "''")}', '${hash}'`]
-    return `INSERT INTO \`${table}\` (name, hash) VALUES (${values})`
-  }
-
-  /** Errors of the connection pass through unchanged: another attempt may succeed. */
-  #failed(what: string, error: unknown): unknown {
-    const isOurs = causes(error).some((cause) => cause instanceof DrizzleCeleryError)
-    if (isOurs || this.#schema.isRace(error)) return error
-    return failed(`${what} the table of migrations "${this.#name}"`, error, 'Nothing was changed.', [])
-  }
-}
-
-/** One migration of a drizzle-kit folder. */
-interface Migration {
-  /** drizzle-kit's tag, such as `0000_first`. */
-  readonly name: string
-  /** SHA-256 of its file in hex, whatever the ends of its lines. */
-  readonly hash: string
-  readonly statements: readonly string[]
 }
 
 /**

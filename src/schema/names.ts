@@ -46,7 +46,7 @@ function wordsOf(key: string): string[] {
 }
 
 /**
- * What drizzle-kit 1.0 calls a foreign key that nobody named, whose `full` name is made of all its tables and columns:
+ * drizzle-kit 1.0's name for a foreign key without a chosen one, whose `full` name is made of all its tables and columns:
  * where that is long a hash of it, on PostgreSQL and on MySQL.
  */
 export function foreignKeyName(table: string, full: string): string {
@@ -57,7 +57,7 @@ export function foreignKeyName(table: string, full: string): string {
 const DIGITS = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
 const HASH_LENGTH = 12
 
-/** drizzle-kit's: the code points as a polynomial in 53, modulo what so many digits can tell apart. */
+/** drizzle-kit's: the code points as a polynomial in 53, modulo the number of digit strings of that length. */
 function hash(text: string): string {
   const base = BigInt(DIGITS.length)
   const modulus = base ** BigInt(HASH_LENGTH)

@@ -1,3 +1,4 @@
+import type { Dialect } from '../dburi/types.ts'
 import {
   aFlag,
   aSignal,
@@ -16,10 +17,15 @@ import type { PostgresqlTarget } from './postgresql/database.ts'
 import type { SqliteTarget } from './sqlite/database.ts'
 
 /** The database to prepare: an `Engine`, or any Drizzle handle with its dialect. */
-export type PrepareTarget =
-  | ({ readonly dialect: 'postgresql' } & PostgresqlTarget)
-  | ({ readonly dialect: 'sqlite' } & SqliteTarget)
-  | ({ readonly dialect: 'mysql' } & MysqlTarget)
+export type PrepareTarget<D extends Dialect = Dialect> = {
+  [Each in D]: { readonly dialect: Each } & TargetByDialect[Each]
+}[D]
+
+export interface TargetByDialect {
+  postgresql: PostgresqlTarget
+  mysql: MysqlTarget
+  sqlite: SqliteTarget
+}
 
 /**
  * - `'create'`: creates what is missing, and never touches what is there.
@@ -30,6 +36,7 @@ export type PrepareTarget =
  */
 export type PrepareMode = 'create' | 'upgrade' | 'check' | 'migrate' | 'none'
 
+/** How one call of `prepareModels` brings a database up to the models. */
 export interface PrepareOptions {
   /** @default 'create' */
   readonly prepare?: PrepareMode | undefined
@@ -50,7 +57,7 @@ export interface PrepareOptions {
   readonly widen?: boolean | undefined
   /** The `casing` your handles are made with (Drizzle 0.45). */
   readonly casing?: Casing | undefined
-  /** Ends the waiting between two attempts; a transaction under way is not interrupted. */
+  /** Ends the wait between two attempts; a running transaction is not interrupted. */
   readonly signal?: AbortSignal | undefined
 }
 

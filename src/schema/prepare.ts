@@ -1,5 +1,7 @@
 import { is, Table } from 'drizzle-orm'
-import { causes, DrizzleCeleryError, SchemaError, textOf } from '../errors.ts'
+import type { Dialect } from '../dburi/types.ts'
+import { importOnce } from '../driver/load.ts'
+import { causes, DrizzleCeleryError, NotServingError, textOf } from '../errors.ts'
 import { checkOptions } from '../options/check.ts'
 import { assertOption } from '../options/values.ts'
 import { retry } from '../retry.ts'
@@ -10,10 +12,12 @@ import {
   type Findings,
   inWords,
   type PreparedModels,
+  type SchemaDialect,
 } from './diff.ts'
+import { SchemaError } from './errors.ts'
 import { type MigrationsOptions, migrate } from './migrate.ts'
 import { checkCasing } from './names.ts'
-import { PREPARE_CHECKS, type PrepareOptions, type PrepareTarget } from './options.ts'
+import { PREPARE_CHECKS, type PrepareOptions, type PrepareTarget, type TargetByDialect } from './options.ts'
 
 type Outcome = Omit<PreparedModels, 'milliseconds'>
 
@@ -55,12 +59,17 @@ async function prepare(
 ): Promise<Outcome> {
   const schema = await schemaFor(target, models, options)
   let last: string | undefined
+  let elsewhere = 2
   try {
     const outcome = await retry(() => attempt(schema, options), {
       retries: 10,
       base: 10,
       max: 1000,
       retryable(error) {
+        // What commits by itself may be half done, and is not begun anew.
+        if (schema.commitsEach && error instanceof SchemaError) return false
+        // The next connection goes to another host, where there is one.
+        if (isNotServing(error)) return elsewhere-- > 0
         // A SchemaError is final, whatever caused it.
         if (error instanceof SchemaError || !schema.isRace(error)) return false
         // A name that exists twice in a row and still is not found belongs to something else.
@@ -79,17 +88,18 @@ async function prepare(
   }
 }
 
-/** The dialects. Each loads the part of Drizzle that its tables are made of. */
-const DIALECTS = {
-  postgresql: once(() => import('./postgresql/database.ts')),
-  sqlite: once(() => import('./sqlite/database.ts')),
-  mysql: once(() => import('./mysql/database.ts')),
+/** The server takes no writes any more: in a transaction PostgreSQL says it by its own code. */
+function isNotServing(error: unknown): boolean {
+  return causes(error).some((cause) => cause instanceof NotServingError || textOf(cause, 'code') === '25006')
 }
 
-/** Loaders of TypeScript make an `import()` slow, each time. */
-function once<Module>(load: () => Promise<Module>): () => Promise<Module> {
-  let loaded: Promise<Module> | undefined
-  return () => (loaded ??= load())
+/** The dialects. Each is loaded with the part of Drizzle that its tables are made of. */
+const DIALECTS: {
+  readonly [D in Dialect]: () => Promise<{ readonly dialect: SchemaDialect<TargetByDialect[D]> }>
+} = {
+  postgresql: importOnce(() => import('./postgresql/database.ts')),
+  mysql: importOnce(() => import('./mysql/database.ts')),
+  sqlite: importOnce(() => import('./sqlite/database.ts')),
 }
 
 async function schemaFor(
@@ -107,19 +117,13 @@ async function schemaFor(
   }
 }
 
-async function schemaOf(
-  target: PrepareTarget,
+async function schemaOf<D extends Dialect>(
+  target: PrepareTarget<D>,
   models: Readonly<Record<string, unknown>>,
   { casing, widen = false }: PrepareOptions,
 ): Promise<DatabaseSchema> {
-  switch (target.dialect) {
-    case 'postgresql':
-      return new (await DIALECTS.postgresql()).PostgresqlSchema(target, models, casing)
-    case 'sqlite':
-      return new (await DIALECTS.sqlite()).SqliteSchema(target, models, casing)
-    case 'mysql':
-      return new (await DIALECTS.mysql()).MysqlSchema(target, models, { casing, widen })
-  }
+  const { dialect } = await DIALECTS[target.dialect]()
+  return dialect.open(target, models, { casing, widen })
 }
 
 function alreadyThere(error: unknown): string | undefined {
@@ -252,7 +256,7 @@ function checkPrepareOptions(
   models: Readonly<Record<string, unknown>>,
   options: PrepareOptions,
 ): void {
-  assertOption(['postgresql', 'sqlite', 'mysql'].includes(dialect), 'dialect', 'postgresql, sqlite or mysql')
+  assertOption(Object.hasOwn(DIALECTS, dialect), 'dialect', 'postgresql, sqlite or mysql')
   const areModels = typeof models === 'object' && models !== null && !isTable(models)
   assertOption(areModels, 'models', 'an object that has the tables as its properties')
   checkOptions('prepareModels', options, PREPARE_CHECKS)

@@ -1,3 +1,5 @@
+import { quotedText } from '../models/names.ts'
+
 /** What the dialects write alike: each gives the few things in which it differs. */
 
 /** Literals that a dialect writes in its own way; undefined for what it cannot write. */
@@ -9,7 +11,7 @@ export interface LiteralStyle {
   date?(value: Date): string
 }
 
-/** Writes a value, as a driver would be given it, as a literal; undefined for what has none. */
+/** Writes a value in a driver's form as a literal; undefined for what has none. */
 export function literalIn(style: LiteralStyle): (value: unknown) => string | undefined {
   return (value) => {
     if (value === null) return 'null'
@@ -29,22 +31,9 @@ export function literalIn(style: LiteralStyle): (value: unknown) => string | und
   }
 }
 
-export function quotedText(value: string): string {
-  return `'${value.replaceAll("'", "''")}'`
-}
-
 /** Standard SQL's text, for servers that end a statement at a NUL character. */
 export function textWithoutNul(value: string): string | undefined {
   return value.includes('\0') ? undefined : quotedText(value)
-}
-
-/** Names in the quotes of a dialect: one in its schema, and several in a row. */
-export function namesBy(quote: (name: string) => string) {
-  return {
-    qualified: (schema: string | undefined, name: string): string =>
-      schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`,
-    list: (names: readonly string[], comma = ', '): string => names.map(quote).join(comma),
-  }
 }
 
 /** What reports and errors call something. */
@@ -52,7 +41,7 @@ export function dotted(schema: string | undefined, name: string): string {
   return schema === undefined ? name : `${schema}.${name}`
 }
 
-/** Whether a default is no more than the lack of one. */
+/** Whether a default is NULL, which is the same as none. */
 export function isNull(text: string): boolean {
   return /^[(\s]*null[)\s]*$/i.test(text)
 }

@@ -1,13 +1,47 @@
 import type { Dialect } from '../dburi/types.ts'
+import { isPending } from '../driver/deadline.ts'
 import type { Statement } from '../driver/statement.ts'
-import type { Connection, DrizzleLogger, Executor, Transaction, TransactionOptions } from '../driver/types.ts'
+import type {
+  Connection,
+  Cursor,
+  DrizzleLogger,
+  Executor,
+  Transaction,
+  TransactionOptions,
+} from '../driver/types.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type Origin, originOf, type Trace, unwatch, watch } from '../engine/leaks.ts'
+import { originOf, unwatch, watch } from '../engine/leaks.ts'
+import {
+  type Limited,
+  limitedHandle,
+  STATEMENT_CHECKS,
+  type StatementOptions,
+  streamOf,
+} from '../engine/limited.ts'
 import { assertOfDialect, refuseAll, TRANSACTION_CHECKS, transactionOptionsOf } from '../engine/options.ts'
-import type { Lease } from '../engine/pool.ts'
-import { type Limits, Scope } from '../engine/scope.ts'
-import { ClosedError, DrizzleCeleryError, PendingRollbackError } from '../errors.ts'
-import { aDeadline, aFlag, aLogger, aSignal, type Checks, checkOptions } from '../options/check.ts'
+import type { Lease } from '../engine/pool-rules.ts'
+import { type Limits, limitsWithin, type Scope, untilStopped } from '../engine/scope.ts'
+import type { StreamOptions, StreamSource } from '../engine/stream.ts'
+import { ClosedError, DrizzleCeleryError, PendingRollbackError, StatementError, toError } from '../errors.ts'
+import { aFlag, type Checks, checkOptions } from '../options/check.ts'
+import {
+  type Closed,
+  type Connected,
+  committed,
+  type Ending,
+  type Hold,
+  hasBegun,
+  holdOf,
+  holdWithin,
+  IDLE,
+  type Idle,
+  isEnding,
+  Opening,
+  SessionTrace,
+  type Settled,
+  type State,
+  settled,
+} from './states.ts'
 
 /**
  * How a session is opened. `isolationLevel`, `readOnly` and the other options of a transaction are those of each that it
@@ -19,37 +53,35 @@ export interface SessionOptions extends TransactionOptions {
    * `begin()` still begins a transaction.
    * @default false
    */
-  autocommit?: boolean
+  autocommit?: boolean | undefined
   /**
    * A connection of its own, opened at the first statement, kept between transactions and closed with the session, for
    * what is not to be left on a shared one. It counts for the limit of the pool.
    * @default false
    */
-  shortLivedSessions?: boolean
+  shortLivedSessions?: boolean | undefined
   /**
    * Seconds a statement may take, above 0. One that takes longer rejects with a `StatementTimeoutError`, whether it took
    * effect is unknown, and the connection is thrown away: the session then wants a `rollback()` or `close()`. A wrong
    * value is an `OptionError` when the session is made.
    * @default the engine's
    */
-  statementTimeout?: number
+  statementTimeout?: number | undefined
   /**
-   * Stops the waiting for a connection, or the statement under way by throwing the connection away; either rejects with
-   * an `AbortedError`. What comes after it is refused, except `rollback()` and `close()`.
+   * Ends the wait for a connection, or a running statement by throwing the connection away; either rejects with an
+   * `AbortedError`. Later calls are refused, except `rollback()` and `close()`.
    * @default none
    */
-  signal?: AbortSignal
-  /** Passed on to Drizzle for the statements of this session; it is given the bound parameters. @default the engine's */
-  logger?: DrizzleLogger
+  signal?: AbortSignal | undefined
+  /** Drizzle's logger for the statements of this session; it sees the bound parameters. @default the engine's */
+  logger?: DrizzleLogger | undefined
 }
 
 /** What each option of a session must be. */
 export const SESSION_CHECKS: Checks<SessionOptions> = {
   autocommit: aFlag,
   shortLivedSessions: aFlag,
-  statementTimeout: aDeadline,
-  signal: aSignal,
-  logger: aLogger,
+  ...STATEMENT_CHECKS,
   ...TRANSACTION_CHECKS,
 }
 
@@ -61,58 +93,6 @@ export function assertNoneMisplaced(dialect: Dialect, options: SessionOptions): 
   if (options.autocommit) refuseAll(options)
   assertOfDialect(dialect, options)
 }
-
-/** What a session holds while it has a connection. */
-interface Hold {
-  readonly lease: Lease<Connection>
-  readonly autocommit: Scope
-}
-
-/**
- * Where a session stands, as SQLAlchemy's `SessionTransactionState` has it. While it is opening or ending, calls that ask
- * for the same share the outcome, and calls that ask for something else wait or are refused.
- */
-type State = Settled | Opening | Ending | Closed
-
-type Settled = Idle | Connected | Broken
-
-interface Idle {
-  readonly is: 'idle'
-}
-
-/** It has a connection; statements go to `scope`. */
-interface Connected {
-  readonly is: 'connected' | 'in transaction'
-  readonly hold: Hold
-  readonly scope: Scope
-}
-
-/** The transaction is gone until `rollback()`. */
-interface Broken {
-  readonly is: 'broken'
-  readonly hold: Hold | null
-  readonly cause: Error
-}
-
-interface Opening {
-  readonly is: 'opening'
-  /** Whether a transaction is begun too. */
-  readonly begins: boolean
-  readonly next: Promise<Connected>
-}
-
-interface Ending {
-  readonly is: 'committing' | 'rolling back'
-  /** Never rejects: a commit that fails leaves the session broken. */
-  readonly next: Promise<Settled>
-}
-
-interface Closed {
-  readonly is: 'closed'
-  readonly next: Promise<void>
-}
-
-const IDLE: Idle = { is: 'idle' }
 
 /**
  * One unit of work: a Drizzle handle on one connection, which is checked out at the first statement. Statements belong
@@ -128,29 +108,38 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   readonly models: Models
   readonly #engine: Engine<D, Db>
   readonly #options: SessionOptions
+  /** Whose connection it shares. */
+  readonly #outer: Session | null
   /** What its transactions are begun with. */
   readonly #transactionOptions: TransactionOptions
   readonly #limits: Limits
-  /** What is known of the session when it is garbage-collected. */
+  /** For the warning when the session is garbage-collected unclosed. Must not reference the session. */
   readonly #trace: SessionTrace
   #state: State = IDLE
+  #hasCommitted = false
+  /** Why its transaction can only be rolled back: work that joined it failed. */
+  #doom: Error | null = null
   #db: Db | undefined
   /** Ends the waiting for a connection. */
   #stopWaiting: ((reason: Error) => void) | null = null
 
-  constructor(engine: Engine<D, Db>, models: Models, options: SessionOptions = {}) {
+  /** @param outer whose connection it shares: its own transactions are savepoints there */
+  constructor(
+    engine: Engine<D, Db>,
+    models: Models,
+    options: SessionOptions = {},
+    outer: Session | null = null,
+  ) {
     assertNoneMisplaced(engine.dialect, options)
     this.#engine = engine
+    this.#outer = outer
     this.dialect = engine.dialect
     this.models = models
     this.#options = options
-    this.#transactionOptions = transactionOptionsOf(options)
+    // A savepoint is as the transaction that it is in.
+    this.#transactionOptions = outer === null ? transactionOptionsOf(options) : {}
     engine.warnOfDeadline(options.statementTimeout)
-    this.#limits = {
-      statementTimeout: options.statementTimeout ?? engine.limits.statementTimeout,
-      signal: options.signal,
-      turnTimeout: engine.limits.turnTimeout,
-    }
+    this.#limits = limitsWithin(outer?.limits ?? engine.limits, options)
     this.#trace = new SessionTrace(originOf(Session), engine.sessionOpened())
     watch(this, this.#trace)
   }
@@ -166,6 +155,48 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return this.#db
   }
 
+  /**
+   * A handle of this session whose statements have a deadline, a signal or a logger of their own: `session.with({ signal }).db`.
+   * One that is stopped while it runs costs the connection, as a deadline of the session does; one whose turn has not come
+   * is not sent, and costs nothing.
+   * @throws OptionError
+   */
+  with(options: StatementOptions): Limited<Db> {
+    checkOptions('with', options, STATEMENT_CHECKS)
+    this.#engine.warnOfDeadline(options.statementTimeout)
+    const { logger = this.#options.logger } = options
+    const limits = limitsWithin(this.#limits, options)
+    return limitedHandle({
+      ...this.#streamSource(limits, logger),
+      db: () => this.#engine.handle(this.#executor(limits), logger),
+    })
+  }
+
+  /**
+   * The rows of a select, a batch at a time, in the transaction of this session. Rows are mapped as Drizzle maps them.
+   * Breaking out of the loop ends the select; its transaction goes on. On MySQL, where the rows come by the connection's one
+   * stream, other statements of the session are refused until then.
+   * @param query what `db.select().from(…)` or `db.query.….findMany()` returns, not awaited
+   * @throws OptionError; StatementError for what is no select, in a session with `autocommit`, and on libSQL, whose driver
+   * gives all rows at once
+   */
+  stream<Row>(
+    query: PromiseLike<readonly Row[]>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<Row, void, undefined> {
+    return streamOf(this.#streamSource(), query, options)
+  }
+
+  /** What its statements are held to. @internal */
+  get limits(): Limits {
+    return this.#limits
+  }
+
+  /** How it was opened. @internal */
+  get options(): SessionOptions {
+    return this.#options
+  }
+
   /** Whether `close()` was called. */
   get isClosed(): boolean {
     return this.#state.is === 'closed'
@@ -178,7 +209,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * Begins a transaction with options of its own, which overrule those of the session one by one; without it the first
-   * statement begins one as the session's options say. On PostgreSQL (postgres.js) it is sent with the first statement:
+   * statement begins one as the session's options say. On a PostgreSQL server it is sent with the first statement:
    * `now()` is that moment, and what stands in its way rejects there.
    * @throws OptionError for what the dialect has not; DrizzleCeleryError with code `IN_TRANSACTION` when one has begun, is being begun, or is not ended yet
    */
@@ -205,6 +236,12 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     if (state.is === 'committing') return committed(await state.next)
     this.#assertUsable()
     if (hasBegun(state)) committed(await this.#end('committing', this.#commit(state)))
+    else if (this.#doom !== null) throw new PendingRollbackError({ cause: this.#doom })
+  }
+
+  /** Lets its transaction be rolled back only: `commit()` does that, and rejects. @internal */
+  doom(cause: Error): void {
+    if (!this.#options.autocommit) this.#doom ??= cause
   }
 
   /**
@@ -214,6 +251,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   async rollback(): Promise<void> {
     const state = this.#state
     if (state.is === 'closed') throw new ClosedError('session')
+    this.#doom = null
     if (state.is === 'rolling back') await state.next
     else if (hasBegun(state) || this.#refusal() !== null) {
       await this.#end('rolling back', this.#rollback(state))
@@ -221,8 +259,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   /**
-   * Rolls back what was not committed and gives the connection back. Who still waits for a connection is told `CLOSED`
-   * at once. Safe to call twice.
+   * Rolls back what was not committed and gives the connection back. A caller that still waits for a connection rejects
+   * with `CLOSED` at once. Safe to call twice.
    */
   close(): Promise<void> {
     if (this.#state.is === 'closed') return this.#state.next
@@ -231,6 +269,12 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return next
   }
 
+  /** Something was kept by it. @internal */
+  get hasCommitted(): boolean {
+    return this.#hasCommitted
+  }
+
+  /** For `await using`: `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -245,26 +289,46 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return `Session(${this.dialect}, ${state})`
   }
 
-  #executor(): Executor {
+  /** @param limits of statements; without them those of the level that they come to */
+  #executor(limits?: Limits): Executor {
     return {
-      run: (statement) => this.#run(statement),
-      begin: (options) => this.#beginInner(options),
+      run: (statement) => this.#run(statement, limits),
+      begin: (options) => this.#beginInner(options, limits),
+      openCursor: (statement, batch) => this.#openCursor(statement, batch, limits),
     }
   }
 
-  #run(statement: Statement): Promise<unknown> {
-    const refusal = this.#refusal()
-    if (refusal !== null) return Promise.reject(refusal)
-    const state = this.#state
-    if (this.#isReady(state)) return state.scope.run(statement)
-    return this.#opened().then(({ scope }) => scope.run(statement))
+  #streamSource(limits?: Limits, logger = this.#options.logger): StreamSource {
+    return {
+      handle: (executor, other = logger) => this.#engine.handle(executor, other),
+      openCursor: (statement, batch) => this.#openCursor(statement, batch, limits),
+    }
   }
 
-  async #beginInner(options?: TransactionOptions): Promise<Transaction> {
+  async #openCursor(statement: Statement, batch: number, limits?: Limits): Promise<Cursor> {
+    const scope = await untilStopped(this.scope(), limits)
+    if (!this.inTransaction) throw cursorWithout()
+    return scope.openCursor(statement, batch, limits)
+  }
+
+  #run(statement: Statement, limits: Limits | undefined): Promise<unknown> {
+    const refusal = this.#refusal()
+    if (refusal !== null) return Promise.reject(refusal)
+    const opened = this.#opened()
+    if (!isPending(opened)) return opened.scope.run(statement, limits)
+    return untilStopped(opened, limits).then(({ scope }) => scope.run(statement, limits))
+  }
+
+  async #beginInner(options?: TransactionOptions, limits?: Limits): Promise<Transaction> {
+    const scope = await untilStopped(this.scope(), limits)
+    return scope.begin(options, limits)
+  }
+
+  /** Where its statements go; its transaction is begun for it. @internal */
+  async scope(): Promise<Scope> {
     this.#assertUsable()
-    const state = this.#state
-    const { scope } = this.#isReady(state) ? state : await this.#opened()
-    return scope.begin(options)
+    const { scope } = await this.#opened()
+    return scope
   }
 
   /** Whether statements may run at once; if not, a connection or a transaction is needed first. */
@@ -272,58 +336,87 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return state.is === 'in transaction' || (state.is === 'connected' && this.#options.autocommit === true)
   }
 
-  /** Ready for statements; opened once for all callers that come meanwhile. */
-  #opened(): Promise<Connected> {
-    if (this.#state.is === 'opening') return this.#state.next
+  /** Ready for statements; opened once for all callers that come meanwhile, and without a promise where nothing is waited for. */
+  #opened(): Connected | Promise<Connected> {
+    const state = this.#state
+    if (this.#isReady(state)) return state
+    if (state.is === 'opening') return state.next
     return this.#open(this.#options.autocommit ? null : this.#transactionOptions)
   }
 
-  /** Moves to a state, and from one that passes on to the next, unless another call has moved the session meanwhile. */
+  /** Moves to a state; when its promise settles, on to the next one, unless another call has moved the session meanwhile. */
   #move(state: State): void {
     this.#state = state
     if (state.is !== 'opening' && !isEnding(state)) return
     const moveOn = (next: Settled) => {
       if (this.#state === state) this.#move(next)
     }
-    // The first to be told: who waits for the same promise finds the session moved.
+    // Registered first, so that other waiters of this promise find the state already changed.
     state.next.then(moveOn, () => moveOn(IDLE))
   }
 
   /** @param options of the transaction to begin; `null` for none */
-  #open(options: TransactionOptions | null): Promise<Connected> {
-    const next = this.#connect(this.#state, options)
-    this.#move({ is: 'opening', begins: options !== null, next })
-    return next
+  #open(options: TransactionOptions | null): Connected | Promise<Connected> {
+    const from = this.#state
+    const opening = new Opening(options !== null)
+    // Before anything is done: those who are told of it may call the session.
+    this.#state = opening
+    const opened = opening.became(this.#connect(from, options))
+    if (this.#state === opening) this.#move(isPending(opened) ? opening : opened)
+    return opened
   }
 
-  async #connect(from: State, options: TransactionOptions | null): Promise<Connected> {
-    const { hold } =
-      from.is === 'opening' ? await from.next : from.is === 'connected' ? from : await this.#checkout()
-    if (options === null) return { is: 'connected', hold, scope: hold.autocommit }
-    try {
-      return { is: 'in transaction', hold, scope: await hold.autocommit.begin(options) }
-    } catch (error) {
+  #connect(from: State, options: TransactionOptions | null): Connected | Promise<Connected> {
+    if (from.is === 'opening') return from.next.then(({ hold }) => this.#begin(hold, options))
+    const hold = from.is === 'connected' ? from.hold : this.#checkout()
+    if (!isPending(hold)) return this.#begin(hold, options)
+    return hold.then((held) => this.#begin(held, options))
+  }
+
+  #begin(hold: Hold, options: TransactionOptions | null): Connected | Promise<Connected> {
+    if (options === null) return { is: 'connected', hold, scope: hold.level }
+    const begun = (scope: Scope): Connected => ({ is: 'in transaction', hold, scope })
+    const failed = async (error: unknown): Promise<never> => {
       await this.#letGo(hold)
       throw error
     }
+    try {
+      const scope = hold.level.beginNow(options, this.#limits)
+      return isPending(scope) ? scope.then(begun, failed) : begun(scope)
+    } catch (error) {
+      return failed(error)
+    }
   }
 
-  async #checkout(): Promise<{ hold: Hold }> {
-    const lease = await this.#engine.checkout({
+  #checkout(): Hold | Promise<Hold> {
+    if (this.#outer !== null) return this.#holdWithin(this.#outer)
+    const lease = this.#engine.checkout({
       signal: this.#options.signal,
       ownConnection: this.#options.shortLivedSessions,
       onWait: (leave) => {
         this.#stopWaiting = leave
       },
     })
+    return isPending(lease) ? this.#holdGranted(lease) : this.#keep(holdOf(lease, this.#limits))
+  }
+
+  async #holdWithin(outer: Session): Promise<Hold> {
+    const hold = holdWithin(await untilStopped(outer.scope(), this.#limits))
+    if (this.isClosed) throw new ClosedError('session')
+    return this.#keep(hold)
+  }
+
+  async #holdGranted(granted: Promise<Lease<Connection>>): Promise<Hold> {
+    const lease = await granted
     this.#stopWaiting = null
-    if (this.isClosed) {
-      await lease.release()
-      throw new ClosedError('session')
-    }
-    const hold = holdOf(lease, this.#limits)
+    if (!this.isClosed) return this.#keep(holdOf(lease, this.#limits))
+    await lease.release()
+    throw new ClosedError('session')
+  }
+
+  #keep(hold: Hold): Hold {
     this.#trace.hold = hold
-    return { hold }
+    return hold
   }
 
   #end(how: Ending['is'], next: Promise<Settled>): Promise<Settled> {
@@ -332,19 +425,21 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #commit(from: Connected | Opening): Promise<Settled> {
-    const state = await settled(from)
+    const state = from.is === 'opening' ? await settled(from) : from
     if (state.is !== 'in transaction') return state
     const { hold, scope } = state
     try {
+      if (this.#doom !== null) throw new PendingRollbackError({ cause: this.#doom })
       await scope.commit()
     } catch (error) {
-      // It may never have come to a commit; where it did, this does nothing.
+      // Rolls back if no commit was reached; otherwise this does nothing.
       await scope.rollback()
-      const cause = error instanceof Error ? error : new Error(String(error))
+      const cause = toError(error)
       const rest = await this.#ended(hold)
       return { is: 'broken', hold: rest.is === 'idle' ? null : hold, cause }
     }
-    return this.#ended(hold)
+    this.#hasCommitted = true
+    return await this.#ended(hold)
   }
 
   async #rollback(from: Exclude<State, Closed>): Promise<Settled> {
@@ -356,8 +451,10 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   async #close(from: Exclude<State, Closed>): Promise<void> {
     this.#stopWaiting?.(new ClosedError('session'))
     try {
-      const state = await settled(from)
-      if (state.is !== 'idle' && state.hold !== null) await this.#letGo(state.hold)
+      const state = from.is === 'idle' ? from : await settled(from)
+      if (state.is !== 'idle' && state.hold !== null) {
+        await this.#letGo(state.hold, state.is === 'broken' ? null : state.scope)
+      }
     } finally {
       unwatch(this)
       this.#trace.closed()
@@ -367,16 +464,15 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   /** The transaction is over: pooled connections go back, those of its own are kept until the session is closed. */
   async #ended(hold: Hold): Promise<Idle | Connected> {
     const isKept = this.#options.shortLivedSessions || this.#options.autocommit
-    if (isKept && hold.lease.connection.lost === null)
-      return { is: 'connected', hold, scope: hold.autocommit }
+    if (isKept && hold.connection.lost === null) return { is: 'connected', hold, scope: hold.level }
     await this.#letGo(hold)
     return IDLE
   }
 
   /** Rolls back what is open, and gives the connection back. */
-  #letGo(hold: Hold): Promise<void> {
+  #letGo(hold: Hold, open: Scope | null = null): Promise<void> {
     this.#trace.hold = null
-    return hold.autocommit.close()
+    return hold.close(open)
   }
 
   #assertUsable(): void {
@@ -397,7 +493,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
         return new PendingRollbackError({ cause: state.cause })
       case 'connected':
       case 'in transaction': {
-        const { lost } = state.hold.lease.connection
+        const { lost } = state.hold.connection
         return lost === null ? null : new PendingRollbackError({ cause: lost })
       }
       default:
@@ -406,23 +502,11 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 }
 
-function isEnding(state: State): state is Ending {
-  return state.is === 'committing' || state.is === 'rolling back'
-}
-
-/** Whether there is a transaction to commit, or will be. */
-function hasBegun(state: State): state is Connected | Opening {
-  return state.is === 'in transaction' || (state.is === 'opening' && state.begins)
-}
-
-/** What a state comes to. Who asked for an opening that fails is told by that call. */
-function settled(state: Exclude<State, Closed>): Promise<Settled> | Settled {
-  if (state.is === 'opening') return state.next.catch(() => IDLE)
-  return isEnding(state) ? state.next : state
-}
-
-function committed(state: Settled): void {
-  if (state.is === 'broken') throw state.cause
+function cursorWithout(): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot stream rows in a session with autocommit: they come within a transaction. Use begin(), or engine.stream().',
+  )
 }
 
 function inTransaction(): DrizzleCeleryError {
@@ -431,40 +515,4 @@ function inTransaction(): DrizzleCeleryError {
     'Cannot begin a transaction: this session is in one already. Await commit() or rollback() first, ' +
       'or use db.transaction() for a savepoint.',
   )
-}
-
-/** Made here, where nothing leads to the session that is watched: closures keep what their neighbours use. */
-function holdOf(lease: Lease<Connection>, limits: Limits): Hold {
-  const autocommit = Scope.autocommit(lease.connection, limits, lease.askedAt)
-  autocommit.onEnd = () => lease.release()
-  return { lease, autocommit }
-}
-
-/** What a session leaves when it is garbage-collected unclosed. */
-class SessionTrace implements Trace {
-  readonly what = 'session'
-  readonly origin: Origin
-  isUnused = true
-  #hold: Hold | null = null
-  readonly #sessionClosed: () => void
-
-  constructor(origin: Origin, sessionClosed: () => void) {
-    this.origin = origin
-    this.#sessionClosed = sessionClosed
-  }
-
-  set hold(hold: Hold | null) {
-    this.isUnused = false
-    this.#hold = hold
-  }
-
-  /** The session is closed. */
-  closed(): void {
-    this.#sessionClosed()
-  }
-
-  letGo(): void {
-    const closed = this.#hold === null ? Promise.resolve() : this.#hold.autocommit.close()
-    void closed.then(() => this.closed())
-  }
 }

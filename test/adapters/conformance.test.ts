@@ -5,21 +5,19 @@ import { createMysql, createPostgres, describeNeeding } from '../fixtures/server
 import { conformance, type Subject } from './conformance.ts'
 
 describeNeeding('postgresql', 'PostgreSQL', () => {
-  conformance('postgres-js', {
-    create: createPostgres,
-    failureDooms: true,
-    numbersParameters: true,
-    isStatic: false,
-  })
+  const postgres = { failureDooms: true, numbersParameters: true, isStatic: false }
+  conformance('postgres-js', { ...postgres, create: () => createPostgres() })
+  conformance('pg', { ...postgres, create: () => createPostgres({ scheme: 'postgresql+pg' }) })
 })
 
 describeNeeding('mysql', 'MySQL or MariaDB', () => {
   conformance('mysql2', { create: createMysql, failureDooms: false, upsertsByKey: true, isStatic: false })
 })
 
-conformance('libsql, a file', { create: file, failureDooms: false, isStatic: false })
+conformance('libsql, a file', { create: file, failureDooms: false, streams: false, isStatic: false })
 conformance('libsql, in memory', {
   create: async () => ({ dburi: ':memory:', drop: async () => {} }),
+  streams: false,
   failureDooms: false,
   isStatic: true,
 })

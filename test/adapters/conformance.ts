@@ -13,6 +13,10 @@ import {
 import type { ResultModels } from 'drizzle-celery/models/postgresql'
 import { eq, sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { sessionContext } from './conformance-context.ts'
+import { insertingMany } from './conformance-insert.ts'
+import { streaming } from './conformance-stream.ts'
+import { rolledBack } from './conformance-testing.ts'
 
 /** What an adapter's test file says about the databases it opens. */
 export interface Subject {
@@ -28,6 +32,8 @@ export interface Subject {
   readonly unnamedOnly?: string
   /** MySQL's kind: `on duplicate key update`, and no `returning`. */
   readonly upsertsByKey?: boolean
+  /** Its driver gives all rows of a statement at once. */
+  readonly streams?: false
   /** All sessions take turns on one connection. */
   readonly isStatic: boolean
 }
@@ -41,6 +47,11 @@ type AnySession = Session<'postgresql', Db, ResultModels>
 
 /** What every adapter promises, written once. */
 export function conformance(name: string, subject: Subject): void {
+  sessionContext(name, subject)
+  streaming(name, subject)
+  insertingMany(name, subject)
+  rolledBack(name, subject)
+
   describe(name, () => {
     let dburi: string
     let drop: () => Promise<void>
@@ -204,6 +215,40 @@ export function conformance(name: string, subject: Subject): void {
       await session.close()
 
       expect(await ids()).toEqual(['first', 'outside'])
+    })
+
+    it('sets savepoints by methods of its connections, beside those that are written as text', async () => {
+      const session = await open()
+      const { connection, release } = await session.engine.checkout({})
+      const run = (text: string) => connection.run({ sql: text, params: [], asArrays: false })
+      const store = (taskId: string) =>
+        run(`insert into celery_taskmeta (task_id, status) values ('${taskId}', 'SUCCESS')`)
+
+      await connection.begin({})
+      await connection.savepoint?.('first')
+      await store('undone')
+      await connection.savepoint?.('second')
+      await store('undone too')
+      await connection.rollbackTo?.('first')
+      await store('kept')
+      await connection.release?.('first')
+      const gone = failureOf(connection.rollbackTo?.('first'))
+      if (subject.failureDooms) {
+        await gone
+        expect(await connection.commit()).toBe(false)
+        await connection.begin({})
+        await store('kept')
+      }
+      await run('savepoint written')
+      await store('undone by text')
+      await run('rollback to savepoint written')
+      await run('release savepoint written')
+      await connection.commit()
+      await release()
+      await session.close()
+
+      expect(await gone).toBeInstanceOf(Error)
+      expect(await ids()).toEqual(['kept'])
     })
 
     it('refuses a handle whose transaction has ended', async () => {
@@ -934,6 +979,7 @@ function callsOf($client: object, { unnamedOnly }: Subject): Call[] {
   if (query && transaction) {
     return [query, (sql, args) => transaction((tx: { query: typeof query }) => tx.query(sql, args))]
   }
+  if (query) return [query, (text, values) => query({ text, values })]
   const libsql = $client as LibsqlHandle['$client']
   const byName: Call = (sql, [v]) => libsql.execute(sql.replace('?', ':v'), Object.freeze({ v: String(v) }))
   return [

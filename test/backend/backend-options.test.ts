@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { fromCeleryConfig } from '../../src/backend/celery-config.ts'
 import { jsonSerializer, pickleSerializer, type Serializer } from '../../src/backend/column.ts'
 import { type DatabaseBackendOptions, settleBackendOptions } from '../../src/backend/options.ts'
@@ -220,11 +220,57 @@ describe('fromCeleryConfig', () => {
       resultExpires: 1.5,
     })
     expect(fromCeleryConfig({ result_expires: null })).toEqual({ resultExpires: null })
-    for (const wrong of [{}, { hours: 1 }, { days: '1' }, { days: -1 }, [], '60', true]) {
+    expect(
+      fromCeleryConfig({ result_expires: { weeks: 1, hours: 1, minutes: 1, milliseconds: 500 } }),
+    ).toEqual({
+      resultExpires: 604_800 + 3_600 + 60 + 0.5,
+    })
+    for (const wrong of [{}, { years: 1 }, { days: '1' }, { days: -1 }, [], '60', true]) {
       expect(errorOf(() => fromCeleryConfig({ result_expires: wrong }))).toMatchObject({
         code: 'INVALID_OPTION',
         option: 'result_expires',
       })
+    }
+  })
+
+  it('names all that is for Python only in one warning, and carries over the rest', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue()
+    const database_engine_options = {
+      ...{ pool_size: 3, connect_args: { password: 'secret' }, isolation_level: 'READ COMMITTED' },
+      ...{ pool_use_lifo: true, poolclass: null },
+    }
+
+    const options = fromCeleryConfig({
+      database_engine_options,
+      database_engine_callback: 'proj.db:callback',
+    })
+
+    expect(options).toEqual({ databaseEngineOptions: { poolSize: 3 } })
+    expect(warned).toHaveBeenCalledTimes(1)
+    const [text, details] = warned.mock.calls[0] ?? []
+    expect(details).toEqual({ code: 'DRIZZLE_CELERY_LEFT_OUT' })
+    expect(text).toContain(
+      'database_engine_options.connect_args, database_engine_options.isolation_level, ' +
+        'database_engine_options.poolclass, database_engine_callback.',
+    )
+    expect(text).not.toContain('secret')
+    warned.mockRestore()
+  })
+
+  it('takes yaml and msgpack by the packages that the backend is given', async () => {
+    const yaml = { parse: (text: string) => text.trim(), stringify: (value: unknown) => `${value}\n` }
+    const msgpack = { encode: () => Uint8Array.of(0xc0), decode: () => null }
+    const serializers = { yaml, msgpack }
+    const settled = (name: string) =>
+      settleBackendOptions({ ...fromCeleryConfig({ result_serializer: name }), serializers }).resultSerializer
+
+    expect(settled('yaml')).toMatchObject({ name: 'yaml', contentType: 'application/x-yaml' })
+    expect(settled('msgpack')).toMatchObject({ name: 'msgpack', contentType: 'application/x-msgpack' })
+    expect(settled('yaml').decode(settled('yaml').encode('é'))).toBe('é')
+    expect([...settled('msgpack').encode(null)]).toEqual([0xc0])
+    for (const wrong of [{}, null, { yaml: {} }, { yaml: { parse: 1, stringify: 1 } }]) {
+      const error = errorOf(() => settle({ resultSerializer: 'yaml', serializers: wrong }))
+      expect(error).toMatchObject({ code: 'INVALID_OPTION' })
     }
   })
 
@@ -257,18 +303,14 @@ describe('fromCeleryConfig', () => {
 
   it('refuses what is wrong by the name it was given', () => {
     const wrong: [Record<string, unknown>, string, string][] = [
-      [{ CELERY_RESULT_SERIALIZER: 'yaml' }, 'CELERY_RESULT_SERIALIZER', 'INVALID_OPTION'],
+      [{ CELERY_RESULT_SERIALIZER: 'toml' }, 'CELERY_RESULT_SERIALIZER', 'INVALID_OPTION'],
       [{ result_extended: 'yes' }, 'result_extended', 'INVALID_OPTION'],
       [{ result_extend: true }, 'result_extend', 'UNKNOWN_OPTION'],
       [{ CELERY_RESULT_EXTEND: true }, 'CELERY_RESULT_EXTEND', 'UNKNOWN_OPTION'],
       [{ database_table_name: {} }, 'database_table_name', 'UNKNOWN_OPTION'],
       [{ database_table_names: { tasks: 'x' } }, 'database_table_names.tasks', 'UNKNOWN_OPTION'],
-      [
-        { database_engine_options: { connect_args: { password: 'secret' } } },
-        'database_engine_options.connect_args',
-        'UNKNOWN_OPTION',
-      ],
-      [{ database_engine_callback: 'proj.db:callback' }, 'database_engine_callback', 'INVALID_OPTION'],
+      [{ database_engine_options: { pool_size: 'secret' } }, 'poolSize', 'INVALID_OPTION'],
+      [{ database_engine_callback: 7 }, 'database_engine_callback', 'INVALID_OPTION'],
       [{ result_expires: 1, CELERY_TASK_RESULT_EXPIRES: 2 }, 'CELERY_TASK_RESULT_EXPIRES', 'INVALID_OPTION'],
     ]
     for (const [config, option, code] of wrong) {

@@ -30,7 +30,7 @@ const places = {
     return { dburi: `file:${path}`, theirs: `sqlite:///${path}?timeout=20`, drop }
   },
   PostgreSQL: async (timezone?: string) => {
-    const database = await createPostgres(timezone)
+    const database = await createPostgres({ timezone })
     return { dburi: database.dburi, theirs: database.dburi, drop: () => database.drop() }
   },
   MySQL: async () => {
@@ -380,7 +380,7 @@ function sharesTables(python: string, make: () => Promise<Place>, isTheirs: bool
     },
   )
 
-  it('an instance of a class we do not know is read as data', async () => {
+  it('an instance of an unknown class is read as data', async () => {
     const id = newId()
     await mark(id, 'done', "Ignore('x')")
 

@@ -2,14 +2,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BackendOptions, DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { ResultCache } from '../../src/backend/reading.ts'
-import { SessionManager } from '../../src/session/manager.ts'
+import { AsyncResult } from '../../src/backend/results.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
 import { celeryDdl } from '../fixtures/celery/peer.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+import { openSqld, type SqldServer } from '../fixtures/sqld-server.ts'
 import { ask, type Behaves, behavesAsCelery, keepsItsPromises, newId } from './behaviour.ts'
+
+/** Finds statements that wait for a lock. */
+const BLOCKED = `select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
 
 const directory = mkdtempSync(join(tmpdir(), 'dc-backend-'))
 afterAll(() => rmSync(directory, { recursive: true }))
@@ -75,7 +81,7 @@ describe('on a libSQL file', () => {
     )
   })
 
-  it('a page ends at whatever stands in date_done, and the next one begins there', async () => {
+  it('a page can end at any value of date_done, and the next one begins there', async () => {
     const odd = `file:${join(directory, 'odd.db')}`
     await using backend = new DatabaseBackend(odd)
     await backend.getState('x')
@@ -127,6 +133,38 @@ describe('on a libSQL file', () => {
       stamps: { color: 'red' },
     })
     expect(await backend.getTaskMeta('q')).toMatchObject({ children: null, stamps: null })
+
+    // p started c-1 and c-2, and c-1 a group of g-1 and g-2.
+    const request = { task: 't', children: [[['g', null], ['g-1', 'g-2'].map((id) => [[id, null], null])]] }
+    await backend.storeResult('c-1', 'one', 'SUCCESS', { request })
+    await backend.storeMany(['c-2', 'g-1', 'g-2'].map((taskId) => ({ taskId, result: taskId })))
+    const collected: unknown[] = []
+    const result = new AsyncResult('p', backend)
+    for await (const [{ id }, value] of result.collect({ timeout: 5 })) collected.push([id, value])
+    expect(await result.children).toMatchObject([{ id: 'c-1' }, { id: 'c-2' }])
+    expect(collected).toEqual([
+      ['p', 1],
+      ['c-1', 'one'],
+      ['c-2', 'c-2'],
+      ['g', ['g-1', 'g-2']],
+      ['g-1', 'g-1'],
+      ['g-2', 'g-2'],
+    ])
+    expect(await result.getLeaf()).toBe('g-2')
+  })
+})
+
+describeNeeding('sqld', 'on a libSQL server', () => {
+  describe.each(['http', 'sockets'] as const)('over %s', (protocol) => {
+    let server: SqldServer
+    beforeAll(async () => {
+      server = await openSqld()
+    })
+    afterAll(() => server.close())
+
+    const suite = opening('sqlite', () => server[protocol])
+    behavesAsCelery(suite)
+    keepsItsPromises(suite)
   })
 })
 
@@ -179,8 +217,10 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
     expect(listed).toEqual(ids)
   })
 
-  it('cleanup goes on when somebody renews a row of its batch', async () => {
+  it('cleanup goes on when another program renews a row of its batch', async () => {
     await using backend = suite.open({ resultExpires: 86_400 })
+    // What other tests left.
+    await backend.cleanup()
     const prefix = newId()
     await backend.storeMany(
       Array.from({ length: 25 }, (_, number) => ({ taskId: `${prefix}-${number}`, result: number })),
@@ -189,23 +229,18 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
       database.dburi,
       `update celery_taskmeta set date_done = date_done - interval '3 days' where task_id like '${prefix}-%'`,
     )
-    const renewing = askPostgres(
-      database.dburi,
-      `with renewed as (update celery_taskmeta set date_done = clock_timestamp() at time zone 'utc'
-       where task_id like '${prefix}-_' returning 1) select pg_sleep(0.8) from renewed limit 1`,
-    )
-    await expect
-      .poll(() =>
-        askPostgres(
-          database.dburi,
-          "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()",
-        ),
-      )
-      .not.toEqual([])
+    await using manager = new SessionManager({ models: { postgresql: {} } })
+    const cleaning = await manager.session(database.dburi as 'postgresql://', async (db) => {
+      await db.execute(sql`update celery_taskmeta set date_done = clock_timestamp() at time zone 'utc'
+        where task_id like ${`${prefix}-_`}`)
+      const cleanup = backend.cleanup({ batchSize: 10 })
+      await expect.poll(() => askPostgres(database.dburi, BLOCKED)).not.toEqual([])
+      // Wrapped: as a promise it would be awaited before the commit.
+      return { cleanup }
+    })
 
-    const { tasks } = await backend.cleanup({ batchSize: 10 })
+    const { tasks } = await cleaning.cleanup
 
-    await renewing
     expect(tasks).toBe(15)
   })
 
@@ -278,6 +313,19 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
       /no table celery_taskmeta and no table celery_tasksetmeta/,
     )
   })
+
+  it.each(['none', 'check'] as const)(
+    'a manager that creates nothing creates no tables of other names either (%s)',
+    async (prepare) => {
+      await using manager = new SessionManager({ prepare })
+      const options = { manager, databaseTableNames: { task: `task_${prepare}`, group: `group_${prepare}` } }
+      await using backend = new DatabaseBackend(database.dburi, options)
+
+      await expect(backend.getState('x')).rejects.toThrow(`no table task_${prepare}`)
+      const made = `select relname from pg_class where relname in ('task_${prepare}', 'group_${prepare}')`
+      expect(await askPostgres(database.dburi, made)).toEqual([])
+    },
+  )
 })
 
 describe('how a backend is made', () => {

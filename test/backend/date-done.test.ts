@@ -43,7 +43,7 @@ const makers = {
     }
   },
   mysql: () => createMysql(),
-  postgresql: (zone: string) => createPostgres(zone),
+  postgresql: (zone: string) => createPostgres({ timezone: zone }),
 }
 
 function place(dialect: Dialect, zone = 'UTC'): Place {

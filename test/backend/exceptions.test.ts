@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { exceptionDict, jsonSerializer, taskErrorOf } from '../../src/backend/column.ts'
 import { TaskError } from '../../src/backend/errors.ts'
-import type { TaskMeta } from '../../src/backend/types.ts'
+import type { StoredTask } from '../../src/backend/types.ts'
 import { DrizzleCeleryError } from '../../src/errors.ts'
 import { decode, PyException, PyTuple } from '../../src/pickle/index.ts'
 import { bytesOf, recordedRows, vector } from './oracle.ts'
@@ -10,7 +10,7 @@ function dictOf(error: unknown) {
   return exceptionDict(error, jsonSerializer.encode)
 }
 
-function metaOf(result: unknown, fields: Partial<TaskMeta> = {}): TaskMeta {
+function metaOf(result: unknown, fields: Partial<StoredTask> = {}): StoredTask {
   return { taskId: 't-1', status: 'FAILURE', result, traceback: null, dateDone: null, ...fields }
 }
 
@@ -160,7 +160,7 @@ describe('taskErrorOf', () => {
     }
   })
 
-  it('is the wrapper itself where it holds nothing of the kind, or is a class of somebody else', () => {
+  it('is the wrapper itself where it holds nothing of the kind, or is a class of another module', () => {
     for (const result of [
       wrapperOf('celery.utils.serialization', PyTuple.of('shop')),
       wrapperOf('celery.utils.serialization', PyTuple.of(null, 'OutOfStock', [])),
@@ -179,7 +179,7 @@ describe('taskErrorOf', () => {
     expect(taskErrorOf(metaOf(null)).message).toBe('The task t-1 failed: Exception')
   })
 
-  it('knows a revoked task of which nothing else is stored', () => {
+  it('recognises a revoked task of which nothing else is stored', () => {
     expect(taskErrorOf(metaOf(null, { status: 'REVOKED' }))).toMatchObject({ excType: 'TaskRevokedError' })
   })
 

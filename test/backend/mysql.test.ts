@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { UTC } from '../../src/backend/clock.ts'
 import { type BackendOptions, DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { dateRulesOf } from '../../src/backend/date-done.ts'
-import { mysqlStatements } from '../../src/backend/statements/mysql.ts'
-import { SessionManager } from '../../src/session/manager.ts'
+import { dialect as mysql } from '../../src/backend/statements/mysql.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { celeryDdl, mysqlCeleryDdl } from '../fixtures/celery/peer.ts'
 import { createMysql, describeNeeding, type TestDatabase } from '../fixtures/servers.ts'
 import { behavesAsCelery, keepsItsPromises, newId } from './behaviour.ts'
@@ -191,12 +191,12 @@ describeNeeding('mysql', 'on MySQL or MariaDB', () => {
         hasGroupSequence: false,
         mostBytes: null,
       }
-      const { get, getMany, state, finished, forget } = mysqlStatements(names, facts, {
+      const { get, getMany, state, finished, forget } = mysql.statements(names, facts, {
         written: [],
         read: [],
         preserveExtended: false,
         maxResultBytes: 1,
-        dates: dateRulesOf('mysql', [5, 6, 3], UTC),
+        dates: dateRulesOf(mysql.convertsDates, [5, 6, 3], UTC),
       })
 
       for (const { sql, params } of [get(id), getMany([id]), state(id), finished([id]), forget(id)]) {
@@ -215,7 +215,7 @@ describeNeeding('mysql', 'on MySQL or MariaDB', () => {
       expect(await backend.finished([...ids, id])).toEqual(new Map([[id, 'SUCCESS']]))
     })
 
-    it('are not all: states are told apart by case as well', async () => {
+    it('are not all: states are case-sensitive as well', async () => {
       await using backend = celerys.open({ protectReady: true })
       const id = newId()
 

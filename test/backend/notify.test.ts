@@ -1,4 +1,5 @@
 /** `notify`: results that are heard of by LISTEN and NOTIFY instead of being asked for. */
+import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SchemaError, SessionManager } from 'drizzle-celery'
 import { AsyncResult, type BackendOptions, DatabaseBackend } from 'drizzle-celery/backend'
@@ -63,7 +64,57 @@ describeNeeding('postgresql', 'notify', () => {
     return () => questions().filter((ids) => ids.length === 1)
   }
 
-  it('a result that anybody stores is told of, and nobody else is asked for', async () => {
+  it('with changes, who watches is told of what any program stores of a task that is not done', async () => {
+    await using before = open()
+    const waiting = get(before, 'never').catch(() => {})
+    await untilListening()
+    const backend = open({ notify: 'changes' })
+    const seen: string[] = []
+    const watching = (async () => {
+      for await (const { status } of backend.watch('a')) seen.push(status)
+    })()
+    await untilListening(2)
+    await until(() => seen.length === 1)
+    const marks = vi.spyOn(backend, 'finished')
+    await until(() => marks.mock.calls.length > 0).catch(() => {})
+    marks.mockClear()
+
+    for (const [at, status] of ['STARTED', 'PROGRESS', 'SUCCESS'].entries()) {
+      await store('a', status)
+      await until(() => seen.length === at + 2)
+    }
+    await watching
+
+    expect(seen).toEqual(['PENDING', 'STARTED', 'PROGRESS', 'SUCCESS'])
+    // Polled when told, and not in between.
+    expect(marks.mock.calls.length).toBeLessThanOrEqual(4)
+    const triggers = await observer.sql`select tgname from pg_trigger where not tgisinternal order by 1`
+    expect(triggers.map(({ tgname }) => tgname)).toEqual([
+      'drizzle_celery_notify',
+      'drizzle_celery_notify_changes',
+    ])
+    await before.dispose()
+    await waiting
+  })
+
+  it('without changes, who watches is polled for beside those who are notified', async () => {
+    const backend = open()
+    const seen: string[] = []
+    const watching = (async () => {
+      for await (const { status } of backend.watch('a')) seen.push(status)
+    })()
+    await untilListening()
+    await until(() => seen.length === 1)
+    for (const [at, status] of ['STARTED', 'PROGRESS', 'SUCCESS'].entries()) {
+      await store('a', status)
+      await until(() => seen.length === at + 2)
+    }
+    await watching
+
+    expect(seen).toEqual(['PENDING', 'STARTED', 'PROGRESS', 'SUCCESS'])
+  })
+
+  it('a result that any program stores is notified, and its task alone is polled', async () => {
     const backend = open()
     const waiting = ['a', 'b', 'c'].map((id) => get(backend, id))
     const questions = await questionsOf(backend)
@@ -80,7 +131,7 @@ describeNeeding('postgresql', 'notify', () => {
     expect(questions()).toEqual([['a'], ['b'], ['c']])
   })
 
-  it('what was stored before anybody waited is found as well, and so is what comes at once', async () => {
+  it('a result stored before the first wait is found as well, and so is one stored at once', async () => {
     const backend = open()
     await backend.markAsDone('before', 1)
 
@@ -92,7 +143,7 @@ describeNeeding('postgresql', 'notify', () => {
     }
   })
 
-  it('what is rolled back is not told of', async () => {
+  it('a result that is rolled back is not notified', async () => {
     const backend = open()
     const waiting = ['a', 'b'].map((id) => get(backend, id))
     const questions = await questionsOf(backend)
@@ -111,7 +162,7 @@ describeNeeding('postgresql', 'notify', () => {
     await waiting[0]
   })
 
-  it('two tables do not hear of each other', async () => {
+  it('two tables do not notify each other', async () => {
     const one = open()
     const other = open({ databaseTableNames: { task: 'jobs', group: 'job_groups' } })
     const waiting = [get(one, 'a'), get(other, 'a'), get(one, 'b')]
@@ -127,7 +178,7 @@ describeNeeding('postgresql', 'notify', () => {
     await waiting[0]
   })
 
-  it('a lost connection is replaced, and what nobody told of meanwhile is asked for', async () => {
+  it('a lost connection is replaced, and results stored meanwhile are polled', async () => {
     const backend = open()
     const waiting = ['a', 'b'].map((id) => get(backend, id))
     await questionsOf(backend)
@@ -145,7 +196,7 @@ describeNeeding('postgresql', 'notify', () => {
     expect(questions()).toEqual([['b']])
   })
 
-  it('10,000 who wait share one connection, which is closed when they are gone', async () => {
+  it('10,000 waits share one connection, which is closed after the last of them', async () => {
     const backend = open()
     const ids = Array.from({ length: 10_000 }, (_, at) => `t-${at}`)
     const waiting = Promise.all(ids.map((id) => get(backend, id)))
@@ -162,7 +213,7 @@ describeNeeding('postgresql', 'notify', () => {
     await untilGone()
   })
 
-  it('disposing of the engine or of the backend leaves no connection, whoever waits', async () => {
+  it('disposing of the engine or of the backend leaves no connection, also while there are waits', async () => {
     const backend = open()
     const waiting = failure(get(backend, 'never'))
     await untilListening()
@@ -178,7 +229,7 @@ describeNeeding('postgresql', 'notify', () => {
     await untilGone()
   })
 
-  it('a connection that listens is closed with its engine, and who hears by it is told', async () => {
+  it('a listening connection is closed with its engine, and its handler is called', async () => {
     const manager = new SessionManager()
     const engine = await manager.getEngine(withOptions(database.dburi, { application_name: NAME }))
     const heard: string[] = []
@@ -212,7 +263,7 @@ describeNeeding('postgresql', 'notify', () => {
     expect(await observer.sql`select from pg_proc where proname like 'drizzle_celery%'`).toHaveLength(0)
   })
 
-  it('any number who wait first create one trigger', async () => {
+  it('any number of concurrent first waits create one trigger', async () => {
     await open({ notify: false }).counts()
     for (let round = 0; round < 4; round++) {
       await observer.sql.unsafe('drop function if exists drizzle_celery_notify cascade')
@@ -227,7 +278,7 @@ describeNeeding('postgresql', 'notify', () => {
     }
   })
 
-  it('a table that was renamed is heard of all the same', async () => {
+  it('a renamed table still notifies', async () => {
     const before = open()
     const first = get(before, 'a')
     await untilListening()
@@ -259,7 +310,7 @@ describeNeeding('postgresql', 'notify', () => {
       return open({}, dburi.href)
     }
 
-    it('is told what somebody else can run, and then hears', async () => {
+    it('gets the statements that a privileged role can run, and is notified afterwards', async () => {
       const backend = asRole()
 
       const error = await failure(get(backend, 'a'))
@@ -292,7 +343,7 @@ describeNeeding('postgresql', 'notify', () => {
   })
 
   describeNeeding('pgbouncer', 'behind PgBouncer in transaction mode', () => {
-    it('results are asked for, which is told once', async () => {
+    it('results are polled, with one warning', async () => {
       await using pooler = await openPgBouncer(database.dburi)
       const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
       const backend = open({}, pooler.dburi)
@@ -312,7 +363,7 @@ describeNeeding('postgresql', 'notify', () => {
   })
 
   describeNeeding('python celery', 'with real Celery', () => {
-    it('a result that Python stores is told of', async () => {
+    it('a result that Python stores is notified', async () => {
       using peer = new BackendPeer(python3() ?? '')
       await peer.ready()
       const backend = open()
@@ -352,7 +403,7 @@ it('closing waits for no connection that is still being opened, which is closed 
   })
   const told: unknown[] = []
   const listener = new ResultListener({ open: () => opening, onFailure: (error) => told.push(error) })
-  listener.start({ onHearing: (isHearing) => told.push(isHearing), onResult() {} })
+  listener.start({ onListening: (isListening) => told.push(isListening), onResult() {} })
 
   await listener.close()
   await new Promise<void>((close) => answer({ close: async () => close() }))
@@ -360,11 +411,33 @@ it('closing waits for no connection that is still being opened, which is closed 
   expect(told).toEqual([])
 })
 
-it('notify is refused by who waits where an adapter of somebody else cannot listen', async () => {
+it('keeps nothing of the connections that were lost', async () => {
+  const listening: number[] = []
+  const again = new Promise<void>((resolve) => {
+    const listener = new ResultListener({
+      async open({ onLost }, signal) {
+        listening.push(getEventListeners(signal, 'abort').length)
+        if (listening.length === 3) void listener.close().then(resolve)
+        setImmediate(onLost)
+        return { close: async () => {} }
+      },
+      onFailure() {},
+    })
+    listener.start({ onListening() {}, onResult() {} })
+  })
+  await again
+
+  expect(new Set(listening).size).toBe(1)
+})
+
+it('notify is refused at the wait where a registered adapter cannot listen', async () => {
   const answers = { use: (work: (tables: object) => unknown) => work({ engine: {} }) }
   const refused = new Promise((resolve) => {
     // All that is used of the tables.
-    listenerOn(answers as unknown as TableAccess, resolve).start({ onHearing() {}, onResult() {} })
+    listenerOn(answers as unknown as TableAccess, { withChanges: false, fail: resolve }).start({
+      onListening() {},
+      onResult() {},
+    })
   })
 
   expect(await refused).toMatchObject({ code: 'REFUSED_OPTION', option: 'notify' })

@@ -126,7 +126,7 @@ describe('decodeResult', () => {
     expect(decodeResult(null, json)).toBeNull()
   })
 
-  it('tells pickles of protocols 2 to 5 from JSON', () => {
+  it('distinguishes pickles of protocols 2 to 5 from JSON', () => {
     expect(decodeResult(encode([1], { protocol: 2 }), json)).toEqual([1])
     expect(decodeResult(encode([1], { protocol: 5 }), json)).toEqual([1])
     expect(decodeResult(Buffer.from('[1]'), json)).toEqual([1])

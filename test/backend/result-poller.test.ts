@@ -6,18 +6,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AsyncResult, DatabaseBackend } from 'drizzle-celery/backend'
 import { describe, expect, it } from 'vitest'
 import type { ListenerEvents } from '../../src/backend/notify.ts'
+import { withToJson } from '../../src/backend/plain-meta.ts'
 import { ResultPoller } from '../../src/backend/poller.ts'
-import type { TaskMeta } from '../../src/backend/types.ts'
 import { failure, until } from '../faults/support.ts'
 
-const DONE: TaskMeta = {
+const DONE = withToJson({
   taskId: 'a',
   status: 'SUCCESS',
   result: 1,
   traceback: null,
   dateDone: null,
   children: null,
-}
+})
 
 /** A poller whose every question waits for its answer. */
 function polled() {
@@ -30,6 +30,8 @@ function polled() {
         const answer = (...done: string[]) => resolve(new Map(done.map((id) => [id, DONE])))
         questions.push({ ids, signal, answer })
       }),
+    changed: async () => new Map(),
+    notifiesChanges: false,
     mayPass: () => true,
     listener: {
       start(given) {
@@ -60,17 +62,17 @@ it('waiters that share a signal leave nothing on it, in whatever order they go',
 })
 
 describe('a poller with a listener', () => {
-  it('asks for everybody each time it begins to hear, again if a question is under way', async () => {
+  it('polls for all waiters each time it begins to listen, again after a running poll', async () => {
     const { poller, asked, events } = polled()
     const waiting = poller.wait('a')
-    events().onHearing(true)
+    events().onListening(true)
     ;(await asked(1)).answer()
 
-    events().onHearing(false)
-    events().onHearing(true)
+    events().onListening(false)
+    events().onListening(true)
     const early = await asked(2)
-    events().onHearing(false)
-    events().onHearing(true)
+    events().onListening(false)
+    events().onListening(true)
     early.answer()
     const late = await asked(3)
 
@@ -79,11 +81,11 @@ describe('a poller with a listener', () => {
     expect(await waiting).toBe(DONE)
   })
 
-  it('asks for those it hears of alone, once for all that were heard of meanwhile', async () => {
+  it('polls for notified tasks alone, once for all notified meanwhile', async () => {
     const { poller, questions, asked, events } = polled()
     const waiting = ['a', 'b', 'c', 'd'].map((id) => poller.wait(id))
     const first = await asked(1)
-    events().onHearing(true)
+    events().onListening(true)
     first.answer()
     const everybody = await asked(2)
     for (const id of ['b', 'b', 'c', 'nobody waits for']) events().onResult(id)
@@ -96,17 +98,17 @@ describe('a poller with a listener', () => {
     await sleep(700)
     expect(questions).toHaveLength(3)
 
-    events().onHearing(false)
+    events().onListening(false)
     const deaf = await asked(4)
     expect(deaf.ids).toEqual(['a', 'd'])
     deaf.answer('a', 'd')
     await Promise.all(waiting)
   })
 
-  it('asks for who comes later alone', async () => {
+  it('polls for later waiters alone', async () => {
     const { poller, asked, events } = polled()
     const waiting = [poller.wait('a')]
-    events().onHearing(true)
+    events().onListening(true)
     ;(await asked(1)).answer()
 
     waiting.push(poller.wait('b'))
@@ -120,7 +122,7 @@ describe('a poller with a listener', () => {
     await Promise.all(waiting)
   })
 
-  it('wants it from the first who waits to the last', async () => {
+  it('uses it from the first waiter to the last', async () => {
     const { poller, calls, asked } = polled()
     const waiting = [poller.wait('a'), poller.wait('b')]
     const question = await asked(1)
@@ -136,7 +138,7 @@ describe('a poller with a listener', () => {
     expect(calls.at(-1)).toBe('stop')
   })
 
-  it('ends its question when nobody wants to know any more, and asks anew for who comes then', async () => {
+  it('aborts its poll when the last waiter leaves, and polls again for the next one', async () => {
     const { poller, asked } = polled()
     const controller = new AbortController()
     const gone = failure(poller.wait('a', { signal: controller.signal }))
@@ -155,7 +157,7 @@ describe('a poller with a listener', () => {
   })
 })
 
-it('a server that is away is not tried again for somebody who has left, with Celery’s endless retries', async () => {
+it('a server that is down is not retried for a waiter that has left, with Celery’s endless retries', async () => {
   let connects = 0
   const server = createServer((socket) => {
     connects++
@@ -180,4 +182,41 @@ it('a server that is away is not tried again for somebody who has left, with Cel
 
   expect(connects).toBe(before)
   server.close()
+})
+
+it('a change is yielded once, also when its row was read before it was looked for', async () => {
+  const looks: {
+    marks: ReadonlyMap<string, string | undefined>
+    answer(mark: string, status: string): void
+  }[] = []
+  const poller = new ResultPoller({
+    finished: async () => new Map(),
+    changed: (marks) =>
+      new Promise((resolve) => {
+        const answer = (mark: string, status: string) =>
+          resolve(new Map([['a', { mark, meta: withToJson({ ...DONE, status }) }]]))
+        looks.push({ marks, answer })
+      }),
+    notifiesChanges: false,
+    mayPass: () => true,
+    listener: null,
+  })
+  const seen: string[] = []
+  const watching = (async () => {
+    for await (const { status } of poller.watch('a')) seen.push(status)
+  })()
+  const answers = [
+    ['none', 'PENDING'],
+    ['first', 'STARTED'],
+    ['second', 'STARTED'],
+    ['third', 'SUCCESS'],
+  ] as const
+  for (const [at, [mark, status]] of answers.entries()) {
+    await until(() => looks.length > at)
+    looks[at]?.answer(mark, status)
+  }
+  await watching
+
+  expect(seen).toEqual(['PENDING', 'STARTED', 'SUCCESS'])
+  expect(looks.map(({ marks }) => marks.get('a'))).toEqual([undefined, 'none', 'first', 'second'])
 })

@@ -1,15 +1,32 @@
 /** Waiting for results: what `AsyncResult` and `GroupResult` tell, and what it costs to wait. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConnectError } from 'drizzle-celery'
-import { AsyncResult, DatabaseBackend, GroupResult, TaskError } from 'drizzle-celery/backend'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { inspect } from 'node:util'
+import { ConnectError, SessionManager } from 'drizzle-celery'
+import {
+  AsyncResult,
+  DatabaseBackend,
+  GroupResult,
+  resultFromTuple,
+  type StandardSchema,
+  TaskError,
+} from 'drizzle-celery/backend'
+import { testSessions } from 'drizzle-celery/testing'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { until } from '../faults/support.ts'
 
 describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
+  const manager = new SessionManager()
+  const tests = testSessions(manager, dburi)
   let backend: DatabaseBackend
-  beforeEach(() => {
-    backend = new DatabaseBackend(dburi, { resultExtended: true })
+  beforeEach(async () => {
+    await tests.begin()
+    backend = new DatabaseBackend(dburi, { manager, resultExtended: true })
   })
-  afterEach(() => backend.dispose())
+  afterEach(async () => {
+    await backend.dispose()
+    await tests.rollback()
+  })
+  afterAll(() => manager.dispose())
 
   it('a result is waited for, and kept once it is there', async () => {
     const result = new AsyncResult('t-1', backend)
@@ -30,7 +47,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     expect(await result.state).toBe('PENDING')
   })
 
-  it('a failure is thrown with what Python knows of it, or returned', async () => {
+  it('a failure is thrown with all that Python stored of it, or returned', async () => {
     await backend.markAsFailure('t-1', new TypeError('no number'), { traceback: 'Traceback (most recent …' })
     const result = new AsyncResult('t-1', backend)
 
@@ -66,7 +83,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     await expect(result.get({ timeout: -1 })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   })
 
-  it('10,000 who wait cost as many questions as ten', async () => {
+  it('10,000 waits cost as many queries as ten', async () => {
     const warned = vi.spyOn(process, 'emitWarning')
     await backend.counts()
     const questions = vi.spyOn(backend, 'finished')
@@ -90,6 +107,153 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     expect(warned).not.toHaveBeenCalled()
   }, 60_000)
 
+  it('10,000 who watch cost as many queries as ten, and are told of all that changes', async () => {
+    await backend.counts()
+    const engine = await backend.manager.getEngine(dburi)
+    const statements = vi.spyOn(engine, 'run')
+
+    const asked: number[] = []
+    for (const watching of [10, 10_000]) {
+      const ids = Array.from({ length: watching }, (_, at) => `${watching}-${at}`)
+      const seen = new Map<string, unknown[]>(ids.map((id) => [id, []]))
+      const all = ids.map(async (id) => {
+        for await (const { status, result } of backend.watch(id)) seen.get(id)?.push(`${status} ${result}`)
+      })
+      await until(() => [...seen.values()].every(({ length }) => length === 1), { within: 20_000 })
+      const before = statements.mock.calls.length
+      await sleep(1_500)
+      asked.push(statements.mock.calls.length - before)
+      await backend.storeMany(ids.map((taskId) => ({ taskId, result: taskId, state: 'PROGRESS' })))
+      await until(() => [...seen.values()].every(({ length }) => length === 2), { within: 20_000 })
+      await backend.storeMany(ids.map((taskId) => ({ taskId, result: taskId })))
+      await Promise.all(all)
+      expect([...seen]).toEqual(ids.map((id) => [id, ['PENDING null', `PROGRESS ${id}`, `SUCCESS ${id}`]]))
+    }
+
+    expect(asked[1]).toBeLessThanOrEqual(asked[0] ?? 0)
+    expect(asked[0]).toBeLessThan(20)
+  }, 60_000)
+
+  it('get tells of updates, and ends with what onUpdate throws', async () => {
+    const seen: string[] = []
+    const result = new AsyncResult<{ sum: number }>('t-1', backend)
+    const waiting = result.get({ onUpdate: ({ status }) => seen.push(status) })
+    await until(() => seen.length === 1)
+    await backend.markAsStarted('t-1')
+    await until(() => seen.length === 2)
+    await backend.markAsDone('t-1', { sum: 3 })
+
+    expect((await waiting).sum).toBe(3)
+    expect(seen).toEqual(['PENDING', 'STARTED'])
+    const onUpdate = () => {
+      throw new RangeError('full')
+    }
+    await expect(new AsyncResult('t-2', backend).get({ onUpdate })).rejects.toThrow(RangeError)
+  })
+
+  it('watching ends by the clock, by a signal, with the backend and with the loop', async () => {
+    const controller = new AbortController()
+    const end = async (watching: AsyncIterable<unknown>) => {
+      for await (const _ of watching);
+    }
+    const ends = [
+      end(backend.watch('never', { timeout: 0.1 })),
+      end(backend.watch('never', { signal: controller.signal })),
+      end(backend.watch('never')),
+    ].map((promise) => promise.catch((error: { code?: string }) => error.code))
+    for await (const { status } of backend.watch('never')) if (status === 'PENDING') break
+
+    setTimeout(() => controller.abort(), 150)
+    expect(await Promise.all(ends.slice(0, 2))).toEqual(['RESULT_TIMEOUT', 'ABORTED'])
+    await backend.dispose()
+    expect(await ends[2]).toBe('CLOSED')
+    expect(() => backend.watch('never')).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  })
+
+  it('who begins to watch later has the latest at once, and who waits beside is answered, too', async () => {
+    const seen: string[][] = [[], []]
+    const watch = async (at: number) => {
+      for await (const { status } of backend.watch('t-1')) seen[at]?.push(status)
+    }
+    const first = watch(0)
+    await until(() => seen[0]?.length === 1)
+    await backend.markAsStarted('t-1')
+    await until(() => seen[0]?.length === 2)
+    const second = watch(1)
+    const waiting = new AsyncResult('t-1', backend).get()
+    await until(() => seen[1]?.length === 1)
+    await backend.markAsDone('t-1', 5)
+
+    expect(await waiting).toBe(5)
+    await Promise.all([first, second])
+    expect(seen).toEqual([
+      ['PENDING', 'STARTED', 'SUCCESS'],
+      ['STARTED', 'SUCCESS'],
+    ])
+  })
+
+  it('parse makes the result what a schema says, and its failure shows where, never what', async () => {
+    const schema: StandardSchema<{ total: number }> = {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        validate: (value) => {
+          const { total } = Object(value)
+          if (typeof total === 'number') return { value: { total } }
+          const message = `no number: ${total}`
+          return {
+            issues: [
+              { message, path: ['total', { key: 0 }] },
+              { message, path: ['other'] },
+            ],
+          }
+        },
+      },
+    }
+    await backend.markAsDone('good', { total: 3, other: 1 })
+    await backend.markAsDone('bad', { total: 'secret' })
+    await backend.markAsFailure('failed', new TypeError('no'))
+
+    const total: number = (await new AsyncResult('good', backend, { parse: schema }).get()).total
+    expect(total).toBe(3)
+    expect(await new AsyncResult('good', backend).get({ parse: schema })).toEqual({ total: 3 })
+    const group = new GroupResult('g', [new AsyncResult('good', backend)], backend, { parse: schema })
+    expect(await group.join()).toEqual([{ total: 3 }])
+    const error = await new AsyncResult('bad', backend, { parse: schema }).get().catch((reason) => reason)
+    expect(error).toMatchObject({ code: 'RESULT_INVALID', path: '$.total[0]' })
+    expect(inspect(error)).not.toContain('secret')
+    const failed = new AsyncResult('failed', backend, { parse: schema })
+    expect(await failed.get({ propagate: false })).toBeInstanceOf(TaskError)
+    expect(() => new AsyncResult('x', backend, { parse: {} as never })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION', option: 'parse' }),
+    )
+  })
+
+  it('what a task returns as a result is one here, with parents and members', async () => {
+    const tuple = [['child', [['before', null], null]], null]
+    await backend.markAsDone('json', tuple)
+    await backend.saveGroup('saved', ['a', { id: 'b', parent: 'before' }])
+    // What Celery pickles of a GroupResult is what it saves.
+    const engine = await backend.manager.getEngine(dburi)
+    const copy = `insert into celery_taskmeta (${dburi === 'pglite:' ? 'id, ' : ''}task_id, status, result)
+      select ${dburi === 'pglite:' ? "nextval('task_id_sequence'), " : ''}'pickled', 'SUCCESS', result from celery_tasksetmeta`
+    await engine.run({ sql: copy, params: [], asArrays: false })
+    await backend.storeMany(['a', 'b', 'child', 'before'].map((taskId) => ({ taskId, result: taskId })))
+
+    const child = resultFromTuple(await new AsyncResult('json', backend).get(), backend)
+    expect(child).toBeInstanceOf(AsyncResult)
+    expect(child).toMatchObject({ id: 'child', parent: { id: 'before' } })
+    const group = await new AsyncResult('pickled', backend).get()
+    expect(group).toBeInstanceOf(GroupResult)
+    expect(await (group as GroupResult).join()).toEqual(['a', 'b'])
+    for (const other of [null, 'child', ['child'], [['child']], { id: 'child' }]) {
+      expect(resultFromTuple(other, backend)).toBeNull()
+    }
+    await (group as GroupResult).forget()
+    expect(await backend.getState('before')).toBe('PENDING')
+    expect(await backend.getState('child')).toBe('SUCCESS')
+  })
+
   it('a result that is there is given even if there is no time to wait', async () => {
     await backend.markAsDone('t-1', 1)
 
@@ -100,7 +264,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     )
   })
 
-  it('a result that is forgotten between two looks is waited for, not taken for null', async () => {
+  it('a result that is deleted between two reads is waited for, not taken for null', async () => {
     const group = new GroupResult(
       'g',
       [new AsyncResult('a', backend), new AsyncResult('b', backend)],
@@ -123,7 +287,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     for (const value of await Promise.all(reading)) expect(['three', 'RESULT_TIMEOUT']).toContain(value)
   })
 
-  it('who waits goes on waiting while the database cannot be asked, unless it never can', async () => {
+  it('a wait goes on while the database is down, and rejects when it can never be reached', async () => {
     await backend.counts()
     const finished = vi.spyOn(backend, 'finished')
     finished.mockRejectedValueOnce(
@@ -167,7 +331,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     expect(read).not.toHaveBeenCalled()
   })
 
-  it('a group tells of all its members at once, and joins them in order', async () => {
+  it('a group reads all its members at once, and joins them in order', async () => {
     const inner = new GroupResult('inner', [new AsyncResult('c', backend)], backend)
     const group = new GroupResult(
       'g',

@@ -1,3 +1,4 @@
+import dns from 'node:dns'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
@@ -8,11 +9,12 @@ import { NotBegunError, type Operation, type RetryPolicy, retrying } from '../..
 import {
   ConnectError,
   ConnectionLostError,
+  NotServingError,
   PoolTimeoutError,
   StatementTimeoutError,
   TransactionConflictError,
 } from '../../src/errors.ts'
-import { SessionManager } from '../../src/session/manager.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { askPostgres } from '../fixtures/catalogue.ts'
 import { type FaultMode, FaultProxy } from '../fixtures/fault-proxy.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
@@ -88,6 +90,30 @@ describe('retrying', () => {
     }
   })
 
+  it('of several hosts one that may come back is enough, whichever comes last', async () => {
+    const at = (code: 'CONNECT_FAILED' | 'NO_SUITABLE_HOST' | 'TLS_FAILED' | 'CONNECT_TIMEOUT') =>
+      new ConnectError(code, { host: 'h', port: 1 }, 'no')
+    const none = (...failures: ConnectError[]) =>
+      new ConnectError(failures.at(-1)?.code ?? 'CONNECT_FAILED', { host: 'h', port: 1 }, 'none', {
+        cause: new AggregateError(failures),
+      })
+
+    for (const error of [
+      none(at('CONNECT_FAILED'), at('NO_SUITABLE_HOST')),
+      none(at('NO_SUITABLE_HOST'), at('NO_SUITABLE_HOST')),
+      none(at('CONNECT_TIMEOUT'), at('TLS_FAILED')),
+      at('NO_SUITABLE_HOST'),
+      new NotServingError('not me'),
+      serverError('25006'),
+    ]) {
+      const { attempt, operation } = failing([() => error, () => error], STORE)
+      await expect(retrying(operation, POLICY)).resolves.toBe('done')
+      expect(attempt).toHaveBeenCalledTimes(3)
+    }
+    const { operation } = failing([() => none(at('TLS_FAILED'), at('TLS_FAILED'))], STORE)
+    await expect(retrying(operation, POLICY)).rejects.toMatchObject({ code: 'TLS_FAILED' })
+  })
+
   it('18, 23: what cannot help is thrown at once, as it came', async () => {
     for (const error of [
       new TypeError('a bug'),
@@ -127,7 +153,7 @@ describe('retrying', () => {
     expect(attempt).toHaveBeenCalledOnce()
   })
 
-  it('a repeat knows that a connection was lost before, and not merely refused', async () => {
+  it('a repeat is marked after a lost connection, and not after a refused one', async () => {
     expect(await retrying(failing([refused]).operation, POLICY)).toBe('done')
     expect(await retrying(failing([lost, refused]).operation, POLICY)).toBe('after a loss')
   })
@@ -166,7 +192,7 @@ describe('retrying', () => {
     })
   })
 
-  it('a connection lost before the work began leaves nothing in doubt, and its error is told as it is', async () => {
+  it('a connection lost before the work began leaves nothing in doubt, and its error is thrown unchanged', async () => {
     const before = () => new NotBegunError(lost())
 
     expect(await retrying(failing([before], STORE).operation, POLICY)).toBe('done')
@@ -268,7 +294,7 @@ describe('retrying', () => {
     expect(once).toHaveBeenCalledOnce()
   })
 
-  it('who has waited for others in vain has used up a retry', async () => {
+  it('a lock timeout uses up a retry', async () => {
     for (const code of ['SQLITE_BUSY', 'ER_LOCK_WAIT_TIMEOUT']) {
       const { attempt, operation } = failing(
         Array(9).fill(() => conflict(code)),
@@ -373,13 +399,14 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     const uri = new URL(database.dburi)
     uri.username = role
     try {
-      await using backend = new DatabaseBackend(uri.href, {
-        databaseTableNames: { task: `tasks_${role}`, group: `groups_${role}` },
-      })
       await using manager = new SessionManager({ models: { postgresql: {} } })
       const other = await manager.getEngine(uri.href as 'postgresql://')
       const held = await other.connect()
       await held.db.execute(sql`select 1`)
+      // Not before: it connects when it is made, to create its tables.
+      await using backend = new DatabaseBackend(uri.href, {
+        databaseTableNames: { task: `tasks_${role}`, group: `groups_${role}` },
+      })
       const stores = Array.from({ length: 10 }, (_, number) => backend.markAsDone(`t-${number}`, number))
       await sleep(2_500)
       await held.close()
@@ -393,7 +420,7 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     }
   })
 
-  it('stops waiting for a server that is away when it is disposed of, and tells by a signal', async () => {
+  it('stops waiting for a server that is down by a signal, and when it is disposed of', async () => {
     await using proxy = await FaultProxy.before(database.dburi)
     const options = {
       resultBackendBaseSleepBetweenRetriesMs: 600_000,
@@ -424,6 +451,45 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     await manager.dispose()
 
     expect(codes).toEqual(['ABORTED', 'ABORTED', 'ABORTED', 'CLOSED', 'CLOSED'])
+  })
+
+  const { lookup } = dns
+  /** Looking a name up fails for these reasons, one after the other, and leads to this machine then. */
+  function failLookups(...codes: string[]): void {
+    vi.spyOn(dns, 'lookup').mockImplementation(((name: string, options: object, callback: () => void) => {
+      const code = codes.shift()
+      if (code === undefined) return lookup('127.0.0.1', options, callback)
+      process.nextTick(callback, Object.assign(new Error(`getaddrinfo ${code} ${name}`), { code }))
+    }) as typeof dns.lookup)
+  }
+  const byName = () => `${database.dburi.replace('127.0.0.1', 'db.test')}?application_name=under%20test`
+
+  it('a host that is unknown from the start is told at once: it is misspelt', async () => {
+    failLookups('ENOTFOUND', 'ENOTFOUND')
+    await using backend = new DatabaseBackend(byName())
+
+    const outcomes: PromiseSettledResult<unknown>[] = await Promise.allSettled([
+      backend.markAsDone(newId(), 1),
+    ])
+    outcomes.push(...(await Promise.allSettled([backend.getState(newId())])))
+
+    expect(outcomes).toMatchObject([
+      { status: 'rejected', reason: { code: 'CONNECT_FAILED', cause: { code: 'ENOTFOUND' } } },
+      { status: 'rejected', reason: { code: 'CONNECT_FAILED', cause: { code: 'ENOTFOUND' } } },
+    ])
+    expect(await backend.markAsDone(newId(), 1)).toBe(true)
+  })
+
+  it('a host that was there is waited for while its name is not, and so is a name that cannot be asked for', async () => {
+    failLookups('EAI_AGAIN', 'EAI_AGAIN')
+    await using backend = new DatabaseBackend(byName())
+    expect(await backend.markAsDone(newId(), 1)).toBe(true)
+
+    // As containers do that are started anew: their name is gone meanwhile.
+    failLookups('ENOTFOUND', 'ENOTFOUND', 'EAI_AGAIN')
+    await breakAll()
+
+    expect(await backend.markAsDone(newId(), 2)).toBe(true)
   })
 
   it('a repeat of STARTED does not turn back a task that was finished meanwhile', async () => {

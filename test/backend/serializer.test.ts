@@ -88,7 +88,7 @@ const MARKED: readonly (readonly [unknown, string])[] = [
 ]
 
 describe('writing JSON', () => {
-  it('marks what JSON has no word for as kombu does, and reads it back', () => {
+  it('marks values that JSON cannot express as kombu does, and reads them back', () => {
     for (const [value, text] of MARKED) {
       expect(writeJson(value)).toBe(text)
       expect(read(text)).toEqual(value)
@@ -231,7 +231,7 @@ describe('reading JSON', () => {
 })
 
 describe('serializerOf', () => {
-  it('knows ours by name and gives back any other', () => {
+  it('finds ours by name and gives back any other', () => {
     const own: Serializer = { ...jsonSerializer, name: 'own' }
 
     expect(serializerOf('json')).toBe(jsonSerializer)

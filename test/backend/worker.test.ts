@@ -71,7 +71,7 @@ function works(python: string, { make, serializer = 'json' }: Scenario): void {
   /** Long enough for a busy machine. */
   const timeout = 25
 
-  it('gives who awaits a task what it returned, and what is known of it', async () => {
+  it('gives a wait for a task its return value, and its meta', async () => {
     const result = await send('shop.values')
 
     expect(await result.get({ timeout })).toEqual({
@@ -119,7 +119,7 @@ function works(python: string, { make, serializer = 'json' }: Scenario): void {
     expect(reason).toMatchObject(known)
   })
 
-  it('knows the class of an exception, whatever its arguments are', async () => {
+  it('gives the class of an exception, whatever its arguments are', async () => {
     const failed = await send('shop.wrapped', ['argument'])
 
     await expect(failed.get({ timeout })).rejects.toMatchObject({
@@ -214,7 +214,7 @@ function works(python: string, { make, serializer = 'json' }: Scenario): void {
     expect(await new AsyncResult(body, backend).get({ timeout })).toBe(6)
   })
 
-  it('serves many who await at once', async () => {
+  it('serves many concurrent waits', async () => {
     const results = await Promise.all(
       [1, 2, 3, 4, 5, 6, 7, 8].map((number) => send('shop.add', [number, number])),
     )

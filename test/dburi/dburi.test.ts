@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { mysqlOptions } from '../../src/adapters/mysql2/options.ts'
-import { postgresOptions } from '../../src/adapters/postgres-js/options.ts'
+import { postgresOptions } from '../../src/adapters/postgresql/options.ts'
 import { dburiKey } from '../../src/dburi/key.ts'
 import { parseDburi } from '../../src/dburi/parse.ts'
 import { redactDburi } from '../../src/dburi/redact.ts'
@@ -74,7 +74,9 @@ describe('parseDburi', () => {
     ['PostgreSQL+psycopg2://h/db', { driver: 'postgres-js', dbapi: 'psycopg2' }],
     ['DB+POSTGRES://h', { dialect: 'postgresql', dbapi: null }],
     ['postgresql+psycopg_async://h', { driver: 'postgres-js', dbapi: 'psycopg_async' }],
-    ['cockroachdb://root@h:26257/defaultdb', { driver: 'postgres-js', port: 26_257 }],
+    ['postgresql+pg://h/db', { driver: 'pg', dialect: 'postgresql' }],
+    ['db+postgres+PG://h/db', { driver: 'pg' }],
+    ['cockroachdb://root@h:26257/defaultdb', { driver: 'postgres-js', port: 26_257, flavor: 'cockroachdb' }],
     ['mariadb://h/db', { dialect: 'mysql', flavor: 'mariadb' }],
     ['db+:memory:', { database: ':memory:', memory: true }],
     // User and password
@@ -313,7 +315,7 @@ describe('parseDburi', () => {
     expect(errorOf('duckdb:./x.db').code).toBe('UNSUPPORTED_DIALECT')
   })
 
-  it('reads what encoding made of any parts as those parts', () => {
+  it('reads what encoding made of any parts as those parts', { timeout: 120_000 }, () => {
     // Control characters are refused, and so is half a surrogate pair.
     const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).filter((s) => !/\p{Cc}/u.test(s))
     const names = fc.oneof(text, fc.constantFrom('__proto__', 'a b', '&=+#'))
@@ -514,6 +516,14 @@ describe('dburiKey', () => {
     expect(elsewhere).toBe(key)
   })
 
+  it('is of its own for node-postgres, whose dburis are read and printed as those of PostgreSQL', () => {
+    const key = (text: string) => dburiKey(parseDburi(text))
+
+    expect(key('postgresql+pg://u:p@h/db?host=h')).toBe(key('postgres+pg://u:p@h:5432/db'))
+    expect(key('postgresql+pg://u:p@h/db')).not.toBe(key('postgresql://u:p@h/db'))
+    expect(redactDburi('postgres+pg://u:s3cret@h:5433/db')).toBe('postgresql+pg://u:***@h:5433/db')
+  })
+
   it('shows nothing', () => {
     expect(dburiKey(parseDburi('postgresql://u:s3cret@h/db'))).toMatch(/^postgres-js:[0-9a-f]{64}$/)
   })
@@ -604,7 +614,7 @@ describe('10,000 fuzzed dburis with a canary for a password', () => {
       return `${space}${start}${user}:${canary}@${host}${database}${query}${option}${space}`
     })
 
-  it('reads them or names the part it cannot read, and never shows the canary', () => {
+  it('reads them or names the part it cannot read, and never shows the canary', { timeout: 120_000 }, () => {
     const seen = { read: 0, refused: 0 }
 
     fc.assert(

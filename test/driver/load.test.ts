@@ -2,11 +2,11 @@ import { createRequire } from 'node:module'
 import { runInNewContext } from 'node:vm'
 import { MissingDriverError } from 'drizzle-celery'
 import { describe, expect, it } from 'vitest'
-import { importDriver } from '../../src/driver/load.ts'
+import { missingDriver } from '../../src/driver/load.ts'
 
-/** What `importDriver` rejects with when the loader of a driver throws this. */
+/** What is thrown when the loader of a driver throws this. */
 async function outcome(packageName: string, thrown: unknown): Promise<unknown> {
-  return await importDriver(packageName, () => Promise.reject(thrown)).catch((error: unknown) => error)
+  return missingDriver(packageName, thrown)
 }
 
 /** What a loader throws: its message, and a code where it has one. */
@@ -61,7 +61,9 @@ describe('a driver that no loader finds is missing, as is said by', () => {
   it('require itself', async () => {
     const packageName = 'a-driver-of-nobody'
     const require = createRequire(import.meta.url)
-    const error = importDriver(packageName, async () => require(packageName))
+    const error = (async () => require(packageName))().catch((thrown: unknown) => {
+      throw missingDriver(packageName, thrown)
+    })
 
     await expect(error).rejects.toMatchObject({ code: 'MISSING_DRIVER', packageName })
   })

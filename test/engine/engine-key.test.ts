@@ -142,7 +142,9 @@ describe('many engines of one dburi', () => {
     for (let size = 1; size < 10; size++) await manager.getEngine(dburi, { poolSize: size })
     expect(warn).toHaveBeenCalledTimes(2)
     expect(warn.mock.calls[1]?.[0]).toMatch(/differ in poolSize\./)
-    expect(warn.mock.calls[1]?.[0]).not.toContain('password')
+    expect(warn.mock.calls[1]?.[0]).not.toContain('engineKey')
+    for (let turn = 0; turn < 6; turn++) await manager.getEngine(':memory:', { onConnect: () => {} })
+    expect(warn.mock.calls[2]?.[0]).toMatch(/differ in onConnect\..*engineKey/)
   })
 
   it('are not told of where few of them are kept, or the dburis differ', async () => {

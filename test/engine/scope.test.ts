@@ -80,9 +80,38 @@ describe('a level with an inner one open', () => {
   })
 })
 
-async function open({ turnTimeout = 30 } = {}): Promise<{ log: string[]; transaction: Scope }> {
+describe('a savepoint', () => {
+  it('is set, released and gone back to by the methods of a connection that has them', async () => {
+    const log: string[] = []
+    const { transaction, log: texts } = await open({
+      savepoint: async (name) => void log.push(`set ${name}`),
+      release: async (name) => void log.push(`release ${name}`),
+      rollbackTo: async (name) => void log.push(`back to ${name}`),
+    })
+
+    const outer = await transaction.begin()
+    const inner = await outer.begin()
+    await inner.rollback()
+    await outer.commit()
+
+    expect(log).toEqual(['set dc_1', 'set dc_2', 'back to dc_2', 'release dc_1'])
+    expect(texts).toEqual([])
+  })
+
+  it('fails as its connection does', async () => {
+    const { transaction } = await open({ savepoint: () => Promise.reject(new Error('refused')) })
+
+    await expect(transaction.begin()).rejects.toThrow('refused')
+  })
+})
+
+async function open({
+  turnTimeout = 30,
+  ...savepoints
+}: { turnTimeout?: number } & Pick<Connection, 'savepoint' | 'release' | 'rollbackTo'> = {}) {
   const log: string[] = []
   const connection: Connection = {
+    ...savepoints,
     lost: null,
     tainted: false,
     onLost: null,

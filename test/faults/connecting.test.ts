@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { causeOf } from '../adapters/conformance.ts'
 import { childRun, scenario } from '../fixtures/child-run.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
-import { isLong, loops } from '../fixtures/loops.ts'
+import { atMost, isLong, loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { type Check, expectNoSecret, startCheck } from '../fixtures/standard-check.ts'
 import {
@@ -48,7 +48,7 @@ describe('a server that misbehaves while a connection is opened', () => {
     await sleep(1_000)
 
     expect({ state, code: codeOf(error) }).toEqual({ state: 'rejected', code: 'CONNECT_FAILED' })
-    expect(after).toBeLessThan(1_100)
+    expect(after).toBeLessThan(atMost(1_100))
     expect(rogue.received.length).toBeLessThanOrEqual(20)
     expect(engine.stats()).toMatchObject({ open: 0, waiting: 0 })
   })
@@ -117,7 +117,7 @@ describe('a server that misbehaves while a connection is opened', () => {
         expect(error).toMatchObject({ code, host: parsed.hostname, port: Number(parsed.port) })
         expect(String(error)).toContain(`${parsed.hostname}:${parsed.port}`)
       }
-      expect(each).toBeLessThan(isLong ? 1_300 : 2_000)
+      expect(each).toBeLessThan(atMost(1_300))
       if (code === 'CONNECT_TIMEOUT') expect(each).toBeGreaterThan(990)
       expectNoSecret([canary], ...errors, manager)
     })
@@ -206,13 +206,13 @@ describeNeeding('postgresql', 'a network that fails while connections are opened
     for (const each of all) void each.then(() => done++)
     await until(() => done === 4)
     const after = performance.now() - started
-    expect(after).toBeLessThan(isLong ? 200 : 1_000)
+    expect(after).toBeLessThan(isLong ? 200 : 4_000)
 
     // The fifth takes the first place that becomes free; it does not wait for the connection that hangs.
     const fast = await Promise.race(all)
     await fast.close()
     const opened = await Promise.all(all)
-    expect(performance.now() - started).toBeLessThan(2_000)
+    expect(performance.now() - started).toBeLessThan(isLong ? 2_000 : 4_500)
     for (const connection of opened) await connection.close()
   })
 })

@@ -7,7 +7,7 @@ import { isLong } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { Observer, until, withOptions } from './support.ts'
 
-const slack = isLong ? 1 : 4
+const slack = isLong ? 1 : 10
 
 describeNeeding('postgresql', 'the end', () => {
   const database = freshPostgres()
@@ -137,6 +137,7 @@ describeNeeding('postgresql', 'the end', () => {
   it.each([
     { what: 'session', code: 'DRIZZLE_CELERY_UNCLOSED_SESSION', rows: 0 },
     { what: 'connection', code: 'DRIZZLE_CELERY_UNCLOSED_CONNECTION', rows: 1 },
+    { what: 'stream', code: 'DRIZZLE_CELERY_UNCLOSED_STREAM', rows: 1 },
   ])(
     'a $what that is forgotten warns once where it was made, and its connection comes back',
     async ({ what, code, rows }) => {

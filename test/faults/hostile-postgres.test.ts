@@ -9,13 +9,14 @@ interface Met {
   readonly second: Met['first']
 }
 
-describe('a hostile PostgreSQL server that sends,', () => {
+describe.each(['postgresql', 'postgresql+pg'])('a hostile PostgreSQL server that sends, by %s:', (scheme) => {
   let child: ChildResult
   const met = new Map<string, Met>()
 
   beforeAll(async () => {
     // One that makes the process hang leaves all after it unmet.
     child = await childRun(scenario('hostile-postgres'), {
+      arguments: [scheme],
       timeout: 120_000,
       nodeFlags: ['--max-old-space-size=256'],
     })

@@ -2,7 +2,8 @@
  * What is opened and closed again leaves nothing behind, however often it is done: neither memory nor descriptors nor
  * anything that the event loop waits for. `LONG=1` does each 10,000 times and more.
  */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { AsyncResource } from 'node:async_hooks'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,11 +14,14 @@ import { type Engine, type EngineOptions, SessionManager } from 'drizzle-celery'
 import { AsyncResult, DatabaseBackend } from 'drizzle-celery/backend'
 import { type SQL, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
+import { askMysql, askPostgres } from '../fixtures/catalogue.ts'
 import { startHranaServer } from '../fixtures/hrana-server.ts'
 import { startHranaSocketServer } from '../fixtures/hrana-socket-server.ts'
 import { isLong, loops } from '../fixtures/loops.ts'
+import { openMariadbServer } from '../fixtures/mariadb-server.ts'
+import { openPgServer } from '../fixtures/pg-server.ts'
 import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
-import { codeFrom, withOptions } from './support.ts'
+import { codeFrom, failure, type PostgresDburi, withOptions } from './support.ts'
 
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
@@ -123,6 +127,67 @@ for (const [need, create] of [
   })
 }
 
+describe('a password that is wrong', () => {
+  const refused = async (dburi: string, code: string) => {
+    await using manager = new SessionManager({ prepare: 'none' })
+    const engine = await manager.getEngine(dburi as PostgresDburi)
+    await nothingLeft(async () => {
+      expect(await failure(engine.connect())).toMatchObject({ code: 'CONNECT_FAILED', cause: { code } })
+    })
+  }
+
+  describeNeeding('private postgresql', 'of PostgreSQL', () => {
+    it('leaves nothing behind', TIMEOUT, async () => {
+      await using server = await openPgServer()
+      const rules = join(server.data, 'pg_hba.conf')
+      const guest = 'host all guest 127.0.0.1/32 scram-sha-256'
+      writeFileSync(rules, `${guest}\n${readFileSync(rules, 'utf8')}`)
+      await askPostgres(server.dburi, "create role guest login password 'right'; select pg_reload_conf()")
+
+      await refused(server.dburi.replace('//postgres@', '//guest:wrong@'), '28P01')
+    })
+  })
+
+  describeNeeding('private mariadb', 'of MySQL', () => {
+    it('leaves nothing behind', TIMEOUT, async () => {
+      await using server = await openMariadbServer()
+      await askMysql(server.dburi, "create user guest@'%' identified by 'right'")
+
+      await refused(server.dburi.replace('//root@', '//guest:wrong@'), 'ER_ACCESS_DENIED_ERROR')
+    })
+  })
+})
+
+describeNeeding('private mariadb', 'prepared statements of MySQL', () => {
+  it('that are evicted, or whose connection is closed, are gone from the server', TIMEOUT, async () => {
+    await using server = await openMariadbServer()
+    await using manager = new SessionManager({ prepare: 'none' })
+    const engine = await manager.getEngine(server.dburi as 'mysql://', { statementCacheSize: 8, poolSize: 2 })
+    const kept = async () => {
+      const [row] = await askMysql(server.dburi, "show global status like 'Prepared_stmt_count'")
+      return Number(row?.['Value'])
+    }
+    const before = await kept()
+
+    let most = 0
+    for (let round = 0; round < 4; round++) {
+      const held = await Promise.all([engine.connect(), engine.connect()])
+      for (let text = 0; text < loops(50, 2_500); text++) {
+        for (const { db } of held)
+          await db.execute(sql`select ${text} + ${sql.raw(`${text} as text_${text}`)}`)
+      }
+      await Promise.all(held.map((connection) => connection.close()))
+      // The server is told to forget one without an answer.
+      await expect.poll(async () => (await kept()) - before).toBeLessThanOrEqual(16)
+      most = Math.max(most, (await kept()) - before)
+    }
+    await manager.dispose()
+
+    expect(most).toBe(16)
+    await expect.poll(kept).toBe(before)
+  })
+})
+
 describeNeeding('postgresql', 'waiting for results by LISTEN', () => {
   it('leaves nothing behind when nobody waits any more', TIMEOUT, async () => {
     await using database = await createPostgres()
@@ -199,6 +264,20 @@ describe('a manager', () => {
       )
     }),
   )
+})
+
+describe('a session', () => {
+  it('is not kept by a job that it has begun, nor by all that begin the next one', TIMEOUT, async () => {
+    await using manager = new SessionManager({ prepare: 'none' })
+    let job = new AsyncResource('job')
+    await nothingLeft(() =>
+      job.runInAsyncScope(() =>
+        manager.session(':memory:', async () => {
+          job = new AsyncResource('job')
+        }),
+      ),
+    )
+  })
 })
 
 describe('PGlite', () => {

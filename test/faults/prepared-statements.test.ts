@@ -4,13 +4,13 @@ import { type PostgresJsHandle, SessionManager, TransactionAbortedError } from '
 import { eq, sql } from 'drizzle-orm'
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
+import { describePostgres, freshPostgres } from '../fixtures/servers.ts'
 import { ask, codeFrom, failure, Observer, pidOf, times, until, withOptions } from './support.ts'
 
 const people = pgTable('people', { id: integer('id').primaryKey(), age: text('age'), note: text('note') })
 
-describeNeeding('postgresql', 'prepared statements', () => {
-  const database = freshPostgres()
+describePostgres('prepared statements', (scheme) => {
+  const database = freshPostgres({ scheme })
   let observer: Observer
   let manager: SessionManager
 

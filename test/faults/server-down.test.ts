@@ -8,7 +8,7 @@ import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { AckLog, readAcks } from '../fixtures/ack-log.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
-import { isLong, loops } from '../fixtures/loops.ts'
+import { atMost, loops } from '../fixtures/loops.ts'
 import { openPgServer, type PgServer } from '../fixtures/pg-server.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { startCheck } from '../fixtures/standard-check.ts'
@@ -81,7 +81,7 @@ describeNeeding('private postgresql', 'a server that dies', () => {
     // Not done, or perhaps done: the caller can tell by the type, without reading messages.
     expect(errors.filter((error) => !isRetryable(error) && !isAmbiguous(error))).toEqual([])
     expect(errors.some(isAmbiguous)).toBe(true)
-    expect(slowest).toBeLessThan(isLong ? 1_000 : 2_000)
+    expect(slowest).toBeLessThan(atMost(1_000))
     await observer[Symbol.asyncDispose]()
     await check.nothingLeftOpen()
   })
@@ -125,7 +125,7 @@ describeNeeding('private postgresql', 'a server that dies', () => {
 
     console.log(`T21: down ${seconds} s, ${perSecond} connects a second, back after ${Math.round(pause)} ms`)
     expect(perSecond).toBeLessThanOrEqual(40)
-    expect(pause).toBeLessThan(isLong ? 500 : 1_000)
+    expect(pause).toBeLessThan(atMost(500))
     expect(failures.filter((error) => !isRetryable(error) && !isAmbiguous(error))).toEqual([])
   })
 })

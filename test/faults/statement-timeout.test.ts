@@ -10,7 +10,7 @@ import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { startCheck } from '../fixtures/standard-check.ts'
 import { codeFrom, codeOf, Observer, outcome, until, withOptions } from './support.ts'
 
-const slack = isLong ? 1 : 2
+const slack = isLong ? 1 : 5
 
 describeNeeding('postgresql', 'a statement that gets no answer', () => {
   const database = freshPostgres()

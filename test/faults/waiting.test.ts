@@ -5,7 +5,7 @@ import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import pg from 'pg'
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { isLong } from '../fixtures/loops.ts'
+import { loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { withOptions } from './support.ts'
 
@@ -178,7 +178,7 @@ describeNeeding('postgresql', 'statements and sessions beside each other', () =>
         }
         expect.fail('node-postgres passed three times, and this library did not once')
       }),
-      { numRuns: isLong ? 400 : 20, endOnFailure: true },
+      { numRuns: loops(20, 400, 6), endOnFailure: true },
     )
     expect(passed).toBeGreaterThan(0)
   })

@@ -165,7 +165,7 @@ describeNeeding('postgresql', 'drizzle-kit push on PostgreSQL', () => {
     await database.expectResults(options)
   })
 
-  it('drops the sequences of tables that Celery made where only tables are told of', async () => {
+  it('drops the sequences of tables that Celery made where the schema lacks celery.ts', async () => {
     await using database = await open()
     for (const statement of celeryDdl('postgresql')) await kind.ask(database.dburi, statement)
     await database.fill()

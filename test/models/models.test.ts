@@ -359,7 +359,7 @@ describeNeeding('mysql', 'the MySQL models', () => {
       ])
     }))
 
-  it('have room for large results, and tell ids apart by their case', () =>
+  it('hold large results, and ids that differ in case only', () =>
     withDatabase(async (opened) => {
       await prepare(opened, 'prepareModels')
       const { db } = opened

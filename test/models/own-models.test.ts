@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { SessionManager } from 'drizzle-celery'
+import { type Engine, SessionManager } from 'drizzle-celery'
 import { ddl } from 'drizzle-celery/schema'
 import { mysqlModels, postgresqlModels, snakeCased, sqliteModels } from 'drizzle-major/relational'
 import { sql } from 'drizzle-orm'
@@ -25,16 +25,21 @@ async function onPostgresql(dburi: 'pglite:' | `postgresql://${string}`): Promis
   // The name that the casing makes is the one in the database.
   const names = session.db.select({ name: sql`full_name` }).from(session.models.author)
   expect(await names).toEqual([{ name: 'Ursula' }])
+
+  await session.commit()
+  const { db } = await manager.getEngine(dburi)
+  expect(await db.query.author.findMany({ with: { books: true } })).toEqual(found)
 }
 
 describe('on PGlite', () => {
-  it('relational queries know the models, also in a transaction', () => onPostgresql('pglite:'))
+  it('relational queries know the models, also in a transaction and on the engine', () =>
+    onPostgresql('pglite:'))
 })
 
 describeNeeding('postgresql', 'on PostgreSQL', () => {
   const database = freshPostgres()
 
-  it('relational queries know the models, also in a transaction', () =>
+  it('relational queries know the models, also in a transaction and on the engine', () =>
     onPostgresql(`postgresql://${database.dburi.replace(/^\w+:\/\//, '')}`))
 })
 
@@ -102,11 +107,21 @@ describe('on libSQL', () => {
   })
 
   it('refuses a dburi of a dialect without models, and says where to give them', async () => {
-    await using manager = new SessionManager({ models: { postgresql: postgresqlModels } })
-
-    await expect(manager.sessionFactory('file::memory:')).rejects.toMatchObject({
-      code: 'NO_MODELS',
-      message: expect.stringContaining('models: { sqlite: … }'),
+    const opened: Engine[] = []
+    await using manager = new SessionManager({
+      models: { postgresql: postgresqlModels },
+      engineCallback: (engine) => void opened.push(engine),
     })
+    const dburi: string = 'file::memory:'
+    const refusal = {
+      code: 'NO_MODELS',
+      message: expect.stringMatching(/\bsqlite\b.*only for postgresql.*models: \{ sqlite: … \}/),
+    }
+
+    // Whatever it is opened for: its types say that it is PostgreSQL.
+    await expect(manager.sessionFactory(dburi)).rejects.toMatchObject(refusal)
+    await expect(manager.createSession(dburi)).rejects.toMatchObject(refusal)
+    await expect(manager.getEngine(dburi)).rejects.toMatchObject(refusal)
+    expect(opened).toEqual([])
   })
 })

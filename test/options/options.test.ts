@@ -39,6 +39,15 @@ const places: Record<string, (options: object) => unknown> = {
   begin: async (options) => (await manager.sessionFactory(MEMORY)).begin(options),
 }
 
+it('counts an option that is undefined as left out, also where the manager has it', async () => {
+  await using rooted = new SessionManager({ engineOptions: { sqliteRoot: '/nowhere', poolSize: 3 } })
+  const left = { sqliteRoot: undefined, poolSize: undefined, pooled: undefined, password: undefined }
+
+  const refused = { code: 'REFUSED_OPTION', option: 'sqliteRoot' }
+  await expect(rooted.getEngine('file:x.db', left)).rejects.toMatchObject(refused)
+  await expect(rooted.sessionFactory('file:x.db', left)).rejects.toMatchObject(refused)
+})
+
 async function errorOf(work: () => unknown): Promise<OptionError> {
   try {
     await work()
@@ -162,7 +171,7 @@ describe('a wrong option', () => {
       'file:x.db?tiemout=1&mode=sideways&pool_size=0&poolsize=1',
       ['pool_size', 'tiemout', 'poolsize', 'mode'],
     ],
-    ['postgresql://h/db?ssl_mode=require&connect_timeout=x&role=me', ['ssl_mode', 'role', 'connect_timeout']],
+    ['postgresql://h/db?ssl_mod=require&connectTimeout=x&role=me', ['ssl_mod', 'role', 'connect_timeout']],
     ['pglite:?max_response_bytes=1kB&nonsense=1', ['max_response_bytes', 'nonsense']],
     ['file:x.db?max_response_bytes=2048&maxResponseBytes=2048', ['maxResponseBytes']],
     ['mysql://h/db?chrset=utf8&sql_mode=x&connect_timeout=-1', ['chrset', 'sql_mode', 'connect_timeout']],

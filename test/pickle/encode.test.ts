@@ -251,7 +251,7 @@ it('a long text with a lone surrogate is no slower than its length', () => {
   const startedAt = performance.now()
 
   expect(decode(encode(text))).toBe(text)
-  expect(performance.now() - startedAt).toBeLessThan(1_000)
+  expect(performance.now() - startedAt).toBeLessThan(10_000)
 })
 
 function revoked(): object {

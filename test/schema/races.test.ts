@@ -8,7 +8,7 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { resultModels as postgresqlModels, type ResultModels } from '../../src/models/postgresql.ts'
 import type { PreparedModels } from '../../src/schema/diff.ts'
 import { prepareModels } from '../../src/schema/prepare.ts'
-import { SessionManager } from '../../src/session/manager.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { failure, Observer, type PostgresDburi, pidOf, tally, times, withOptions } from '../faults/support.ts'
 import {
   askPostgres,
@@ -17,7 +17,7 @@ import {
   sqliteCatalogue,
 } from '../fixtures/catalogue.ts'
 import { type Child, scenario, startChild } from '../fixtures/child-run.ts'
-import { isLong, loops } from '../fixtures/loops.ts'
+import { atMost, isLong, loops } from '../fixtures/loops.ts'
 import { openPgServer } from '../fixtures/pg-server.ts'
 import { openPgBouncer } from '../fixtures/pgbouncer.ts'
 import { openPglite } from '../fixtures/pglite-engine.ts'
@@ -39,7 +39,8 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
   const catalogue = () => postgresqlCatalogue(database.dburi)
   const prepare = async () => await (await preparePostgres(database.dburi)).report
   const empty = () => ask('drop schema public cascade; create schema public')
-  const rounds = loops(5, 20)
+  const rounds = loops(5, 20, 2)
+  const racers = loops(32, 32, 8)
   beforeEach(async () => {
     await empty()
   })
@@ -69,12 +70,12 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
     tell(name, racers, rounds, took)
   }
 
-  it(`32 processes × ${rounds} rounds all succeed`, { timeout }, async () => {
-    await race('PostgreSQL', 32, database.dburi)
+  it(`${racers} processes × ${rounds} rounds all succeed`, { timeout }, async () => {
+    await race('PostgreSQL', racers, database.dburi)
   })
 
   describeNeeding('python celery', 'against real Celery, which takes no lock', () => {
-    const each = loops(6, 16)
+    const each = loops(6, 16, 3)
     const celery = () => database.dburi.replace('postgresql:', 'postgresql+psycopg2:')
 
     it.each(['read committed', 'repeatable read', 'serializable'])(
@@ -103,7 +104,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
   })
 
   describeNeeding('pgbouncer', 'through PgBouncer in transaction mode', () => {
-    const racers = loops(12, 32)
+    const racers = loops(12, 32, 6)
 
     it(`${racers} processes × ${rounds} rounds all succeed on 8 connections to the server`, {
       timeout,
@@ -200,7 +201,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
         expect(error.code).toBe('SCHEMA_LOCK_TIMEOUT')
         expect(after).toBeGreaterThan(4_900)
         // The deadline is the server's; what is beyond it is this machine.
-        expect(after).toBeLessThan(7_500)
+        expect(after).toBeLessThan(atMost(7_500))
       }
       expect(await ask(`select relname from pg_class where relnamespace = 'public'::regnamespace`)).toEqual(
         [],
@@ -221,7 +222,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       const after = performance.now() - killedAt
 
       expect(created(reports)).toEqual(POSTGRESQL_SORTED)
-      expect(after).toBeLessThan(2_000)
+      expect(after).toBeLessThan(atMost(2_000))
       if (isLong) console.log(`4 who waited were done ${Math.round(after)} ms after the holder was killed`)
     })
   })
@@ -246,13 +247,13 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       expect(held).toBe(9)
     })
 
-    it(`at a moment chosen by chance, ${loops(8, 50)} times, the next call completes it`, {
+    it(`at a moment chosen by chance, ${loops(8, 50, 4)} times, the next call completes it`, {
       timeout,
     }, async () => {
       const expected = await reference()
       const usual = await usualDuration(database.dburi, empty)
       const moments: string[] = []
-      for (let round = 0; round < loops(8, 50); round++) {
+      for (let round = 0; round < loops(8, 50, 4); round++) {
         await empty()
         moments.push(await killedAtRandom(database.dburi, usual))
 
@@ -275,7 +276,9 @@ describeNeeding('private postgresql', 'a call when all is there', () => {
     await using server = await openPgServer({ settings: { log_statement: 'all' } })
     const child = await startChild(scenario('prepare-models'), { arguments: [server.dburi] })
     await child.call('prepare')
-    // What the tables were made with is parsed anew once they are there, and the server told to forget the old form.
+    // What the tables were made with is parsed anew once they are there, and the server told to forget the old forms: the
+    // last of them behind the answer, and before the next statement.
+    await child.call('prepare')
     await child.call('prepare')
     const before = server.log.length
 
@@ -304,7 +307,7 @@ describeNeeding('private postgresql', 'a call when all is there', () => {
 })
 
 describe('prepareModels on PGlite in a race', () => {
-  const rounds = loops(4, 20)
+  const rounds = loops(4, 20, 2)
 
   it(`50 callers × ${rounds} rounds all succeed`, { timeout }, async () => {
     const engine = await openPglite(null)
@@ -329,7 +332,7 @@ describe('prepareModels on PGlite in a race', () => {
 })
 
 describe('prepareModels on libSQL in a race', () => {
-  const rounds = loops(5, 20)
+  const rounds = loops(5, 20, 2)
   let files = 0
   let path = ''
   let client: Client
@@ -413,12 +416,12 @@ describe('prepareModels on libSQL in a race', () => {
       expect(held).toBeGreaterThanOrEqual(6)
     })
 
-    it(`at a moment chosen by chance, ${loops(8, 50)} times, the next call completes it`, {
+    it(`at a moment chosen by chance, ${loops(8, 50, 4)} times, the next call completes it`, {
       timeout,
     }, async () => {
       const usual = await usualDuration(`file:${path}`, empty)
       const moments: string[] = []
-      for (let round = 0; round < loops(8, 50); round++) {
+      for (let round = 0; round < loops(8, 50, 4); round++) {
         await empty()
         moments.push(await killedAtRandom(`file:${path}`, usual))
 

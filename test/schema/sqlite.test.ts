@@ -13,8 +13,8 @@ import { drizzle } from 'drizzle-orm/libsql'
 import * as s from 'drizzle-orm/sqlite-core'
 import fc from 'fast-check'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { SchemaError } from '../../src/errors.ts'
 import { type Definition, inStages, statementsOf } from '../../src/schema/definition.ts'
+import { SchemaError } from '../../src/schema/errors.ts'
 import { type Casing, columnName } from '../../src/schema/names.ts'
 import { prepareModels } from '../../src/schema/prepare.ts'
 import { sqliteDefinitions } from '../../src/schema/sqlite/definitions.ts'
@@ -113,7 +113,7 @@ describe('beside drizzle-kit', () => {
         await typesAgree(models, actual)
         for (const client of clients.splice(0)) client.close()
       }),
-      { seed, numRuns: loops(200, 2000) },
+      { seed, numRuns: loops(200, 2000, 60) },
     )
   })
 
@@ -464,6 +464,34 @@ describe('views', () => {
     expect(names).toEqual(['base', 'first', 'second', 'third'])
   })
 
+  it('come after what they read, beside tables and columns whose names have theirs within', async () => {
+    const table = s.sqliteTable('my notes', { notes: s.integer('notes').primaryKey() })
+    const below = s.sqliteView('below').as((qb) => qb.select().from(table))
+    const notes = s.sqliteView('notes').as((qb) => qb.select().from(below))
+    const client = open()
+
+    await prepareModels({ dialect: 'sqlite', db: drizzle({ client }) }, { table, below, notes })
+
+    const { rows } = await client.execute("select name from sqlite_master where type = 'view' order by rowid")
+    expect(rows.map(({ name }) => name)).toEqual(['below', 'notes'])
+  })
+
+  it.each([
+    'select id from a, "first" f',
+    'select id from main.first',
+    'select id from [first]',
+    'select id from (`first`)',
+    'select id from a where id in first',
+  ])('come after what they read, however it is written: %s', (query) => {
+    const first = s.sqliteView('first', { id: s.integer('id') }).as(sql`select 1 as id`)
+    const a = s.sqliteView('a', { id: s.integer('id') }).as(sql.raw(query))
+    const other = s.sqliteView('b', { id: s.integer('id') }).as(sql.raw(query))
+
+    const names = sqliteDefinitions({ a, other, first }).map(({ name }) => name)
+
+    expect(names.indexOf('first')).toBeLessThan(names.indexOf('b'))
+  })
+
   it('marked as existing are not created', async () => {
     const theirs = s.sqliteView('theirs', { id: s.integer('id') }).existing()
     const client = open()
@@ -643,7 +671,7 @@ describe('an added column', () => {
 })
 
 describe('an index', () => {
-  it('knows its columns, also those in its expressions', () => {
+  it('lists its columns, also those in its expressions', () => {
     const table = s.sqliteTable('table', { a: s.text('a').unique(), b: s.text('b'), c: s.text('c') }, (t) => [
       s.index('plain').on(t.b, t.a),
       s

@@ -11,7 +11,7 @@ import { resultModels as sqliteModels } from '../../src/models/sqlite.ts'
 import type { Difference, PreparedModels } from '../../src/schema/diff.ts'
 import type { PrepareOptions } from '../../src/schema/options.ts'
 import { prepareModels } from '../../src/schema/prepare.ts'
-import { SessionManager } from '../../src/session/manager.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { until, withOptions } from '../faults/support.ts'
 import { askPostgres, postgresqlCatalogue, sqliteCatalogue } from '../fixtures/catalogue.ts'
 import { CeleryPeer, celeryDdl } from '../fixtures/celery/peer.ts'
@@ -207,7 +207,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
   it('are upgraded once, also by calls whose models are not the same, which take other locks', async () => {
     const models = { ...postgresqlModels() }
     const more = { ...models, notes: pg.pgTable('notes', { id: pg.integer('id') }) }
-    for (let round = 0; round < loops(5, 20); round++) {
+    for (let round = 0; round < loops(5, 20, 2); round++) {
       await empty()
       await run(oldDdl('postgresql'))
 
@@ -336,7 +336,7 @@ describeNeeding('postgresql', 'tables of older Celery on PostgreSQL', () => {
   })
 
   describeNeeding('python celery', 'while Celery’s workers write', () => {
-    const rounds = loops(5, 40)
+    const rounds = loops(5, 40, 2)
 
     it(`are upgraded ${rounds} times without a failed write or a lost row`, { timeout }, async () => {
       await run(oldDdl('postgresql'))
@@ -555,7 +555,7 @@ describe('tables of older Celery on SQLite', () => {
   })
 
   describeNeeding('python celery', 'while Celery’s workers write', () => {
-    const rounds = loops(5, 40)
+    const rounds = loops(5, 40, 2)
 
     it(`are upgraded ${rounds} times without a failed write or a lost row`, { timeout }, async () => {
       await client.batch(oldDdl('sqlite'), 'write')

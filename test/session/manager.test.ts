@@ -12,7 +12,7 @@ import {
   registerAdapter,
   SessionManager,
 } from 'drizzle-celery'
-import { adapter as libsql } from 'drizzle-celery/adapters/libsql'
+import { libsql } from 'drizzle-celery/adapters/libsql'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventually } from '../adapters/conformance.ts'
@@ -57,7 +57,7 @@ describe('pooled', () => {
 })
 
 describe('getEngine', () => {
-  it('gives the same engine for the same dburi, however it is spelled (57)', async () => {
+  it('gives the same engine for the same dburi, however it is written (57)', async () => {
     const engine = await manager.getEngine(dburi)
     const spellings = [dburi, `db+sqlite:///${dburi.slice(5)}`, `sqlite:///${dburi.slice(5)}`]
 
@@ -83,7 +83,7 @@ describe('getEngine', () => {
     )
   })
 
-  it('shares one opening among those who ask at the same time', async () => {
+  it('shares one opening among concurrent callers', async () => {
     const engines = await Promise.all(Array.from({ length: 1_000 }, () => manager.getEngine(dburi)))
 
     expect(new Set(engines).size).toBe(1)
@@ -104,7 +104,9 @@ describe('getEngine', () => {
   })
 
   it('refuses a dburi or an option it does not understand, and keeps nothing', async () => {
+    // @ts-expect-error: the compiler says so too
     await expect(manager.getEngine('no dburi')).rejects.toBeInstanceOf(DburiError)
+    // @ts-expect-error: here as well
     await expect(manager.getEngine('mssql://u@h/db')).rejects.toHaveProperty('code', 'UNSUPPORTED_DIALECT')
     await expect(manager.getEngine(dburi, { poolSize: 0 })).rejects.toHaveProperty('option', 'poolSize')
     await expect(manager.getEngine(`${dburi}?pool_size=many`)).rejects.toHaveProperty('option', 'pool_size')
@@ -136,7 +138,7 @@ describe('getEngine', () => {
 })
 
 describe('an engine that is disposed of', () => {
-  it('is followed by another one, for whoever comes later', async () => {
+  it('is followed by another one, for later callers', async () => {
     const first = await manager.getEngine(dburi)
     await manager.session(dburi, (db, { models }) => db.insert(models.task).values({ taskId: 'a' }))
     await first.dispose()
@@ -162,7 +164,7 @@ describe('an engine that is disposed of', () => {
     await disposed
   })
 
-  it('lets who opens a session on it meanwhile have one on the next', async () => {
+  it('gives a session that is opened meanwhile the next one', async () => {
     await using disposing = new SessionManager({
       engineCallback: (engine) => {
         engines++
@@ -293,6 +295,7 @@ describe('prepareModels', () => {
   it('refuses a dialect for which there are no models', async () => {
     await using postgresqlOnly = new SessionManager({ models: { postgresql: {} } })
 
+    // @ts-expect-error: the compiler says so too
     await expect(postgresqlOnly.sessionFactory(dburi)).rejects.toHaveProperty('code', 'NO_MODELS')
   })
 })
@@ -340,7 +343,7 @@ describe('invalidate', () => {
     await manager.invalidate(dburi)
   })
 
-  it('lets who uses the engine finish, and prepares the new one again', async () => {
+  it('lets current users finish, and prepares the new one again', async () => {
     const session = await manager.sessionFactory(dburi)
     await session.db.insert(session.models.task).values({ taskId: 'a' })
     const invalidated = manager.invalidate(dburi)
@@ -357,7 +360,7 @@ describe('invalidate', () => {
 })
 
 describe('prepareModels with options', () => {
-  it('looks again, and leaves to sessions what the manager itself is to prepare', async () => {
+  it('runs again, and leaves the manager’s own preparation to sessions', async () => {
     const engine = await manager.getEngine(dburi)
 
     const checked = await manager.prepareModels(engine, { prepare: 'check' })
@@ -474,4 +477,20 @@ it('shows no secret of its dburis', async () => {
   for (const shown of [manager, engine, session, manager.stats()])
     expect(JSON.stringify(shown)).not.toContain(canary)
   await session.close()
+})
+
+it('opens sessions where a program has put another class in the place of Promise', async () => {
+  const { Promise: known } = globalThis
+  // As zone.js and bluebird do: what an async function returns is none of it.
+  globalThis.Promise = class extends known<unknown> {} as PromiseConstructor
+  try {
+    const inTransaction = await manager.session(dburi, async (db, session) => {
+      await db.run(sql`select 1`)
+      return session.inTransaction
+    })
+
+    expect(inTransaction).toBe(true)
+  } finally {
+    globalThis.Promise = known
+  }
 })

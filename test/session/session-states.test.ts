@@ -26,6 +26,8 @@ type Step = Call | 'failing statement' | 'answer' | 'lose' | 'abort' | 'doom'
 interface Options {
   readonly autocommit: boolean
   readonly shortLivedSessions: boolean
+  /** Transactions begin without waiting, as on PostgreSQL. */
+  readonly beginsLater: boolean
 }
 
 type Tag =
@@ -117,16 +119,20 @@ class FakeServer {
   current: FakeConnection | null = null
   /** Told of the answer to what opens a session. */
   onOpened: (didOpen: boolean) => void = () => {}
+  readonly #beginsLater: boolean
 
-  constructor(schedule: fc.Scheduler) {
+  constructor(schedule: fc.Scheduler, { beginsLater }: Options) {
     this.schedule = schedule
+    this.#beginsLater = beginsLater
   }
 
   readonly database: Database<Executor> = {
     pooling: 'queue',
     connect: async () => {
       await this.schedule.schedule(Promise.resolve(), 'connect')
-      return new FakeConnection(this)
+      const connection = new FakeConnection(this)
+      if (this.#beginsLater) Object.assign(connection, { beginLater: connection.beginsNow.bind(connection) })
+      return connection
     },
     handle: (executor) => executor,
   }
@@ -175,9 +181,13 @@ class FakeConnection implements Connection {
         this.isDoomed = false
         throw new Error('begin failed, as asked for')
       }
-      this.#transaction = { options, rows: [], outcome: 'open' }
-      this.#server.begun.push(this.#transaction)
+      this.beginsNow(options)
     })
+  }
+
+  beginsNow(options: TransactionOptions): void {
+    this.#transaction = { options, rows: [], outcome: 'open' }
+    this.#server.begun.push(this.#transaction)
   }
 
   commit(): Promise<boolean> {
@@ -264,7 +274,7 @@ async function disagreements(
   options: Options,
   steps: readonly Step[],
 ): Promise<string[]> {
-  const server = new FakeServer(schedule)
+  const server = new FakeServer(schedule, options)
   const engine = new Engine<'sqlite', Executor>({
     dialect: 'sqlite',
     database: server.database,
@@ -272,11 +282,12 @@ async function disagreements(
     pooled: true,
     statementTimeout: undefined,
     exposeParameters: false,
-    name: 'fake',
+    seenAs: { dialect: 'sqlite', dburi: 'fake', database: null, serverAddress: null, serverPort: null },
     origin: {},
   })
   const controller = new AbortController()
-  const session = new Session(engine, {}, { ...options, signal: controller.signal })
+  const { autocommit, shortLivedSessions } = options
+  const session = new Session(engine, {}, { autocommit, shortLivedSessions, signal: controller.signal })
   const { db } = session
   const model = new Model(options)
   const made: Made[] = []
@@ -438,7 +449,11 @@ function codeOf(error: unknown): string {
   return `untyped ${error}`
 }
 
-const anyOptions = fc.record({ autocommit: fc.boolean(), shortLivedSessions: fc.boolean() })
+const anyOptions = fc.record({
+  autocommit: fc.boolean(),
+  shortLivedSessions: fc.boolean(),
+  beginsLater: fc.boolean(),
+})
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant<Step>('statement') },

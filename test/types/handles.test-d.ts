@@ -1,7 +1,9 @@
 import type {
+  Dialect,
   Engine,
   EngineFor,
   Mysql2Handle,
+  PgHandle,
   PgliteHandle,
   PostgresJsHandle,
   Session,
@@ -11,29 +13,43 @@ import { SessionManager } from 'drizzle-celery'
 import type { resultModels as mysqlResultModels } from 'drizzle-celery/models/mysql'
 import type { resultModels as postgresqlResultModels } from 'drizzle-celery/models/postgresql'
 import { resultModels as sqliteModels } from 'drizzle-celery/models/sqlite'
-import { postgresqlModels as models } from 'drizzle-major/relational'
+import { postgresqlModels as models, sqliteModels as ownSqlite } from 'drizzle-major/relational'
 import { sql } from 'drizzle-orm'
-import type { drizzle as libsql } from 'drizzle-orm/libsql'
-import type { drizzle as mysql2 } from 'drizzle-orm/mysql2'
-import type { drizzle as pglite } from 'drizzle-orm/pglite'
-import type { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
+import { drizzle as libsql } from 'drizzle-orm/libsql'
+import { drizzle as mysql2 } from 'drizzle-orm/mysql2'
+import { drizzle as pgProxy } from 'drizzle-orm/pg-proxy'
+import { drizzle as pglite } from 'drizzle-orm/pglite'
+import { drizzle as postgresJs } from 'drizzle-orm/postgres-js'
 
 type Same<One, Other> =
   (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : false
 
 function assertType<_Claim extends true>(): void {}
 
-// They are Drizzle's own, but for what `$client` has.
-type PostgresJs = Drizzles<PostgresJsHandle, ReturnType<typeof postgresJs>>
-type Pglite = Drizzles<PgliteHandle, ReturnType<typeof pglite>>
-type Libsql = ReturnType<typeof libsql>
-type Mysql2 = Drizzles<Mysql2Handle, ReturnType<typeof mysql2>>
-type Drizzles<Handle, Plain> =
-  Omit<Plain, '$client'> extends Omit<Handle, '$client'>
-    ? Omit<Handle, '$client'> extends Omit<Plain, '$client'>
-      ? Handle
-      : never
-    : never
+// What Drizzle itself gives for a connection.
+const drizzles = {
+  postgresJs: () => postgresJs('postgresql://h/db'),
+  pg: () => pgProxy(async () => ({ rows: [] })),
+  pglite: () => pglite('./data'),
+  mysql2: () => mysql2('mysql://h/db'),
+  libsql: () => libsql('file:x.db'),
+}
+type Drizzles = { [Driver in keyof typeof drizzles]: ReturnType<(typeof drizzles)[Driver]> }
+
+// Handles are the same, but for what `$client` has.
+type Exact<Handle, Plain> =
+  Same<Omit<Handle, '$client'>, Omit<Plain, '$client'>> extends true ? Handle : never
+type PostgresJs = Exact<EngineFor<'postgresql://h/db'>['db'], Drizzles['postgresJs']>
+type Pg = Exact<EngineFor<'postgresql+pg://h/db'>['db'], Drizzles['pg']>
+type Pglite = Exact<EngineFor<'pglite:'>['db'], Drizzles['pglite']>
+type Mysql2 = Exact<EngineFor<'mysql://h/db'>['db'], Drizzles['mysql2']>
+type Libsql = Exact<EngineFor<'file:x.db'>['db'], Drizzles['libsql']>
+assertType<Same<PostgresJs['$client'], PostgresJsHandle['$client']>>()
+assertType<Same<Pg['$client'], PgHandle['$client']>>()
+assertType<Same<Pglite['$client'], PgliteHandle['$client']>>()
+assertType<Same<Mysql2['$client'], Mysql2Handle['$client']>>()
+assertType<Same<Libsql['$client'], Drizzles['libsql']['$client']>>()
+
 type PostgresqlModels = ReturnType<typeof postgresqlResultModels>
 type SqliteModels = ReturnType<typeof sqliteModels>
 type MysqlModels = ReturnType<typeof mysqlResultModels>
@@ -44,6 +60,8 @@ assertType<Same<EngineFor<'postgres://u@h/db'>, Engine<'postgresql', PostgresJs>
 assertType<Same<EngineFor<'POSTGRES://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
 assertType<Same<EngineFor<'db+postgresql+psycopg2://u@h/db'>, Engine<'postgresql', PostgresJs>>>()
 assertType<Same<EngineFor<`postgresql://${string}`>, Engine<'postgresql', PostgresJs>>>()
+assertType<Same<EngineFor<'postgresql+pg://u@h/db'>, Engine<'postgresql', Pg>>>()
+assertType<Same<EngineFor<'db+postgres+pg://u@h/db'>, Engine<'postgresql', Pg>>>()
 assertType<Same<EngineFor<'pglite:./data'>, Engine<'postgresql', Pglite>>>()
 assertType<Same<EngineFor<'postgresql+pglite://'>, Engine<'postgresql', Pglite>>>()
 assertType<Same<EngineFor<'mysql://u@h/db'>, Engine<'mysql', Mysql2>>>()
@@ -59,6 +77,41 @@ assertType<Same<EngineFor<'wss://host'>, Engine<'sqlite', Libsql>>>()
 // A scheme nobody opens gives nothing.
 assertType<Same<EngineFor<'mssql://h/db'>, never>>()
 
+// A literal that cannot be opened is refused where it stands, by every method.
+export async function refused(manager: SessionManager): Promise<void> {
+  // @ts-expect-error: UnknownScheme<"postgre">
+  await manager.getEngine('postgre://h/db')
+  // @ts-expect-error: UnknownScheme<"postgre">
+  await manager.createSession('db+postgre://h/db')
+  // @ts-expect-error: UnknownScheme<"mssql+pymssql">
+  await manager.sessionFactory('mssql+pymssql://h/db', { readOnly: true })
+  // @ts-expect-error: UnknownScheme<"c">
+  await manager.session('C:\\results.db', async () => 1)
+  // @ts-expect-error: UnknownScheme<"results.db">
+  await manager.session('results.db', {}, async () => 1)
+  // @ts-expect-error: one of them is
+  await manager.getEngine('file:x.db' as 'file:x.db' | 'postgre://h/db')
+
+  const postgresql = new SessionManager({ models: { postgresql: models } })
+  // @ts-expect-error: NoModels<"sqlite">
+  await postgresql.sessionFactory(':memory:')
+}
+
+// What is known at run time only is not.
+export async function patterns(manager: SessionManager, text: string): Promise<void> {
+  for (const engine of [
+    await manager.getEngine(text),
+    await manager.getEngine(`${text}://h/db`),
+    await manager.getEngine(`db+${text}`),
+    await manager.getEngine(`postgres${text}`),
+    await manager.getEngine(new URL(text)),
+  ])
+    assertType<Same<typeof engine.dialect, Dialect>>()
+  assertType<Same<EngineFor<`postgresql+${string}://h/db`>, Engine<'postgresql', PostgresJs>>>()
+  assertType<Same<EngineFor<`:memory:?cache=${string}`>, Engine<'sqlite', Libsql>>>()
+  assertType<Same<EngineFor<'DB+:memory:'>, Engine<'sqlite', Libsql>>>()
+}
+
 // The models follow the dialect.
 assertType<Same<SessionFor<'postgresql://h/db'>, Session<'postgresql', PostgresJs, PostgresqlModels>>>()
 assertType<Same<SessionFor<'mysql://h/db'>, Session<'mysql', Mysql2, MysqlModels>>>()
@@ -69,11 +122,13 @@ export async function narrows(manager: SessionManager, dburi: string): Promise<v
   const session = await manager.sessionFactory(dburi)
   switch (session.dialect) {
     case 'postgresql': {
-      assertType<Same<typeof session.db, PostgresJs>>()
+      // It may be any driver's, for all that is known.
+      assertType<Same<typeof session.db.$client, (PostgresJs | Pg | Pglite)['$client']>>()
+      const db: Omit<PostgresJs, '$client'> = session.db
       const rows = await session.db.select().from(session.models.task)
       const ids: (string | null)[] = rows.map((row) => row.taskId)
       await session.db.insert(session.models.task).values({ taskId: ids[0] ?? null })
-      await session.db.execute(sql`select 1`)
+      await db.execute(sql`select 1`)
       break
     }
     case 'mysql': {
@@ -121,6 +176,25 @@ export async function ownModels(): Promise<void> {
   assertType<Same<typeof session.models, { jobs: typeof task }>>()
 }
 
+// Models of one dialect say what a string opens; those of two leave two.
+export async function fewDialects(dburi: string): Promise<void> {
+  const one = new SessionManager({ models: { sqlite: ownSqlite } })
+  const session = await one.sessionFactory(dburi)
+  assertType<Same<typeof session.dialect, 'sqlite'>>()
+  const { author } = session.models
+  const names: string[] = (await session.db.select().from(author)).map((row) => row.fullName)
+  await one.session(new URL(dburi), async (db) => db.insert(author).values({ fullName: names[0] ?? '' }))
+  await (await one.getEngine(dburi)).db.query.author.findFirst({ with: { books: true } })
+  const { engine, sessionMaker } = await one.createSession(`${dburi}?mode=ro`)
+  await engine.db.batch([sessionMaker().db.query.author.findMany()])
+
+  const two = new SessionManager({ models: { sqlite: ownSqlite, postgresql: models } })
+  const either = await two.sessionFactory(dburi)
+  assertType<Same<typeof either.dialect, 'sqlite' | 'postgresql'>>()
+  if (either.dialect === 'postgresql') await either.db.execute(sql`select 1`)
+  else await either.db.query.author.findMany({ with: { books: true } })
+}
+
 // Relational queries know a manager's own models.
 export async function relationalQueries(): Promise<void> {
   const manager = new SessionManager({ models: { postgresql: models } })
@@ -132,10 +206,28 @@ export async function relationalQueries(): Promise<void> {
   // @ts-expect-error: there is no such table
   postgresJsSession.db.query.unknown
 
+  const { db } = await manager.getEngine('postgresql://h/db')
+  await db.query.author.findMany({ with: { books: true } })
+
+  const pgSession = await manager.sessionFactory('postgresql+pg://h/db')
+  const book = await pgSession.db.query.book.findFirst({ with: { author: true } })
+  assertType<Same<NonNullable<NonNullable<typeof book>['author']>['fullName'], string>>()
+  await pgSession.db.$client.query('select 1')
+
   const pgliteSession = await manager.sessionFactory('pglite:')
   const first = await pgliteSession.db.query.book.findFirst({ with: { author: true } })
   assertType<Same<NonNullable<NonNullable<typeof first>['author']>['fullName'], string>>()
   await pgliteSession.db.transaction(async (tx) => tx.query.author.findMany())
+}
+
+// A parameter that names the driver takes its handles, whatever they know.
+export async function parameters(manager: SessionManager): Promise<void> {
+  const onAny = (db: PostgresJsHandle) => db.execute(sql`select 1`)
+  const own = new SessionManager({ models: { postgresql: models } })
+  await onAny((await manager.getEngine('postgresql://h/db')).db)
+  await onAny((await own.getEngine('postgresql://h/db')).db)
+  // @ts-expect-error: its client is another one
+  await onAny((await own.getEngine('pglite:')).db)
 }
 
 // `$client` has what is there, and says so.
@@ -155,6 +247,13 @@ export async function clients(manager: SessionManager): Promise<void> {
   await $client.listen('channel', () => {})
   // @ts-expect-error: there are no cursors
   $client.unsafe('select 1').cursor(1)
+
+  const pg = (await manager.getEngine('postgresql+pg://h/db')).db.$client
+  const { rowCount, rows: asked } = await pg.query<{ n: number }>('select $1::int as n', [1])
+  const counted: number | null = asked[0]?.n ?? rowCount
+  await pg.query<[number]>({ text: 'select $1::int', values: [counted], rowMode: 'array' })
+  // @ts-expect-error: its connections are the pool's
+  await pg.connect()
 
   const mysql = (await manager.getEngine('mysql://h/db')).db.$client
   const [found] = await mysql.execute<{ n: number }[]>('select ? as n', [1])

@@ -1,56 +1,92 @@
 import { accessSync, constants } from 'node:fs'
 import { keepingParams, showClient } from '../../driver/client.ts'
 import type { LibsqlHandle } from '../../driver/dialect.ts'
-import { drizzleConfig, withLogger } from '../../driver/drizzle.ts'
-import { importDriver } from '../../driver/load.ts'
-import type { Adapter, AdapterOptions, Database, DrizzleLogger, Executor } from '../../driver/types.ts'
+import { type DrizzleConfig, drizzleConfig, withLogger } from '../../driver/drizzle.ts'
+import { strictly } from '../../driver/handles.ts'
+import { missingDriver } from '../../driver/load.ts'
+import { loadQuicken } from '../../driver/quick-dialect.ts'
+import type { AdapterOptions, Database, DrizzleLogger, Executor, NamedAdapter } from '../../driver/types.ts'
+import type { ConnectTarget } from '../../errors.ts'
 import { SERVER_IDLE_TIMEOUT } from '../../options/pool.ts'
-import { clientConfig, openClient } from './connect.ts'
+import { clientConfig, openClient, primaryOf } from './connect.ts'
 import { LibsqlConnection } from './connection.ts'
 import { shareFile } from './database-file.ts'
 import type { Client } from './driver.ts'
 import { LibsqlClient } from './drizzle-client.ts'
 import { releaseFrames } from './errors.ts'
-import { HttpRequests } from './http-requests.ts'
+import { HttpRequests, type HttpRequestsOptions, ReplicationIndex } from './http-requests.ts'
 import { type LibsqlPlan, libsqlPlan } from './options.ts'
 import { SafeText } from './text/safe-text.ts'
 
 /** SQLite files, databases in memory, embedded replicas and remote libSQL servers by `@libsql/client`. */
-export const adapter: Adapter<'sqlite', LibsqlHandle> = {
+export const libsql: NamedAdapter<'libsql', 'sqlite', LibsqlHandle> = {
+  driver: 'libsql',
   dialect: 'sqlite',
 
   async open(dburi, options) {
     const plan = libsqlPlan(dburi, options)
-    const { createClient } = await importDriver('@libsql/client', () => import('@libsql/client'))
-    const { drizzle } = await import('drizzle-orm/libsql')
+    const { createClient } = await loadDriver()
+    const construct = await loadHandles()
     const config = drizzleConfig(options)
+    const replicationIndex = new ReplicationIndex()
     return open(plan, options, {
       // `Client` is the part of libSQL's client that we use; its results are given other rows by `SafeText`.
       client: (authToken) => {
-        const { maxResponseBytes } = options
-        const requests = httpRequests(plan, maxResponseBytes)
+        const requests = httpRequests(plan, { ...options, replicationIndex })
         const config = { ...clientConfig(plan, authToken), ...(requests && { fetch: requests.fetch }) }
         const client = createClient(config) as unknown as Client
         return requests === null ? client : closingWith(client, requests)
       },
-      // Drizzle's type wants all of libSQL's client; `LibsqlClient` has all of it, with types of its own.
-      handle: (client, shown, logger) =>
+      handle: (client, shown, logger, cachesReads) =>
         showClient<LibsqlHandle>(
-          drizzle({ client: client as never, ...withLogger(config, logger) }),
+          construct(client, withLogger(config, logger, cachesReads)),
           () => shown() as never,
         ),
     })
   },
 }
 
+/** Bundlers leave an import that stands in `try` to run time where they do not find it. */
+async function loadDriver() {
+  try {
+    return await import('@libsql/client')
+  } catch (error) {
+    throw missingDriver('@libsql/client', error)
+  }
+}
+
+/** The part of `drizzle-orm/libsql` that does not import the driver; its types leave the factory out. */
+async function loadHandles(): Promise<(client: LibsqlClient, config: DrizzleConfig) => object> {
+  const construct = Reflect.get(strictly(await import('drizzle-orm/libsql/driver-core')), 'construct')
+  const quicken = await loadQuicken()
+  return (client, config) => {
+    const handle = construct(client, config)
+    quicken(handle.dialect)
+    return handle
+  }
+}
+
+/** What is set there goes to the server, also where a replica reads a file of its own. */
+function asksServer({ kind }: LibsqlPlan['location']): boolean {
+  return kind === 'remote' || kind === 'replica'
+}
+
+const NO_SESSION =
+  'a libSQL server gives each statement and each transaction a session of its own. Set what you need at the start of each transaction'
+
 interface Driver {
   client(authToken: string | null): Client
   /** @param shown makes the `$client` of the handle */
-  handle(client: LibsqlClient, shown: () => LibsqlClient, logger?: DrizzleLogger): LibsqlHandle
+  handle(
+    client: LibsqlClient,
+    shown: () => LibsqlClient,
+    logger?: DrizzleLogger,
+    cachesReads?: boolean,
+  ): LibsqlHandle
 }
 
 function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Database<LibsqlHandle> {
-  const { location, busyTimeout, requestTimeout } = plan
+  const { location, busyTimeout, requestTimeout, pragmas } = plan
   const { statementCacheSize, exposeParameters } = options
   const shared = location.kind === 'file' || location.kind === 'replica' ? shareFile(location.path) : null
   const file = shared?.file ?? null
@@ -64,13 +100,14 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
     pooling: isQueue ? 'queue' : 'static',
     ...(location.kind === 'remote' && { idleTimeout: SERVER_IDLE_TIMEOUT }),
     inThread: location.kind !== 'remote',
-    // A statement waits for the locks of others here, not in the driver, so none waits for the one before it.
+    ...(asksServer(location) && { withoutSession: NO_SESSION }),
+    // Waiting for locks happens here, not in the driver, so no statement waits for the one before it.
     pipeline: 90,
     // A file is read synchronously: one connection reads as fast as many.
     ...(location.kind === 'file' && { spread: 1 }),
-    handle: (executor, logger) => {
+    handle: (executor, logger, cachesReads) => {
       const clientOn = (on: Executor) => new LibsqlClient(on, protocolOf(plan))
-      return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)), logger)
+      return driver.handle(clientOn(executor), () => clientOn(keepingParams(executor)), logger, cachesReads)
     },
 
     async connect(signal) {
@@ -81,9 +118,11 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
       const connection = new LibsqlConnection({
         client,
         safeText,
-        // Who cannot write need not wait to be told so.
+        target: targetOf(location),
+        // A read-only file: fail at once instead of waiting for the lock.
         mutex: readOnly ? null : (file?.mutex ?? null),
         kind: location.kind,
+        primary: primaryOf(location),
         file,
         readOnly,
         busyTimeout,
@@ -91,9 +130,11 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         statementCacheSize,
         exposeParameters,
       })
-      if (location.kind !== 'file' || location.journalMode === null) return connection
       try {
-        await connection.setJournalMode(location.journalMode)
+        for (const pragma of pragmas)
+          await connection.run({ sql: `pragma ${pragma}`, params: [], asArrays: false }, { isSetUp: true })
+        if (location.kind === 'file' && location.journalMode !== null)
+          await connection.setJournalMode(location.journalMode)
         return connection
       } catch (error) {
         await connection.close()
@@ -115,6 +156,11 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
   }
 }
 
+function targetOf(location: LibsqlPlan['location']): ConnectTarget | undefined {
+  if (location.kind === 'memory') return undefined
+  return location.kind === 'remote' ? { host: location.host, port: location.port } : { file: location.path }
+}
+
 function isWritable({ path, mode }: { readonly path: string; readonly mode: string }): boolean {
   if (mode === 'ro') return false
   try {
@@ -125,15 +171,18 @@ function isWritable({ path, mode }: { readonly path: string; readonly mode: stri
   }
 }
 
-/** What watches over the requests of a client; `null` for one that makes none by `fetch`. */
-function httpRequests(plan: LibsqlPlan, maxResponseBytes: number): HttpRequests | null {
+/** Limits the requests of a client; `null` for one that makes none by `fetch`. */
+function httpRequests(
+  plan: LibsqlPlan,
+  { maxResponseBytes, replicationIndex }: Pick<HttpRequestsOptions, 'maxResponseBytes' | 'replicationIndex'>,
+): HttpRequests | null {
   const { location, requestTimeout } = plan
   if (location.kind !== 'remote' || protocolOf(plan) !== 'http') return null
   const url = location.url.replace(/^libsql:/, location.tls ? 'https:' : 'http:')
-  return new HttpRequests({ url, requestTimeout, maxResponseBytes })
+  return new HttpRequests({ url, requestTimeout, maxResponseBytes, replicationIndex })
 }
 
-/** The client would leave what is under way to itself. */
+/** The client's own `close()` would leave running requests alone. */
 function closingWith(client: Client, requests: HttpRequests): Client {
   return {
     execute: (statement) => client.execute(statement),

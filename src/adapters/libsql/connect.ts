@@ -1,7 +1,9 @@
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { unlessStopped } from '../../driver/deadline.ts'
 import { AbortedError, ConnectError, type ConnectTarget, textOf } from '../../errors.ts'
 import { type Client, DRIVER_TIMEOUT } from './driver.ts'
+import { isUnauthorized, type Primary, primaryError } from './errors.ts'
 import type { LibsqlLocation, LibsqlPlan } from './options.ts'
 
 /** What we give `createClient` of `@libsql/client`. */
@@ -80,7 +82,7 @@ export async function openClient(
     if (error instanceof ConnectError || error instanceof AbortedError) throw error
     const reason = error instanceof Error ? error.message : String(error)
     throw new ConnectError(
-      'CONNECT_FAILED',
+      isUnauthorized(error) ? 'AUTH_REFUSED' : 'CONNECT_FAILED',
       location,
       `Cannot connect to libSQL at ${location.host}:${location.port}: ${reason}`,
       { cause: error },
@@ -93,8 +95,16 @@ function openFile(location: Exclude<LibsqlLocation, { kind: 'remote' }>, make: (
     return make()
   } catch (error) {
     if (location.kind === 'memory') throw error
-    throw fileError(location.path, error)
+    const primary = primaryOf(location)
+    throw (primary && primaryError(error, primary, true)) ?? fileError(location.path, error)
   }
+}
+
+/** Where an embedded replica has its primary; `null` for anything else. */
+export function primaryOf(location: LibsqlLocation): Primary | null {
+  if (location.kind !== 'replica') return null
+  const { protocol, hostname, port } = new URL(location.syncUrl)
+  return { host: hostname, port: Number(port) || (protocol === 'http:' ? 80 : 443) }
 }
 
 /** A file is opened when it is first needed again, too, after its SQLite connection was replaced. */
@@ -133,17 +143,10 @@ async function firstAnswer(
   target: { readonly host: string; readonly port: number },
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  let onAbort = () => {}
-  const stopped = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new AbortedError('Stopped connecting to libSQL', { cause: signal?.reason }))
-    timer = setTimeout(() => reject(tooSlow(target)), CONNECT_TIMEOUT)
-    signal?.addEventListener('abort', onAbort)
-  })
-  await Promise.race([client.execute({ sql: 'select 1', args: [] }), stopped]).finally(() => {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', onAbort)
-  })
+  const answer = client.execute({ sql: 'select 1', args: [] })
+  await unlessStopped(answer, CONNECT_TIMEOUT, signal, (isAborted) =>
+    isAborted ? new AbortedError('Stopped connecting to libSQL', { cause: signal?.reason }) : tooSlow(target),
+  )
 }
 
 function tooSlow(target: { readonly host: string; readonly port: number }): ConnectError {

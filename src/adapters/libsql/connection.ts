@@ -1,21 +1,34 @@
 import { isOwnError, StatementCache, traitsOf } from '../../driver/statement.ts'
 import type { Connection, RunOptions, TransactionOptions, WaitOptions } from '../../driver/types.ts'
-import { ClosedError, ConnectionLostError, StatementError, StatementTimeoutError } from '../../errors.ts'
+import {
+  ClosedError,
+  ConnectionLostError,
+  type ConnectTarget,
+  StatementError,
+  StatementTimeoutError,
+  TransactionExpiredError,
+  toError,
+} from '../../errors.ts'
 import { fileError, isOpeningFailure } from './connect.ts'
-import { type Client, type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
+import { type ClientTransaction, LOOK, type SentStatement } from './driver.ts'
 import type { LibsqlStatement, ResultSet } from './drizzle-client.ts'
 import {
   isContention,
+  isExpired,
   isLoss,
   isReadOnly,
   isTransactionClosed,
-  judged,
+  type Primary,
+  primaryError,
   releaseFrames,
   type Sent,
   scrub,
+  translateError,
 } from './errors.ts'
 import { type Contended, LockRetry } from './lock-retry.ts'
+import type { JournalMode } from './options.ts'
 import { SerialQueue } from './serial-queue.ts'
+import { SetUpClient } from './set-up-client.ts'
 import { SafeStatements, type SafeText } from './text/safe-text.ts'
 import { scriptParts } from './text/tokens.ts'
 import { beginLocally, OpenTransaction, type TransactionMode } from './transaction.ts'
@@ -24,6 +37,10 @@ import type { Writer } from './write-mutex.ts'
 /** What a connection is made of. */
 export interface ConnectionParts extends Contended {
   readonly safeText: SafeText
+  /** Of an embedded replica. */
+  readonly primary: Primary | null
+  /** Missing for a database in memory. */
+  readonly target: ConnectTarget | undefined
   /** The file can only be read. */
   readonly readOnly: boolean
   /** Milliseconds that a server has for its answers to one call. */
@@ -42,7 +59,7 @@ export interface ConnectionParts extends Contended {
  */
 export class LibsqlConnection implements Connection {
   readonly #parts: ConnectionParts
-  readonly #client: Client
+  readonly #client: SetUpClient
   readonly #texts: StatementCache
   readonly #queue: SerialQueue
   readonly #lockRetry: LockRetry
@@ -57,7 +74,7 @@ export class LibsqlConnection implements Connection {
   constructor(parts: ConnectionParts) {
     this.#parts = parts
     parts.file?.connectionOpened()
-    this.#client = parts.client
+    this.#client = new SetUpClient(parts.client)
     this.#texts = new StatementCache(parts.statementCacheSize, traitsOf)
     this.#queue = new SerialQueue({
       isLocal: this.#isLocal,
@@ -72,8 +89,8 @@ export class LibsqlConnection implements Connection {
       execute: this.#isLocal
         ? (statement, writes, askedAt) => this.#execute(statement, writes, askedAt)
         : (statement, writes) => this.#execute(statement, writes).then(wellFormed),
-      judged: (error, { sql, params, named }) =>
-        this.#judged(error, { sql, values: named === undefined ? params : Object.values(named) }),
+      translateError: (error, { sql, params, named }) =>
+        this.#translateError(error, { sql, values: named === undefined ? params : Object.values(named) }),
     })
   }
 
@@ -85,16 +102,30 @@ export class LibsqlConnection implements Connection {
     return this.#isTainted
   }
 
-  run(statement: LibsqlStatement, { askedAt }: RunOptions = {}): Promise<unknown> {
+  get target(): ConnectTarget | undefined {
+    return this.#parts.target
+  }
+
+  run(statement: LibsqlStatement, { askedAt, isSetUp = false }: RunOptions = {}): Promise<unknown> {
     const { sql } = statement
     try {
       if (this.lost !== null) throw this.#queue.lostError()
+      if (isSetUp) return this.#setUp(statement, askedAt)
       if (this.#texts.look(sql).taints) this.#isTainted = true
       if (statement.call !== undefined) return this.#call(statement, statement.call, askedAt)
       return this.#statements.run(statement, askedAt)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** All of it is kept: what fills a temporary table leaves nothing behind that its text would tell. */
+  async #setUp(statement: LibsqlStatement, askedAt: number | undefined): Promise<unknown> {
+    const { sql, params } = statement
+    const args = [...params]
+    const answer = await this.#statements.run(statement, askedAt)
+    this.#client.add({ sql, args })
+    return answer
   }
 
   async begin({ readOnly = false }: TransactionOptions, { askedAt }: WaitOptions = {}): Promise<void> {
@@ -117,7 +148,7 @@ export class LibsqlConnection implements Connection {
       throw queue.lostError()
     } catch (error) {
       release()
-      throw this.#judged(error)
+      throw this.#translateError(error)
     }
   }
 
@@ -137,7 +168,7 @@ export class LibsqlConnection implements Connection {
     } catch (error) {
       this.#undo(transaction)
       if (isTransactionClosed(error)) return false
-      throw this.#judged(error)
+      throw this.#translateError(error)
     } finally {
       this.#ended(transaction)
     }
@@ -145,32 +176,35 @@ export class LibsqlConnection implements Connection {
 
   async rollback(): Promise<void> {
     const transaction = this.#openTransaction()
-    try {
-      await transaction.rollback()
-    } catch (error) {
-      throw this.#judged(error)
-    } finally {
-      this.#ended(transaction)
-    }
+    await this.#translating(transaction.rollback()).finally(() => this.#ended(transaction))
+  }
+
+  savepoint(name: string): Promise<void> {
+    return this.#setSavepoint(`savepoint ${name}`)
+  }
+
+  release(name: string): Promise<void> {
+    return this.#setSavepoint(`release savepoint ${name}`)
+  }
+
+  rollbackTo(name: string): Promise<void> {
+    return this.#setSavepoint(`rollback to savepoint ${name}`)
+  }
+
+  async #setSavepoint(sql: string): Promise<void> {
+    const call = (driver: ClientTransaction) => driver.execute({ sql, args: [] })
+    await this.#translating(this.#inTransaction(this.#openTransaction(), call))
   }
 
   /** SQLite remembers it in the file. */
-  async setJournalMode(mode: 'wal' | 'delete'): Promise<void> {
+  async setJournalMode(mode: JournalMode): Promise<void> {
     const statement = { sql: `pragma journal_mode=${mode}`, args: [] }
-    await this.#lockRetry
-      .inTurn(this.#lockRetry.deadline(), () => this.#client.execute(statement))
-      .catch((error: unknown) => {
-        throw this.#judged(error)
-      })
+    const deadline = this.#lockRetry.deadline()
+    await this.#translating(this.#lockRetry.inTurn(deadline, () => this.#client.execute(statement)))
   }
 
   async ping(): Promise<void> {
-    if (this.lost !== null) throw this.#queue.lostError()
-    await this.#queue
-      .alone(() => this.#client.execute(PING))
-      .catch((error: unknown) => {
-        throw this.#judged(error)
-      })
+    await this.#translating(this.#queue.alone(() => this.#client.execute(PING)))
   }
 
   discard(reason: Error): void {
@@ -250,7 +284,7 @@ export class LibsqlConnection implements Connection {
       },
       (error: unknown) => {
         const isHalfDone = call.name === 'executeMultiple' && isContention(error)
-        throw this.#judged(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error)
+        throw this.#translateError(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error)
       },
     )
   }
@@ -314,7 +348,7 @@ export class LibsqlConnection implements Connection {
     const isKept = this.#transaction !== null || this.#parts.kind === 'memory'
     if (this.lost !== null || !this.#isLocal || isKept) return
     if (this.#isTainted) this.discard(this.#lockRetry.tooLong(reason))
-    else void this.#client.reconnect()
+    else this.#client.reconnect()
   }
 
   /** While it is being ended a transaction stays ours, so that `discard` finds it: libSQL would keep the file locked. */
@@ -334,27 +368,36 @@ export class LibsqlConnection implements Connection {
       transaction.undo()
     } catch (error) {
       // What cannot be rolled back must not be used again.
-      if (this.lost === null) this.discard(error instanceof Error ? error : new Error(String(error)))
+      if (this.lost === null) this.discard(toError(error))
     }
   }
 
+  #translating<Result>(work: Promise<Result>): Promise<Result> {
+    return work.catch((error: unknown) => {
+      throw this.#translateError(error)
+    })
+  }
+
   /** The error to throw; where the connection is lost, it is from now on. */
-  #judged(error: unknown, sent: Sent = { sql: '', values: [] }): unknown {
-    const { exposeParameters, kind, file } = this.#parts
+  #translateError(error: unknown, sent: Sent = { sql: '', values: [] }): unknown {
+    const { exposeParameters, kind, file, primary } = this.#parts
     if (this.#isLocal) releaseFrames(error)
     if (!exposeParameters) scrub(error, sent)
     if (this.lost !== null) return this.#queue.lostError()
-    if (kind === 'remote' && isLoss(error)) {
-      this.discard(error instanceof Error ? error : new Error(String(error)))
+    const hasExpired = this.#transaction !== null && isExpired(error)
+    if (kind === 'remote' && (hasExpired || isLoss(error))) {
+      this.discard(hasExpired ? new TransactionExpiredError({ cause: error }) : toError(error))
       return this.#queue.lostError()
     }
     if (isOwnError(error)) return error
+    const fromPrimary = primary && primaryError(error, primary)
+    if (fromPrimary !== null) return fromPrimary
     if (isContention(error)) return this.#lockRetry.tooLong(error)
     // A file that is itself read-only says so below.
     if (this.#transaction?.isQueryOnly && !this.#parts.readOnly && isReadOnly(error))
       return writeWhereOnlyRead(error)
     if (file !== null && isOpeningFailure(error)) return fileError(file.path, error)
-    return judged(error, file?.path ?? null)
+    return translateError(error, file?.path ?? null)
   }
 }
 

@@ -7,7 +7,7 @@ import { WriteMutex } from './write-mutex.ts'
 /** A database file that connections of this process have open. */
 export class DatabaseFile {
   readonly path: string
-  /** Whose turn it is to write to it. */
+  /** Guards writes to it within this process. */
   readonly mutex = new WriteMutex()
   #connections = 0
 
@@ -20,7 +20,7 @@ export class DatabaseFile {
     return this.#connections === 1
   }
 
-  /** Changes when somebody, of whatever process, has written to it; with the precision of its time stamps. */
+  /** Changes whenever any process has written to the file, as precisely as its time stamps tell. */
   version(): string {
     return [this.path, `${this.path}-wal`].map(stampOf).join()
   }

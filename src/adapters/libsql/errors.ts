@@ -1,5 +1,7 @@
 import { type MessageContext, redactMessage } from '../../driver/redact.ts'
 import {
+  AccessDeniedError,
+  ConnectError,
   ConnectionLostError,
   ResponseTooLargeError,
   StatementError,
@@ -46,6 +48,54 @@ export function isLoss(error: unknown): boolean {
   return !isParameterError(error)
 }
 
+/** The server does not know our token. */
+export function isUnauthorized(error: unknown): boolean {
+  return statusOf(error) === 401 || (textOf(error, 'code') ?? '').startsWith('AUTH_')
+}
+
+/** A server has ended the transaction by itself, and says so before it does anything else. */
+export function isExpired(error: unknown): boolean {
+  const code = textOf(error, 'code') ?? ''
+  // A replica passes on what its primary said as text.
+  const isProxied = code === 'PROXY_ERROR' && /Transaction timed-out/.test(textOf(error, 'message') ?? '')
+  return code === 'TRANSACTION_TIMEOUT' || code === 'STREAM_EXPIRED' || isProxied
+}
+
+/** Where the primary of an embedded replica is. */
+export interface Primary {
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * What an embedded replica could not do since its primary is away or refused it, as a typed error; else `null`.
+ * @param isOpening no statement was sent yet
+ */
+export function primaryError(error: unknown, primary: Primary, isOpening = false): Error | null {
+  const message = textOf(error, 'message') ?? ''
+  // A replica fetches what its write has changed: the write itself is done by then.
+  const isFetching = !isOpening && /^(?:Sync|Replication)\(/.test(message)
+  const status = /^WriteDelegation\(status: (\w+)/.exec(message)?.[1]
+  if (!isFetching && (message.startsWith('sync error') || /error trying to connect/.test(message))) {
+    const { host, port } = primary
+    const isRefused = /^sync error: Unauthorized/.test(message)
+    const what = isRefused ? 'refuses the authToken' : 'cannot be reached; what is here can be read'
+    return new ConnectError(
+      isRefused ? 'AUTH_REFUSED' : 'CONNECT_FAILED',
+      primary,
+      `The primary of the replica at ${host}:${port} ${what}.`,
+      { cause: error },
+    )
+  }
+  if (status === undefined && !isFetching) return null
+  if (status !== undefined && /^(?:PermissionDenied|Unauthenticated)$/.test(status))
+    return new AccessDeniedError({ cause: error })
+  return new ConnectionLostError(
+    "The replica's primary did not answer to a write, or to who asked for its effects. It may or may not have taken effect.",
+    { cause: error },
+  )
+}
+
 function statusOf(error: unknown): number {
   const cause: unknown = error instanceof Error ? error.cause : undefined
   const status: unknown =
@@ -63,8 +113,9 @@ const STORAGE: Readonly<Record<string, readonly [StorageErrorCode, string]>> = {
 }
 
 /** A driver's error as we throw it: what the file has done to us by its path, wrong parameters by our own type. */
-export function judged(error: unknown, file: string | null): unknown {
+export function translateError(error: unknown, file: string | null): unknown {
   const code = textOf(error, 'code')
+  if (statusOf(error) === 403) return new AccessDeniedError({ cause: error })
   const storage = code === undefined ? undefined : STORAGE[code]
   if (storage !== undefined && file !== null) {
     const [kind, reason] = storage

@@ -7,23 +7,23 @@ import type { LibsqlLocation } from './options.ts'
 import type { SerialQueue } from './serial-queue.ts'
 import type { WriteMutex, Writer } from './write-mutex.ts'
 
-/** What a connection shares with others, and how long it waits for them. */
+/** The locks that a connection competes for, and how long it waits for them. */
 export interface Contended {
   readonly client: Client
   readonly kind: LibsqlLocation['kind']
   /** Where it is kept, if that is a file here. */
   readonly file: DatabaseFile | null
-  /** Whose turn it is to write to the file; `null` where nobody else can, or the server says. */
+  /** Guards writes to the file within this process; `null` for memory and servers. */
   readonly mutex: WriteMutex | null
   /** Milliseconds that others may hold the database before we give up. */
   readonly busyTimeout: number
 }
 
-/** How what met a lock goes on. */
+/** How to retry what met a lock. */
 export interface ResumingOptions {
-  /** Fails as long as others would not let it, and does no harm then, since `executeMultiple` runs it. @default to write */
+  /** A script that probes the lock: it fails while others hold it, without effect. @default one that writes nothing but takes the write lock */
   readonly probe?: string
-  /** What to say is done and not done when it gives up. @default nothing is */
+  /** What the error says was done when it gives up. @default nothing was */
   readonly outcome?: () => string
 }
 
@@ -52,14 +52,14 @@ export class LockRetry {
     return Math.max(askedAt, mutex?.movedAt ?? askedAt) + busyTimeout
   }
 
-  /** Waits for our turn to write; the function it resolves to ends it. */
+  /** Takes the write mutex; the function it resolves to releases it. */
   turnToWrite(deadline: number, writer: Writer): Promise<() => void> {
     const { mutex, busyTimeout } = this.#contended
     if (mutex === null) return Promise.resolve(() => {})
     return mutex.acquire(writer, { deadline, timeout: busyTimeout, signal: this.#queue.signal })
   }
 
-  /** Holds our turn to write while it runs. */
+  /** Runs while holding the write mutex. */
   async holding<Result>(deadline: number, work: () => Promise<Result>): Promise<Result> {
     const release = await this.turnToWrite(deadline, { what: 'statement', hasWritten: true })
     try {
@@ -71,19 +71,19 @@ export class LockRetry {
     }
   }
 
-  /** Tries until others let it, holding our turn to write. */
+  /** Retries SQLITE_BUSY while holding the write mutex. */
   inTurn<Result>(deadline: number, call: () => Promise<Result>, failure?: unknown): Promise<Result> {
     return this.holding(deadline, () => this.patiently(deadline, call, failure))
   }
 
-  /** Tries until others let it read. @param failure what it met at the first attempt */
+  /** Retries SQLITE_BUSY of a read. @param failure the error of the first attempt */
   reading<Result>(deadline: number, call: () => Promise<Result>, failure: unknown): Promise<Result> {
     return this.patiently(deadline, call, failure, LOOK.sql)
   }
 
   /**
-   * Tries until others let it. Only for what is surely not done when it meets a lock.
-   * @param failure what it met at the first attempt, if there was one
+   * Retries SQLITE_BUSY. Only for work that certainly had no effect when it met the lock.
+   * @param failure the error of the first attempt, if there was one
    * @param probe fails as long as others would not let it
    */
   async patiently<Result>(

@@ -4,7 +4,8 @@ import type { Dburi } from '../../dburi/types.ts'
 import type { AdapterOptions } from '../../driver/types.ts'
 import { OptionError } from '../../errors.ts'
 import { pathUnder, realPath } from '../../options/paths.ts'
-import { invalid, refused, toBoolean, toNumber, toWord, unknown } from '../../options/values.ts'
+import { invalid, refused, toBoolean, together, toNumber, toWord, unknown } from '../../options/values.ts'
+import { type Option, SPELLINGS as PRAGMA_SPELLINGS, PRAGMAS, pragmaApart } from './pragmas.ts'
 
 /** What a dburi says about opening a libSQL database. */
 export interface LibsqlPlan {
@@ -13,10 +14,15 @@ export interface LibsqlPlan {
   readonly busyTimeout: number
   /** How long a server may take for the answer to a request, in milliseconds. */
   readonly requestTimeout: number
+  /** What each SQLite connection is told before it is used: `foreign_keys=1`. */
+  readonly pragmas: readonly string[]
   /** Functions, so that inspecting or serialising the plan shows no secret. */
   authToken(): string | null
   encryptionKey(): string | null
 }
+
+/** The ways in which a crash does no harm. */
+export type JournalMode = (typeof JOURNAL_MODES)[number]
 
 export type LibsqlLocation =
   | { readonly kind: 'memory' }
@@ -25,7 +31,7 @@ export type LibsqlLocation =
       /** Its real path, links followed. */
       readonly path: string
       readonly mode: 'ro' | 'rw' | 'rwc'
-      readonly journalMode: 'wal' | 'delete' | null
+      readonly journalMode: JournalMode | null
     }
   | {
       readonly kind: 'replica'
@@ -53,10 +59,12 @@ export type LibsqlLocation =
  * @throws OptionError
  */
 export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 'sqliteRoot'>): LibsqlPlan {
-  const given = new Given(dburi.options)
+  return new Given(dburi.options).settle((given) => planOf(dburi, given, sqliteRoot))
+}
+
+function planOf(dburi: Dburi, given: Given, sqliteRoot: string | undefined): LibsqlPlan {
   const location = locationOf(dburi, given, sqliteRoot)
-  const timeout = given.take('timeout', toNumber) ?? 5
-  if (timeout < 0 || timeout > 86_400) throw invalid('timeout', 'a number of seconds from 0 to 86400')
+  const timeout = timeoutOf(given, location)
   const requestTimeout = (location.kind === 'remote' ? given.take('request_timeout', toNumber) : null) ?? 60
   if (!(requestTimeout > 0 && requestTimeout <= 86_400)) {
     throw invalid('request_timeout', 'a number of seconds above 0, up to 86400')
@@ -65,18 +73,42 @@ export function libsqlPlan(dburi: Dburi, { sqliteRoot }: Pick<AdapterOptions, 's
   const hasFile = location.kind === 'file' || location.kind === 'replica'
   const authToken = (asksServer && given.take('authToken', (_, text) => text)) || dburi.password || null
   const encryptionKey = (hasFile && given.take('encryptionKey', (_, text) => text)) || null
+  // A replica would send them to its server.
+  const pragmas = location.kind === 'file' || location.kind === 'memory' ? pragmasOf(given) : []
   given.finish(location.kind)
   return {
     location,
     busyTimeout: timeout * 1_000,
     requestTimeout: requestTimeout * 1_000,
+    pragmas,
     authToken: () => authToken,
     encryptionKey: () => encryptionKey,
   }
 }
 
+/** In seconds as SQLAlchemy and Prisma have it, or in milliseconds as the pragma does. */
+function timeoutOf(given: Given, { kind }: LibsqlLocation): number {
+  const seconds = given.take('timeout', toNumber)
+  const milliseconds = kind === 'remote' ? null : given.take('busy_timeout', toNumber)
+  if (seconds !== null && milliseconds !== null) throw invalid('busy_timeout', 'left out beside timeout')
+  const timeout = seconds ?? (milliseconds === null ? 5 : milliseconds / 1_000)
+  if (timeout >= 0 && timeout <= 86_400) return timeout
+  throw milliseconds === null
+    ? invalid('timeout', 'a number of seconds from 0 to 86400')
+    : invalid('busy_timeout', 'a number of milliseconds from 0 to 86400000')
+}
+
+function pragmasOf(given: Given): string[] {
+  // Whoever may write has the lock from the beginning: mattn/go-sqlite3's word for it.
+  given.take('_txlock', (name, text) => toWord(name, text, ['immediate']))
+  return Object.entries(PRAGMAS).flatMap(([name, read]) => {
+    const value = given.take(name, read)
+    return value === null ? [] : [`${name}=${value}`]
+  })
+}
+
 const MODES = ['ro', 'rw', 'rwc', 'memory'] as const
-const JOURNAL_MODES = ['wal', 'delete'] as const
+const JOURNAL_MODES = ['wal', 'delete', 'truncate', 'persist'] as const
 
 function locationOf(dburi: Dburi, given: Given, sqliteRoot: string | undefined): LibsqlLocation {
   if (dburi.remoteScheme !== undefined) return remotePlace(dburi, dburi.remoteScheme, given)
@@ -182,6 +214,7 @@ const SPELLINGS: Readonly<Record<string, string>> = {
   tls: 'tls',
   // sqlalchemy-libsql's word.
   secure: 'tls',
+  ...PRAGMA_SPELLINGS,
 }
 
 /** What only pysqlite has a use for. */
@@ -200,33 +233,65 @@ const REFUSED: Readonly<Record<string, string>> = {
   psow: 'SQLite knows what the disk promises',
   enable_load_extension: 'it would let SQL run any code',
   load_extension: 'it would run any code',
+  query_only: 'write mode=ro',
+  init_sql:
+    'it runs a statement on every connection: use the option onConnect of engines, or a pragma by its name',
+  case_sensitive_like: 'it changes what statements mean',
+  _cslike: 'it changes what statements mean',
+  _loc: 'Drizzle reads dates itself: leave it out',
   password: 'a password for a file is its encryptionKey, one for a server its authToken',
 }
 
+/** Notes what is wrong and goes on: several pragmas share one option of the dburi, so nobody could ask without one of them. */
 class Given {
   readonly #texts = new Map<string, { name: string; text: string }>()
+  readonly #faults: OptionError[] = []
 
   constructor(options: Dburi['options']) {
-    for (const [name, text] of optionsOf({ options })) {
-      if (DROPPED.has(name)) continue
-      if (Object.hasOwn(REFUSED, name)) throw refused(name, REFUSED[name] ?? '')
-      const option = Object.hasOwn(SPELLINGS, name) ? SPELLINGS[name] : undefined
-      if (option === undefined) throw unknown(name, Object.keys(SPELLINGS))
-      if (typeof text !== 'string' || this.#texts.has(option)) throw invalid(name, 'given once')
-      this.#texts.set(option, { name, text })
-    }
+    for (const [name, value] of optionsOf({ options }))
+      for (const text of name === '_pragma' ? [value].flat() : [value])
+        this.#collect(() => this.#note(pragmaApart([name, text])))
   }
 
+  /** The option as it is read; `null` where it is missing or wrong. */
   take<Value>(option: string, read: (name: string, text: string) => Value): Value | null {
     const found = this.#texts.get(option)
     if (found === undefined) return null
     this.#texts.delete(option)
-    return read(found.name, found.text)
+    return this.#collect(() => read(found.name, found.text))
   }
 
   /** Refuses what this kind of database has no use for. */
   finish(kind: LibsqlLocation['kind']): void {
+    // Where one is wrong, another may seem to be without use.
+    if (this.#faults.length > 0) return
     for (const { name } of this.#texts.values()) throw refused(name, WITHOUT_USE[kind])
+  }
+
+  /** @throws OptionError for everything that is wrong */
+  settle<Settled>(read: (given: Given) => Settled): Settled {
+    const settled = this.#collect(() => read(this))
+    if (settled === null || this.#faults.length > 0) throw together(this.#faults)
+    return settled
+  }
+
+  #note([name, text]: Option): void {
+    if (DROPPED.has(name)) return
+    if (Object.hasOwn(REFUSED, name)) throw refused(name, REFUSED[name] ?? '')
+    const option = Object.hasOwn(SPELLINGS, name) ? SPELLINGS[name] : undefined
+    if (option === undefined) throw unknown(name, Object.keys(SPELLINGS))
+    if (typeof text !== 'string' || this.#texts.has(option)) throw invalid(name, 'given once')
+    this.#texts.set(option, { name, text })
+  }
+
+  #collect<Value>(read: () => Value): Value | null {
+    try {
+      return read()
+    } catch (error) {
+      if (!(error instanceof OptionError)) throw error
+      this.#faults.push(error)
+      return null
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { unlessStopped } from '../../driver/deadline.ts'
 import { owesRound, round } from '../../driver/event-loop.ts'
 import { Fifo } from '../../driver/fifo.ts'
 import { ConnectionLostError, DrizzleCeleryError } from '../../errors.ts'
@@ -75,18 +76,12 @@ export class SerialQueue {
   }
 
   /** What a server is asked may never be answered; a local call is over at once. */
-  unlessStopped<Result>(answer: Promise<Result>): Promise<Result> {
+  #answered<Result>(answer: Promise<Result>): Promise<Result> {
     const { isLocal, requestTimeout, onSilence } = this.#options
     if (isLocal) return answer
-    return new Promise((resolve, reject) => {
-      const { signal } = this.#stop
-      const onAbort = () => reject(this.lostError())
-      const timer = setTimeout(onSilence, requestTimeout)
-      signal.addEventListener('abort', onAbort)
-      answer.then(resolve, reject).finally(() => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-      })
+    return unlessStopped(answer, requestTimeout, this.signal, (isAborted) => {
+      if (!isAborted) onSilence()
+      return this.lostError()
     })
   }
 
@@ -101,7 +96,7 @@ export class SerialQueue {
       this.#called()
       return Promise.reject(this.lostError())
     }
-    return this.unlessStopped(call()).then(
+    return this.#answered(call()).then(
       (result) => {
         this.#called()
         return result

@@ -1,3 +1,4 @@
+import { stopAfter } from '../../driver/deadline.ts'
 import { AbortedError, TransactionConflictError } from '../../errors.ts'
 
 /** Who holds a mutex, or waits for it. */
@@ -50,24 +51,16 @@ export class WriteMutex {
 
   #wait(writer: Writer, { deadline, timeout, signal }: TurnOptions): Promise<() => void> {
     return new Promise((resolve, reject) => {
-      const settle = () => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', onAbort)
-      }
       const waiter = () => {
-        settle()
+        over()
         resolve(this.#turn(writer))
       }
-      const leave = (error: Error) => {
-        settle()
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
-        reject(error)
-      }
-      const onAbort = () => leave(new AbortedError('Stopped waiting to write', { cause: signal.reason }))
-      const rest = Math.max(0, deadline - performance.now())
-      const timer = setTimeout(() => leave(this.#tooLong(timeout)), rest)
-      signal.addEventListener('abort', onAbort)
       this.#waiters.push(waiter)
+      const over = stopAfter(Math.max(0, deadline - performance.now()), signal, (isAborted) => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+        if (isAborted) reject(new AbortedError('Stopped waiting to write', { cause: signal.reason }))
+        else reject(this.#tooLong(timeout))
+      })
     })
   }
 

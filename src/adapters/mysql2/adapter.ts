@@ -1,34 +1,42 @@
 import type { Connection as Driver } from 'mysql2'
 import type { Mysql2Handle } from '../../driver/dialect.ts'
 import { type DrizzleConfig, drizzleConfig, withLogger } from '../../driver/drizzle.ts'
-import { importDriver } from '../../driver/load.ts'
-import type { Adapter, AdapterOptions } from '../../driver/types.ts'
+import { Endpoints } from '../../driver/endpoints.ts'
+import { handleFactory } from '../../driver/handles.ts'
+import { missingDriver } from '../../driver/load.ts'
+import { passwordOf } from '../../driver/options.ts'
+import type { AdapterOptions, NamedAdapter } from '../../driver/types.ts'
 import { SERVER_IDLE_TIMEOUT } from '../../options/pool.ts'
+import { mysqlCodecs } from './codecs.ts'
 import { connect, type DriverOptions } from './connect.ts'
 import { handleOver } from './drizzle-client.ts'
-import { type MysqlPlan, mysqlOptions } from './options.ts'
+import { mysqlOptions } from './options.ts'
 import { loadTls } from './tls.ts'
 
 /** MySQL and MariaDB by mysql2: `mysql://` and `mariadb://`. */
-export const adapter: Adapter<'mysql', Mysql2Handle> = {
+export const mysql2: NamedAdapter<'mysql2', 'mysql', Mysql2Handle> = {
+  driver: 'mysql2',
   dialect: 'mysql',
 
   async open(dburi, options) {
     const plan = mysqlOptions(dburi, options)
-    const { default: mysql } = await importDriver('mysql2', () => import('mysql2'))
-    const { drizzle } = await import('drizzle-orm/mysql2')
+    const { default: mysql } = await loadDriver()
+    const handleOf = await loadHandles()
     const ssl = plan.tls.mode === 'DISABLED' ? null : await loadTls(plan.tls)
     const { statementCacheSize, maxResponseBytes, exposeParameters } = options
     const config = configOf(options)
+    const endpoints = new Endpoints()
     const integers = mysql.TypedParameter.BIGINT
 
     return {
       pooling: 'queue',
       idleTimeout: SERVER_IDLE_TIMEOUT,
+      connectTimeout: plan.connectTimeout,
       connect: (signal) =>
         connect(
           {
             plan,
+            endpoints,
             ssl,
             integers,
             statementCacheSize,
@@ -39,9 +47,8 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
           },
           signal,
         ),
-      handle: (executor, logger) =>
-        // Drizzle's type wants all of mysql2; `DrizzleClient` is all it uses.
-        handleOver(executor, (client) => drizzle({ client, ...withLogger(config, logger) } as never)),
+      handle: (executor, logger, cachesReads) =>
+        handleOver(executor, (client) => handleOf(client, withLogger(config, logger, cachesReads))),
     }
 
     function driver({ socket, endpoint, password, ssl: tls }: DriverOptions): Driver {
@@ -61,10 +68,30 @@ export const adapter: Adapter<'mysql', Mysql2Handle> = {
   },
 }
 
+/** Bundlers leave an import that stands in `try` to run time where they do not find it. */
+async function loadDriver() {
+  try {
+    return await import('mysql2')
+  } catch (error) {
+    throw missingDriver('mysql2', error)
+  }
+}
+
+async function loadHandles() {
+  const { MySql2Session } = await import('drizzle-orm/mysql2/session')
+  return handleFactory({
+    core: await import('drizzle-orm/mysql-core'),
+    dialect: 'MySqlDialect',
+    database: ['MySqlAsyncDatabase', 'MySqlDatabase'],
+    kind: 'MySql2Database',
+    session: MySql2Session,
+    codecs: mysqlCodecs,
+  })
+}
+
 /** MariaDB has no lateral joins, which Drizzle 0.45 would use for relational queries in its other mode. */
-function configOf(options: AdapterOptions): DrizzleConfig & { readonly mode?: 'planetscale' } {
-  const config = drizzleConfig(options)
-  return { ...config, ...(config.schema && { mode: 'planetscale' }) }
+function configOf(options: AdapterOptions): DrizzleConfig {
+  return { ...drizzleConfig(options), mode: 'planetscale' }
 }
 
 /** What makes every server's answers look alike. */
@@ -77,9 +104,4 @@ const FIXED = {
   // The server may not ask for files of this machine.
   flags: ['-LOCAL_FILES'],
   connectAttributes: { program_name: 'drizzle-celery' },
-}
-
-function passwordOf(plan: MysqlPlan, { password }: AdapterOptions): () => Promise<string | null> {
-  if (password === undefined) return async () => plan.password()
-  return async () => (typeof password === 'function' ? password() : password)
 }

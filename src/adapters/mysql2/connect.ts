@@ -1,18 +1,27 @@
 import type { Socket } from 'node:net'
 import type { Connection as Driver, SslOptions } from 'mysql2'
 import { deadlineIn, TooSlow } from '../../driver/deadline.ts'
+import { type Endpoints, isForWriting, type Route, type TargetSessionAttrs } from '../../driver/endpoints.ts'
 import { addressOf, inOneLine, openSocket } from '../../driver/socket.ts'
-import { AbortedError, ConnectError, type ConnectErrorCode, type ServerTarget } from '../../errors.ts'
+import {
+  AbortedError,
+  ConnectError,
+  type ConnectErrorCode,
+  NotServingError,
+  type ServerTarget,
+} from '../../errors.ts'
 import { type ConnectionParts, MysqlConnection } from './connection.ts'
 import { isBusy, isServerError, made } from './errors.ts'
 import type { MysqlPlan } from './options.ts'
 import { ServerPackets } from './server-packets.ts'
 import { encryptionAttempts } from './tls.ts'
 import type { Integers } from './values.ts'
+import { vetting } from './vetting.ts'
 
 /** What connections are made from. */
 export interface ConnectParts {
   readonly plan: MysqlPlan
+  readonly endpoints: Endpoints
   readonly ssl: SslOptions | null
   readonly integers: Integers
   readonly statementCacheSize: number
@@ -31,27 +40,46 @@ export interface DriverOptions {
 }
 
 /**
- * Opens a connection to the first endpoint that can be reached, and waits until the server lets it in.
+ * Opens a connection to the first endpoint that can be reached and serves as `target_session_attrs` asks, and waits until
+ * the server lets it in.
  * @throws ConnectError of the last endpoint, with those of all in its cause when there are several; AbortedError
  */
-export async function connect(parts: ConnectParts, signal?: AbortSignal): Promise<MysqlConnection> {
-  const failures: ConnectError[] = []
-  for (const endpoint of parts.plan.endpoints) {
-    const attempts = encryptionAttempts(endpoint, parts.plan.tls)
-    for (const encryption of attempts) {
-      try {
-        const ssl = encryption === 'tls' ? parts.ssl : null
-        const kill = (threadId: number, port: number | null) => end(parts, endpoint, ssl, { threadId, port })
-        return await connectTo(parts, endpoint, ssl, kill, signal)
-      } catch (error) {
-        if (!(error instanceof ConnectError) || isFinal(error)) throw error
-        if (error.code === 'TLS_REFUSED' && encryption !== attempts.at(-1)) continue
-        failures.push(error)
-        break
-      }
+export function connect(parts: ConnectParts, signal?: AbortSignal): Promise<MysqlConnection> {
+  const { plan, endpoints } = parts
+  const attempt = (route: Route, wanted: TargetSessionAttrs, failures: ConnectError[]) =>
+    connectBy(route, parts, { wanted, failures, signal })
+  return endpoints.first('MySQL', plan.targetSessionAttrs, () => plan.endpoints, attempt)
+}
+
+interface Attempt {
+  readonly wanted: TargetSessionAttrs
+  /** Why there is no connection yet. */
+  readonly failures: ConnectError[]
+  readonly signal: AbortSignal | undefined
+}
+
+/** A connection to one server; `null` where there is none, and others are worth a try. */
+async function connectBy(
+  route: Route,
+  parts: ConnectParts,
+  { wanted, failures, signal }: Attempt,
+): Promise<MysqlConnection | null> {
+  const attempts = encryptionAttempts(route.target, parts.plan.tls)
+  for (const encryption of attempts) {
+    try {
+      const ssl = encryption === 'tls' ? parts.ssl : null
+      const again = () => route.again()
+      const kill: ConnectionParts['kill'] = (threadId, port, what) =>
+        end(parts, again(), ssl, { threadId, port, what })
+      return await connectTo(parts, route, ssl, { kill, wanted, signal })
+    } catch (error) {
+      if (!(error instanceof ConnectError) || isFinal(error)) throw error
+      if (error.code === 'TLS_REFUSED' && encryption !== attempts.at(-1)) continue
+      failures.push(error)
+      return null
     }
   }
-  throw failures.length === 1 ? failures[0] : nobody(failures)
+  return null
 }
 
 /** The user, the password or the database is wrong, and other endpoints will say the same. */
@@ -59,33 +87,57 @@ function isFinal({ cause }: ConnectError): boolean {
   return isServerError(cause) && [1044, 1045, 1049, 1698].includes(cause.errno)
 }
 
+interface ConnectOptions extends Pick<ConnectionParts, 'kill'> {
+  /** What the server must be; `null` for whatever it is. */
+  readonly wanted: TargetSessionAttrs | null
+  readonly signal?: AbortSignal | undefined
+}
+
 async function connectTo(
   parts: ConnectParts,
-  endpoint: ServerTarget,
+  route: Route,
   ssl: SslOptions | null,
-  kill: ConnectionParts['kill'],
-  signal?: AbortSignal,
+  { kill, wanted, signal }: ConnectOptions,
 ): Promise<MysqlConnection> {
-  const { keepAlive, connectTimeout } = parts.plan
+  const { plan, endpoints } = parts
+  const { keepAlive, connectTimeout, targetSessionAttrs } = plan
+  const { target: endpoint } = route
   const deadline = deadlineIn(connectTimeout, signal)
   let socket: Socket | undefined
   let stage = 'the password could not be had'
   try {
     const password = await Promise.race([parts.password(), deadline.stopped])
     stage = 'it did not let us in'
-    socket = openSocket(endpoint, keepAlive, connectTimeout)
+    socket = openSocket(endpoint, keepAlive, connectTimeout, route.lookup)
+    route.follow(socket)
     if ('host' in endpoint) verifyAs(socket, endpoint.host)
     const driver = parts.driver({ socket, endpoint, password, ssl })
     const packets = new ServerPackets(driver, parts.maxResponseBytes)
     await Promise.race([ready(driver), deadline.stopped])
-    const connection = new MysqlConnection({ ...parts, driver, packets, socket, kill })
-    await Promise.race([connection.start(parts.plan.timeZone), deadline.stopped])
+    const { place } = route
+    const connection = new MysqlConnection({
+      ...parts,
+      driver,
+      packets,
+      socket,
+      target: endpoint,
+      kill,
+      isForWriting: isForWriting(targetSessionAttrs),
+      passOver: (reason) => endpoints.passOver(place, reason),
+    })
+    await Promise.race([connection.start(plan), deadline.stopped])
+    const isOneOfSeveral = plan.endpoints.length > 1 || route.isSeveral
+    const vet = wanted && vetting(endpoint, { wanted, isOneOfSeveral })
+    if (vet !== null) await Promise.race([vet(connection), deadline.stopped])
     packets.opened()
+    connection.opened(vet, (opened) => endpoints.joined(place, opened))
     return connection
   } catch (error) {
     socket?.destroy()
     if (signal?.aborted) throw new AbortedError('Stopped connecting to MySQL', { cause: signal.reason })
-    throw refusal(endpoint, error, error instanceof TooSlow ? `${stage} within ${connectTimeout} ms` : stage)
+    if (error instanceof ConnectError) throw error
+    const why = error instanceof NotServingError ? error.cause : error
+    throw refusal(endpoint, why, error instanceof TooSlow ? `${stage} within ${connectTimeout} ms` : stage)
   } finally {
     deadline.over()
   }
@@ -108,19 +160,23 @@ function ready(driver: Driver): Promise<void> {
 }
 
 /**
- * Asks the server to end a connection and what it is doing, over another one. Never rejects, and takes at most a second
+ * Asks the server to end a connection and what it is doing, or only that, over another one. Never rejects, and takes at most a second
  * more than that one: it is a wish. Another server may bear the same name by now, and its connection of that number be
  * somebody else's: unless it came from our port, nothing is ended.
  */
 async function end(
   parts: ConnectParts,
-  endpoint: ServerTarget,
+  route: Route,
   ssl: SslOptions | null,
-  { threadId, port }: { readonly threadId: number; readonly port: number | null },
+  {
+    threadId,
+    port,
+    what,
+  }: { readonly threadId: number; readonly port: number | null; readonly what: 'connection' | 'query' },
 ): Promise<void> {
   try {
     // Nobody ends this one in turn.
-    const connection = await connectTo(parts, endpoint, ssl, async () => {})
+    const connection = await connectTo(parts, route, ssl, { kill: async () => {}, wanted: null })
     const timer = setTimeout(() => connection.discard(new Error('The server did not answer')), KILL_TIMEOUT)
     try {
       const found = await connection.run({
@@ -129,7 +185,8 @@ async function end(
         asArrays: true,
       })
       const isOurs = Array.isArray(found) && found.length > 0
-      if (isOurs) await connection.run({ sql: `kill ${Number(threadId)}`, params: [], asArrays: false })
+      const sql = `kill ${what} ${Number(threadId)}`
+      if (isOurs) await connection.run({ sql, params: [], asArrays: false })
     } finally {
       clearTimeout(timer)
       await connection.close()
@@ -181,17 +238,4 @@ function reasonOf(error: unknown, stage: string): Reason {
     default:
       return { code: 'CONNECT_FAILED', what, cause: error }
   }
-}
-
-function nobody(failures: readonly ConnectError[]): ConnectError {
-  const last = failures.at(-1)
-  const target =
-    last?.socket != null ? { path: last.socket } : { host: last?.host ?? '', port: last?.port ?? 0 }
-  const reasons = failures.map(({ message }) => message)
-  return new ConnectError(
-    last?.code ?? 'CONNECT_FAILED',
-    target,
-    `Cannot connect to MySQL: none of the hosts will do.\n- ${reasons.join('\n- ')}`,
-    { cause: new AggregateError(failures), isServerBusy: failures.some(({ isServerBusy }) => isServerBusy) },
-  )
 }

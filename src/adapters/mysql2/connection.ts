@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
-import type { Connection as Driver, FieldPacket } from 'mysql2'
+import type { Connection as Driver } from 'mysql2'
+import { unlessStopped } from '../../driver/deadline.ts'
 import { InFlight } from '../../driver/socket.ts'
 import {
   holderNeeded,
@@ -8,48 +9,58 @@ import {
   StatementCache,
   transactionControlRefused,
 } from '../../driver/statement.ts'
-import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
+import type { Connection, Cursor, RunOptions, TransactionOptions } from '../../driver/types.ts'
 import {
   ClosedError,
+  ConnectError,
   ConnectionLostError,
   ResponseTooLargeError,
+  type ServerTarget,
   StatementError,
   TransactionAbortedError,
+  toError,
 } from '../../errors.ts'
 import { toWord } from '../../options/values.ts'
 import {
   connectionIsGone,
-  isDemoted,
   isServerError,
   isStale,
+  notServing,
+  refusesWrites,
   rollsBack,
   type ServerError,
   scrub,
+  type Unfit,
+  unfitness,
   withConflict,
 } from './errors.ts'
+import type { MysqlPlan } from './options.ts'
+import { type Answer, type Begin, flowOf, optionsOf, plain, send, type Work } from './query.ts'
+import { RowStream } from './row-stream.ts'
 import type { ServerPackets } from './server-packets.ts'
 import { type MysqlTraits, mysqlTraits } from './statement.ts'
-import {
-  type BoundValue,
-  bindParameters,
-  type Integers,
-  markNames,
-  roundFloats,
-  unmarkNames,
-} from './values.ts'
+import { type BoundValue, bindParameters, type Integers } from './values.ts'
 
 export interface ConnectionParts {
   readonly driver: Driver
   /** What is told of all that is asked of the server. */
   readonly packets: Pick<ServerPackets, 'ask'>
   readonly integers: Integers
+  readonly target: ServerTarget
   /** The socket the driver was given; under TLS, what carries it. */
   readonly socket: Socket
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
-  /** Asks the server to end a connection, known to it by our port, and what it is doing. */
-  kill(threadId: number, port: number | null): Promise<void>
+  /** Asks the server to end a connection, known to it by our port, and what it is doing, or only that. */
+  kill(threadId: number, port: number | null, what: 'connection' | 'query'): Promise<void>
+  /** Whether a server that only reads is not the one that was asked for. */
+  readonly isForWriting: boolean
+  /** The server has said that it cannot serve: new connections are to go elsewhere for a while. */
+  passOver(reason: Error): void
 }
+
+/** Throws when the server is not what was asked for any more. */
+type Vet = (connection: MysqlConnection) => Promise<void>
 
 /** A transaction on its way, and why the server has ended it before its time. */
 interface Open {
@@ -66,7 +77,13 @@ export class MysqlConnection implements Connection {
   readonly #texts: StatementCache<MysqlTraits>
   readonly #inFlight: InFlight
   #lastTurn: Promise<unknown> = Promise.resolve()
+  /** Those whose turn it is, or will be. */
+  #turns = 0
+  /** One begins at this moment. */
+  #isSending = false
   #transaction: Open | null = null
+  /** Its rows come by the connection's one stream: nothing else can until they end. */
+  #cursor: RowStream | null = null
   /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
   #reportsStatus = true
   #lost: Error | null = null
@@ -74,6 +91,8 @@ export class MysqlConnection implements Connection {
   #closed: Promise<void> | null = null
   /** By which the server knows us; `null` for a Unix socket. */
   readonly #port: number | null
+  #vet: Vet | null = null
+  #onEnd: () => void = () => {}
   onLost: (() => void) | null = null
 
   constructor(parts: ConnectionParts) {
@@ -94,13 +113,21 @@ export class MysqlConnection implements Connection {
     return this.#isTainted
   }
 
-  async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
+  get target(): ServerTarget {
+    return this.#parts.target
+  }
+
+  async run(
+    { sql, params, asArrays }: Statement,
+    { isShared = false, isSetUp = false }: RunOptions = {},
+  ): Promise<unknown> {
     let bound: BoundValue[] = []
     try {
       const text = this.#texts.look(sql)
       const transaction = this.#transaction
+      this.#assertNotStreaming()
       if (transaction !== null && text.commits) throw wouldCommit()
-      if (text.taints) this.#isTainted = true
+      if (text.taints && !isSetUp) this.#isTainted = true
       if (text.needsHolder && isShared)
         throw holderNeeded('SELECT … FOR UPDATE in a transaction locks rows until its end.')
       bound = bindParameters(params, this.#parts.integers)
@@ -111,13 +138,67 @@ export class MysqlConnection implements Connection {
     }
   }
 
+  async openCursor({ sql, params, asArrays }: Statement, batch: number): Promise<Cursor> {
+    this.#assertNotStreaming()
+    const { taints } = this.#texts.look(sql)
+    if (taints) this.#isTainted = true
+    const bound = bindParameters(params, this.#parts.integers)
+    const rows: RowStream = new RowStream(batch, {
+      pause: () => flowOf(this.#parts.driver).pause(),
+      resume: () => {
+        this.#parts.packets.ask()
+        flowOf(this.#parts.driver).resume()
+      },
+      stop: () => this.#stop(rows),
+    })
+    this.#cursor = rows
+    const transaction = this.#transaction
+    const work = { sql, bound, asArrays, mayEnd: taints, rows }
+    const ended = (error: unknown) => {
+      if (this.#cursor === rows) this.#cursor = null
+      rows.end(error)
+    }
+    this.#inTurn(() => this.#perform(work, transaction)).then(
+      () => ended(null),
+      (error: unknown) => ended(this.#translateError(error, work)),
+    )
+    return rows
+  }
+
+  /** @throws StatementError while rows may still be fetched; what comes when they are given up waits for its turn */
+  #assertNotStreaming(): void {
+    if (this.#cursor !== null && !this.#cursor.isClosed) throw isStreaming()
+  }
+
+  /** Ends a statement whose rows nobody wants any more, without its transaction. */
+  async #stop(rows: RowStream): Promise<void> {
+    const { driver, kill } = this.#parts
+    const killed = kill(driver.threadId, this.#port, 'query')
+    await unlessStopped(rows.over(), STOP_TIMEOUT).catch(() => {})
+    if (!rows.isOver) this.discard(new Error('The server did not end a statement that it was asked to end'))
+    await killed
+    // Where the statement had ended before, this is what the server ends instead.
+    await this.#control(() => this.#send(plain('do 0'))).catch(() => {})
+  }
+
   /**
    * Has each statement commit by itself, whatever the server's default is, as PyMySQL does; sets the time zone, where it
-   * is not the server's.
+   * is not the server's, and the collation where one is asked for.
    */
-  async start(timeZone: string | null): Promise<void> {
+  async start({ timeZone, collation }: Pick<MysqlPlan, 'timeZone' | 'collation'>): Promise<void> {
     const zone = timeZone === null ? '' : `, time_zone = '${timeZone}'`
-    await this.#control(() => this.#send(plain(`set autocommit = 1${zone}`)))
+    const comparing = collation === null ? '' : `, collation_connection = '${collation}'`
+    await this.#control(() => this.#send(plain(`set autocommit = 1${zone}${comparing}`)))
+  }
+
+  /**
+   * The server has let us in.
+   * @param vet what its pings ask, instead of a sign of life only
+   * @param join has it told when its server cannot serve; what it returns is called at its end
+   */
+  opened(vet: Vet | null, join: (connection: MysqlConnection) => () => void): void {
+    this.#vet = vet
+    this.#onEnd = join(this)
   }
 
   async begin(options: TransactionOptions): Promise<void> {
@@ -130,36 +211,87 @@ export class MysqlConnection implements Connection {
       })
     } catch (error) {
       if (this.#transaction === transaction) this.#transaction = null
-      const judged = this.#translateError(error, NOTHING_SENT)
+      const translated = this.#translateError(error, NOTHING_SENT)
       // An isolation level without its transaction would be the next one's.
-      if (texts.length > 1) this.discard(judged)
-      throw judged
+      if (texts.length > 1) this.discard(translated)
+      throw translated
     }
   }
 
   async commit(): Promise<boolean> {
+    if (this.#cursor !== null) await this.#cursor.close()
     const transaction = this.#transaction
     this.#transaction = null
     return await this.#control(async () => {
       if (transaction?.failure != null) return false
-      await this.#send(plain('commit'))
+      await this.#send(COMMIT)
       return true
-    })
+    }, COMMIT)
   }
 
   async rollback(): Promise<void> {
+    if (this.#cursor !== null) await this.#cursor.close()
     this.#transaction = null
     await this.#control(() => this.#send(plain('rollback')))
   }
 
+  savepoint(name: string): Promise<void> {
+    return this.#inTransaction(`savepoint ${name}`)
+  }
+
+  release(name: string): Promise<void> {
+    return this.#inTransaction(`release savepoint ${name}`)
+  }
+
+  async rollbackTo(name: string): Promise<void> {
+    if (this.#cursor !== null) await this.#cursor.close()
+    return this.#inTransaction(`rollback to savepoint ${name}`)
+  }
+
+  async #inTransaction(sql: string): Promise<void> {
+    this.#assertNotStreaming()
+    const transaction = this.#transaction
+    await this.#control(() => this.#perform(plain(sql), transaction))
+  }
+
   async ping(): Promise<void> {
+    if (this.#vet !== null) return await this.#vetted(this.#vet)
     await this.#control(() => this.#ask((done) => this.#parts.driver.ping((error) => done(error))))
+  }
+
+  async #vetted(vet: Vet): Promise<void> {
+    try {
+      await vet(this)
+    } catch (error) {
+      if (error instanceof ConnectError) this.#passOver(error)
+      throw error
+    }
+  }
+
+  /** Its server has said that it cannot serve. */
+  #passOver(reason: Error): void {
+    if (this.#lost !== null) return
+    this.#parts.passOver(reason)
+    this.discard(reason)
+  }
+
+  /** Whether the server says that it cannot serve as it was asked to. */
+  #unfitness(error: ServerError, isCommit = false): Unfit | null {
+    return this.#parts.isForWriting || !refusesWrites(error) ? unfitness(error, isCommit) : null
+  }
+
+  /** Its server was passed over: nobody is to use it any more. */
+  leave(reason: Error): void {
+    // Before it is in a pool it is only being set up.
+    const isIdle = this.onLost === null || (this.#inFlight.isEmpty && this.#transaction === null)
+    if (isIdle) this.discard(reason)
+    else this.#isTainted = true
   }
 
   discard(reason: Error): void {
     const isWorking = !this.#inFlight.isEmpty
     this.#break(reason)
-    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port)
+    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port, 'connection')
   }
 
   close(): Promise<void> {
@@ -174,21 +306,29 @@ export class MysqlConnection implements Connection {
       return
     }
     this.#lost = new ClosedError('connection')
+    this.#onEnd()
     await this.#inFlight.close(() => this.#parts.driver.end())
   }
 
-  /** Runs work when all that came before it is settled, however it went. */
+  /** Runs work when all that came before it is settled, however it went. It throws nothing: what fails rejects. */
   #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const turn = this.#lastTurn.then(work)
-    this.#lastTurn = turn.catch(() => {})
+    // Who is told by mysql2 of what is being sent comes after it, though there is no answer to wait for yet.
+    if (this.#isSending) return this.#lastTurn.then(() => this.#inTurn(work))
+    this.#isSending = this.#turns++ === 0
+    const turn = this.#isSending ? work() : this.#lastTurn.then(work)
+    this.#isSending = false
+    const over = () => {
+      this.#turns--
+    }
+    this.#lastTurn = turn.then(over, over)
     return turn
   }
 
-  async #control<Result>(work: () => Promise<Result>): Promise<Result> {
+  async #control<Result>(work: () => Promise<Result>, sent: Failed = NOTHING_SENT): Promise<Result> {
     try {
       return await this.#inTurn(work)
     } catch (error) {
-      throw this.#translateError(error, NOTHING_SENT)
+      throw this.#translateError(error, sent)
     }
   }
 
@@ -196,34 +336,38 @@ export class MysqlConnection implements Connection {
     if (transaction?.failure != null) throw new TransactionAbortedError({ cause: transaction.failure })
     let sent: Answer
     try {
-      sent = await this.#sendFresh(work)
+      sent = await this.#send(work)
     } catch (error) {
-      if (!isServerError(error)) throw error
-      const isUndone = transaction === null || (await this.#isUndone(error))
-      const judged = this.#translateError(error, work, isUndone)
-      if (transaction !== null && isUndone) transaction.failure = judged
-      throw judged
+      sent = await this.#sendFresh(error, work, transaction)
     }
-    const isOpen = sent.isOpen ?? (await this.#askWhetherOpen(work, transaction))
+    let { isOpen } = sent
+    // Rows come without a word on the transaction, also those of an EXECUTE IMMEDIATE that ended it.
+    if (isOpen === null && work.mayEnd && this.#reportsStatus && transaction !== null)
+      isOpen = await this.#isOpen()
     if (this.#reportsStatus && isOpen !== null && isOpen !== (transaction !== null)) throw this.#escaped()
     return sent.answer
   }
 
   /** What was prepared may be gone, behind a proxy or after a schema change; the statement was not run then. */
-  async #sendFresh(work: Work): Promise<Answer> {
+  async #sendFresh(error: unknown, work: Work, transaction: Open | null): Promise<Answer> {
+    if (!isStale(error)) throw await this.#failed(error, work, transaction)
+    // By the same options as it was prepared, which mysql2's type does not say.
+    this.#parts.driver.unprepare(optionsOf(work) as never)
     try {
       return await this.#send(work)
-    } catch (error) {
-      if (!isStale(error)) throw error
-      // By the same options as it was prepared, which mysql2's type does not say.
-      this.#parts.driver.unprepare(optionsOf(work) as never)
-      return await this.#send(work)
+    } catch (again) {
+      throw await this.#failed(again, work, transaction)
     }
   }
 
-  /** Rows come without a word on the transaction, also those of an EXECUTE IMMEDIATE that ended it. */
-  async #askWhetherOpen({ mayEnd }: Work, transaction: Open | null): Promise<boolean | null> {
-    return mayEnd && this.#reportsStatus && transaction !== null ? await this.#isOpen() : null
+  /** What to throw for a statement that failed, which may have cost its transaction. */
+  async #failed(error: unknown, work: Work, transaction: Open | null): Promise<unknown> {
+    if (!isServerError(error)) return error
+    const isOver = transaction === null || this.#unfitness(error) !== null
+    const isUndone = isOver || (await this.#isUndone(error))
+    const translated = this.#translateError(error, work, isUndone)
+    if (transaction !== null && isUndone) transaction.failure = translated
+    return translated
   }
 
   /** A failed statement may have cost the whole transaction: a deadlock does, and so may a lock waited for too long. */
@@ -237,32 +381,12 @@ export class MysqlConnection implements Connection {
     return (await this.#send(plain('do 0'))).isOpen
   }
 
-  async #send(work: Work): Promise<Answer> {
-    const { driver } = this.#parts
-    let columns: readonly unknown[] | undefined
-    let isMarked = false
-    const answer = await this.#ask((done) => {
-      const told = (error: Error | null, answer: unknown, fields?: readonly unknown[]) => {
-        columns = fields
-        done(error, answer)
-      }
-      // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
-      const query =
-        work.bound.length === 0
-          ? driver.query(optionsOf(work), told)
-          : driver.execute(optionsOf(work), work.bound, told)
-      // Told also of results that are no rows, with no columns.
-      query.on('fields', (fields?: readonly FieldPacket[]) => {
-        if (fields !== undefined && markNames(fields)) isMarked = true
-      })
-    })
-    if (work.bound.length > 0 && columns !== undefined) roundFloats(answer, columns, work.asArrays)
-    if (isMarked && !work.asArrays) unmarkNames(answer)
-    return { answer, isOpen: isInTransaction(answer, columns) }
+  #send(work: Work): Promise<Answer> {
+    return send(this.#parts.driver, work, (begin) => this.#ask(begin))
   }
 
   /** Whatever the driver does or forgets to do, the loss of the connection settles it. */
-  #ask(work: (done: (error: Error | null, answer?: unknown) => void) => void): Promise<unknown> {
+  #ask(begin: Begin): Promise<unknown> {
     if (this.#lost !== null) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
@@ -271,12 +395,12 @@ export class MysqlConnection implements Connection {
       this.#inFlight.add(fail)
       this.#parts.packets.ask()
       try {
-        work((error, answer) => {
+        begin((error, answer) => {
           if (error) fail(error)
           else if (this.#inFlight.settles(fail)) resolve(answer)
         })
       } catch (error) {
-        fail(error instanceof Error ? error : new Error(String(error)))
+        fail(toError(error))
       }
     })
   }
@@ -288,16 +412,21 @@ export class MysqlConnection implements Connection {
     return error
   }
 
-  #translateError(error: unknown, { sql, bound }: Pick<Work, 'sql' | 'bound'>, isUndone = false): Error {
+  #translateError(error: unknown, { sql, bound, isCommit }: Failed, isUndone = false): Error {
     if (isServerError(error)) {
-      const judged = this.#parts.exposeParameters ? error : scrub(error, sql, bound)
-      if (isDemoted(error)) this.#isTainted = true
-      if (connectionIsGone(error)) this.discard(judged)
-      return withConflict(judged, isUndone)
+      const translated = this.#parts.exposeParameters ? error : scrub(error, sql, bound)
+      const unfit = this.#unfitness(error, isCommit)
+      if (unfit !== null) {
+        const told = unfit === 'not done' ? notServing(translated) : lostBy(translated)
+        this.#passOver(told)
+        return told
+      }
+      if (connectionIsGone(error)) this.discard(translated)
+      return withConflict(translated, isUndone)
     }
     if (isOwnError(error)) return error
     // Not a server error: the protocol's state is unknown, so drop the connection.
-    this.discard(error instanceof Error ? error : new Error(String(error)))
+    this.discard(toError(error))
     return this.#lost ?? lostBy(new Error('The connection broke'))
   }
 
@@ -308,38 +437,29 @@ export class MysqlConnection implements Connection {
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#parts.driver.destroy()
     this.#parts.socket.destroy()
+    this.#onEnd()
     this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
     this.onLost?.()
   }
 }
 
+/** What failed: whatever is against a COMMIT, it may have been done. */
+type Failed = Pick<Work, 'sql' | 'bound'> & { readonly isCommit?: true }
+
 /** Our own statements have no parameters that an error could show. */
-const NOTHING_SENT = { sql: '', bound: [] }
+const NOTHING_SENT: Failed = { sql: '', bound: [] }
 
-/** Our own statements, which need no looking after. */
-function plain(sql: string): Work {
-  return { sql, bound: [], asArrays: false, mayEnd: false }
-}
+const COMMIT = { ...plain('commit'), isCommit: true } as const
 
-/** What the server answered. */
-interface Answer {
-  readonly answer: unknown
-  /** Whether it left a transaction open; `null` where it does not say. */
-  readonly isOpen: boolean | null
-}
+/** Milliseconds that a server is given to end a statement, and we to be connected to ask for it. */
+const STOP_TIMEOUT = 5_000
 
-/** One statement on its way to the server. */
-interface Work {
-  readonly sql: string
-  /** The parameters as they are sent. */
-  readonly bound: BoundValue[]
-  readonly asArrays: boolean
-  /** It may end a transaction without being asked to, for all that its text tells. */
-  readonly mayEnd: boolean
-}
-
-function optionsOf({ sql, asArrays }: Work): { sql: string; rowsAsArray: boolean } {
-  return { sql, rowsAsArray: asArrays }
+function isStreaming(): StatementError {
+  return new StatementError(
+    'STREAM_OPEN',
+    'Cannot run a statement here while rows are streamed: MySQL sends them by the one stream of the connection. In the ' +
+      'loop use engine.db or another session, or stream by engine.stream().',
+  )
 }
 
 function wouldCommit(): StatementError {
@@ -376,31 +496,4 @@ function beginTexts({ isolationLevel, readOnly, withConsistentSnapshot }: Transa
   if (isolationLevel === undefined) return [start]
   const level = toWord('isolationLevel', isolationLevel, ISOLATION_LEVELS)
   return [`set transaction isolation level ${level}`, start]
-}
-
-/** `SERVER_STATUS_IN_TRANS` of the protocol. */
-const IN_TRANSACTION = 1
-
-/**
- * Whether an answer leaves a transaction open, by the server's own word; `null` for rows, which do not say, except those
- * of a CALL, whose last part is the end of the procedure.
- * @param fields what mysql2 gives beside the answer: the columns of its rows, or of each of its parts
- */
-function isInTransaction(answer: unknown, fields: unknown): boolean | null {
-  const end = endOf(answer, fields)
-  if (end === null) return null
-  if (typeof end === 'object' && 'serverStatus' in end && typeof end.serverStatus === 'number') {
-    return (end.serverStatus & IN_TRANSACTION) !== 0
-  }
-  throw new Error('mysql2 answered without the status of the server')
-}
-
-/**
- * mysql2's `ResultSetHeader`, known by its place: a row may have columns of any name, and bundlers rename classes. Rows
- * come in a list, and what is no rows has no columns.
- */
-function endOf(answer: unknown, fields: unknown): object | null {
-  if (!Array.isArray(answer)) return Object(answer)
-  const hasParts = Array.isArray(fields) && fields.length > 0 && fields.at(-1) === undefined
-  return hasParts ? Object(answer.at(-1)) : null
 }

@@ -1,6 +1,8 @@
+import { Readable } from 'node:stream'
 import { keepingParams, refusedMembers, showClient } from '../../driver/client.ts'
 import type { Mysql2Client, Mysql2Handle, Mysql2Query } from '../../driver/dialect.ts'
-import type { Executor, Transaction, TransactionOptions } from '../../driver/types.ts'
+import type { Statement } from '../../driver/statement.ts'
+import type { Cursor, Executor, Transaction, TransactionOptions } from '../../driver/types.ts'
 import { StatementError } from '../../errors.ts'
 
 /** Rows or a header, and where there are rows the columns, which nobody is told. */
@@ -13,9 +15,18 @@ type Answer = Promise<[answer: unknown, fields: readonly never[] | undefined]>
 export interface DrizzleClient {
   query(query: Mysql2Query, params?: unknown[]): Answer
   execute(sql: string, params?: unknown[]): Answer
-  /** Called for each transaction. */
-  getConnection(): Promise<DrizzleClient>
+  /** Called for each transaction and each `iterator()`, which asks for the `connection` of it. */
+  getConnection(): Promise<DrizzleClient & { readonly connection?: StreamingConnection }>
   release(): void
+}
+
+/** What `iterator()` asks of a connection. */
+interface StreamingConnection {
+  query(query: Mysql2Query, params?: unknown[]): { stream(): Readable }
+  /** Called when the loop is over. */
+  end(): void
+  on(event: 'error', listener: (error: Error) => void): void
+  off(event: 'error', listener: (error: Error) => void): void
 }
 
 /** What there is of a Drizzle handle, be it of a database or of a transaction. */
@@ -93,19 +104,59 @@ class Client implements DrizzleClient {
     return this.query({ sql }, params)
   }
 
-  async getConnection(): Promise<DrizzleClient> {
+  async getConnection(): ReturnType<DrizzleClient['getConnection']> {
     const level = this.next
     this.next = null
-    if (level !== null) return level
-    throw new StatementError(
-      'INVALID_STATEMENT',
-      'Cannot take the connection itself, as iterator() and migrate() of Drizzle do: it would go past the session. ' +
-        "Read pages with limit(); run migrations by prepareModels() with prepare: 'migrate'.",
-    )
+    return level ?? new Iterating(this.executor)
   }
 
   release(): void {}
 }
+
+/** Rows that the stream of an `iterator()` fetches at once. */
+const BATCH = 100
+
+/** The connection that `iterator()` takes: it has a row stream, and nothing else that would go past the session. */
+class Iterating extends Client {
+  #cursor: Cursor | null = null
+  readonly connection: StreamingConnection = {
+    query: ({ sql, rowsAsArray = false }, params = []) => {
+      const rows = this.#rows({ sql, params: [...params], asArrays: rowsAsArray })
+      return { stream: () => Readable.from(rows, { objectMode: true, highWaterMark: 1 }) }
+    },
+    // Nobody waits for it; what is asked of the connection next does.
+    end: () => void this.#cursor?.close(),
+    // Whatever becomes of the connection, the stream tells.
+    on() {},
+    off() {},
+  }
+
+  override async query(): Answer {
+    throw new StatementError(
+      'INVALID_STATEMENT',
+      'Cannot take the connection itself, as migrate() of Drizzle does: it would go past the session. ' +
+        "Run migrations by prepareModels() with prepare: 'migrate'.",
+    )
+  }
+
+  async *#rows(statement: Statement): AsyncGenerator<unknown> {
+    const { executor } = this
+    if (executor.openCursor === undefined) throw new StatementError('INVALID_STATEMENT', NO_ITERATOR)
+    const cursor = await executor.openCursor(statement, BATCH)
+    this.#cursor = cursor
+    try {
+      for (let isMore = true; isMore; ) {
+        const rows = await cursor.fetch()
+        yield* rows
+        isMore = rows.length >= BATCH
+      }
+    } finally {
+      await cursor.close()
+    }
+  }
+}
+
+const NO_ITERATOR = 'Cannot iterate over rows here: use session.stream() or engine.stream().'
 
 /** The connection of one transaction. What Drizzle sends around the work begins and ends it. */
 class Level extends Client {

@@ -1,5 +1,5 @@
 import { redactMessage } from '../../driver/redact.ts'
-import { TransactionConflictError } from '../../errors.ts'
+import { NotServingError, TransactionConflictError } from '../../errors.ts'
 import type { BoundValue } from './values.ts'
 
 /** An error the server sent. */
@@ -38,12 +38,49 @@ export function isBusy({ errno, message }: ServerError): boolean {
   return errno === 1040 || errno === 1203 || (errno === 1226 && message.includes('max_user_connections'))
 }
 
+/** What a server that cannot serve did with what it was asked. */
+export type Unfit = 'not done' | 'perhaps done'
+
 /**
- * The server takes no writes any more, as after a failover: a new connection may find the one that does.
- * 1290 ER_OPTION_PREVENTS_STATEMENT, 1836 ER_READ_ONLY_MODE.
+ * Whether the server says with this error that it is not the one that serves, so that others are to be asked: 1290
+ * ER_OPTION_PREVENTS_STATEMENT of read_only, 1836 ER_READ_ONLY_MODE; 1047 ER_UNKNOWN_COM_ERROR of a Galera node
+ * without quorum; 1053 ER_SERVER_SHUTDOWN; 1180 ER_ERROR_DURING_COMMIT of a Galera node that loses it, and 3100
+ * ER_RUN_HOOK_ERROR of group replication, whose peers may have the transaction already.
+ * @param isCommit a COMMIT may have reached the peers before
  */
-export function isDemoted({ errno, message }: ServerError): boolean {
-  return errno === 1836 || (errno === 1290 && /read[-_]only/i.test(message))
+export function unfitness({ errno, message }: ServerError, isCommit: boolean): Unfit | null {
+  switch (errno) {
+    case 1836:
+      return 'not done'
+    case 1290:
+      return READ_ONLY.test(message) ? 'not done' : null
+    case 1047:
+      if (!/wsrep/i.test(message)) return null
+      return isCommit ? 'perhaps done' : 'not done'
+    case 1180:
+      return /provider status|wsrep|primary component/i.test(message) ? 'perhaps done' : null
+    case 1053:
+    case 3100:
+      return 'perhaps done'
+    default:
+      return null
+  }
+}
+
+const READ_ONLY = /read[-_]only/i
+
+/** Whether it is about writing: a server that was asked for as one that only reads may say so. */
+export function refusesWrites({ errno }: ServerError): boolean {
+  return errno === 1290 || errno === 1836
+}
+
+/** What certainly was not done, since its server takes no writes or has lost its cluster. */
+export function notServing(cause: ServerError): NotServingError {
+  return new NotServingError(
+    `MySQL did not do it, since this server does not serve at the moment: ${cause.message} (${cause.code}). ` +
+      'The connection was closed, and the next one goes to another host, where the dburi names one.',
+    { cause },
+  )
 }
 
 /**

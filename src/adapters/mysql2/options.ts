@@ -1,22 +1,27 @@
 import { userInfo } from 'node:os'
 import type { Dburi } from '../../dburi/types.ts'
+import { SESSION_ATTRS, type TargetSessionAttrs } from '../../driver/endpoints.ts'
 import { printable } from '../../driver/socket.ts'
 import type { AdapterOptions } from '../../driver/types.ts'
 import { OptionError, type ServerTarget } from '../../errors.ts'
-import { invalid } from '../../options/values.ts'
-import { type RawMysqlOptions, validateOptions } from './allowed-options.ts'
+import { invalid, refused } from '../../options/values.ts'
+import { collationIn, type RawMysqlOptions, validateOptions } from './allowed-options.ts'
 import { type TlsPlan, tlsPlan } from './tls.ts'
 
 /** Everything a dburi and the defaults say about connecting to MySQL or MariaDB. */
 export interface MysqlPlan {
   /** Where to try, in the order given. */
   readonly endpoints: readonly ServerTarget[]
+  /** What a server must be to be used, by libpq's name and words. */
+  readonly targetSessionAttrs: TargetSessionAttrs
   readonly user: string
   /** `null` for none: tables are then named with their database. */
   readonly database: string | null
   readonly tls: TlsPlan
   /** The time zone of every session, as the server takes it; `null` for the server's own. */
   readonly timeZone: string | null
+  /** The collation that literals and parameters are compared by; `null` for the server's default of utf8mb4. */
+  readonly collation: string | null
   /** For one attempt at one endpoint, from looking up its name until the server lets us in, in ms. */
   readonly connectTimeout: number
   /** How long a connection is idle before TCP probes it, in ms; `null` for never. */
@@ -37,16 +42,28 @@ const USUAL_PORT = 3_306
 export function mysqlOptions(dburi: Dburi, options: Pick<AdapterOptions, 'timeZone'> = {}): MysqlPlan {
   const given = validateOptions(dburi)
   const { password } = dburi
+  const tls = tlsPlan(given)
+  assertNoKeyIsAsked(given, tls)
   return {
     endpoints: endpointsOf(dburi),
+    targetSessionAttrs: given.word('target_session_attrs', SESSION_ATTRS) ?? 'any',
     user: printable('user', dburi.user || operatingSystemUser()),
     database: dburi.database ? printable('database', dburi.database) : null,
-    tls: tlsPlan(given),
+    tls,
     timeZone: timeZone(given, options.timeZone),
+    collation: collation(given),
     connectTimeout: connectTimeout(given),
     keepAlive: given.boolean('enableKeepAlive') === false ? null : 60_000,
     password: () => password,
   }
+}
+
+/** Where there may be no TLS, the server is asked for the key that hides the password, which somebody else may answer. */
+function assertNoKeyIsAsked(given: RawMysqlOptions, { mode }: TlsPlan): void {
+  const mayBePlain = mode === 'DISABLED' || mode === 'PREFERRED'
+  if (given.boolean('allowPublicKeyRetrieval') !== false || !mayBePlain) return
+  const reason = 'without TLS the key of the server is asked for, so require TLS: ssl_mode=VERIFY_IDENTITY'
+  throw refused('allowPublicKeyRetrieval', reason)
 }
 
 /** In seconds as Python's drivers have it, or in milliseconds as mysql2 does. */
@@ -74,6 +91,17 @@ function timeZone(given: RawMysqlOptions, fromProgram: string | undefined): stri
     fromProgram === undefined ? name : 'timeZone',
     'UTC, an offset such as +09:00, a name such as Europe/Berlin, or server for that of the server',
   )
+}
+
+function collation(given: RawMysqlOptions): string | null {
+  const text = given.text('collation')
+  const byCharset = collationIn(given.text('charset') ?? '')
+  if (text === null) return byCharset
+  const named = collationIn(text)
+  if (named === null) throw invalid('collation', 'a collation of utf8mb4, such as utf8mb4_unicode_ci')
+  if (byCharset !== null && byCharset !== named)
+    throw invalid('collation', 'left out, or say the same as charset')
+  return named
 }
 
 const TIME_ZONES = ['time_zone', 'timeZone', 'timezone'] as const

@@ -1,9 +1,7 @@
-import { X509Certificate } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { createSecureContext } from 'node:tls'
 import type { SslOptions } from 'mysql2'
 import { isLoopback } from '../../driver/socket.ts'
-import { OptionError, type ServerTarget } from '../../errors.ts'
+import { loadPem } from '../../driver/tls.ts'
+import type { ServerTarget } from '../../errors.ts'
 import { invalid, refused, toBoolean } from '../../options/values.ts'
 import type { RawMysqlOptions } from './allowed-options.ts'
 
@@ -21,8 +19,11 @@ export interface TlsPlan {
   /** PEM files of the client's certificate and its key. */
   readonly cert: string | null
   readonly key: string | null
+  readonly minVersion: TlsVersion
   keyPassword(): string | null
 }
+
+type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 /** The attempts to make at one endpoint, in order; go on to the second only when the server has no TLS. */
 export function encryptionAttempts(endpoint: ServerTarget, tls: TlsPlan): readonly ('plain' | 'tls')[] {
@@ -38,7 +39,14 @@ export function encryptionAttempts(endpoint: ServerTarget, tls: TlsPlan): readon
  * @throws OptionError
  */
 export function tlsPlan(given: RawMysqlOptions): TlsPlan {
-  const asked = [modeOf(given, 'ssl_mode'), modeOf(given, 'sslmode'), bySsl(given), byFlags(given)]
+  const ssl = sslOf(given)
+  const asked = [
+    modeOf(given, 'ssl_mode'),
+    modeOf(given, 'sslmode'),
+    ssl?.mode ?? null,
+    byTls(given),
+    byFlags(given),
+  ]
   const modes = asked.filter((mode) => mode !== null)
   if (modes.includes('DISABLED') && modes.some((mode) => mode !== 'DISABLED')) {
     throw refused('ssl_disabled', 'another option asks for TLS')
@@ -53,6 +61,7 @@ export function tlsPlan(given: RawMysqlOptions): TlsPlan {
     ca,
     cert,
     key,
+    minVersion: ssl?.minVersion ?? 'TLSv1.2',
     keyPassword: () => keyPassword,
   }
 }
@@ -90,25 +99,28 @@ const SYNONYMS: ReadonlyMap<string, TlsMode> = new Map([
 ])
 
 /** `ssl=true`, or mysql2's `ssl={"rejectUnauthorized":true}`. */
-function bySsl(given: RawMysqlOptions): TlsMode | null {
+function sslOf(given: RawMysqlOptions): { readonly mode: TlsMode; readonly minVersion?: TlsVersion } | null {
   const text = given.text('ssl')
   if (text === null) return null
-  if (!text.startsWith('{')) return toBoolean('ssl', text) ? 'VERIFY_IDENTITY' : 'DISABLED'
-  return readSsl(text).rejectUnauthorized === false ? 'REQUIRED' : 'VERIFY_IDENTITY'
+  if (!text.startsWith('{')) return { mode: toBoolean('ssl', text) ? 'VERIFY_IDENTITY' : 'DISABLED' }
+  const { rejectUnauthorized, minVersion = 'TLSv1.2' } = readSsl(text)
+  if (minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3')
+    throw invalid('ssl', 'TLS of TLSv1.2 or TLSv1.3: as minVersion it takes these')
+  return { mode: rejectUnauthorized === false ? 'REQUIRED' : 'VERIFY_IDENTITY', minVersion }
 }
 
-function readSsl(text: string): { rejectUnauthorized?: unknown } {
+function readSsl(text: string): { rejectUnauthorized?: unknown; minVersion?: unknown } {
   const value = parsed(text)
   const isKnown =
     typeof value === 'object' && value !== null && Object.keys(value).every((key) => KNOWN.includes(key))
   if (isKnown) return value
   throw invalid(
     'ssl',
-    'true, false or {"rejectUnauthorized":true}; files go into ssl_ca, ssl_cert and ssl_key',
+    'true, false or {"minVersion":"TLSv1.2","rejectUnauthorized":true}; files go into ssl_ca, ssl_cert and ssl_key',
   )
 }
 
-const KNOWN: readonly string[] = ['rejectUnauthorized', 'verifyIdentity']
+const KNOWN: readonly string[] = ['minVersion', 'rejectUnauthorized', 'verifyIdentity']
 
 function parsed(text: string): unknown {
   try {
@@ -118,16 +130,33 @@ function parsed(text: string): unknown {
   }
 }
 
-/** PyMySQL's and mysqlclient's, and Prisma's. */
+/** Go's words. */
+function byTls(given: RawMysqlOptions): TlsMode | null {
+  const word = given.word('tls', ['true', 'false', 'skip-verify', 'preferred'])
+  return word === null ? null : GO_MODES[word]
+}
+
+const GO_MODES = {
+  true: 'VERIFY_IDENTITY',
+  false: 'DISABLED',
+  'skip-verify': 'REQUIRED',
+  preferred: 'PREFERRED',
+} as const
+
+/** PyMySQL's and mysqlclient's, Prisma's, and Connector/J's older ones. */
 function byFlags(given: RawMysqlOptions): TlsMode | null {
   if (given.boolean('ssl_disabled') === true) return 'DISABLED'
   if (given.boolean('ssl_verify_identity') === true || given.boolean('ssl_check_hostname') === true) {
     return 'VERIFY_IDENTITY'
   }
+  if (given.boolean('useSSL') === false) return 'DISABLED'
+  if (given.boolean('verifyServerCertificate') === true) return 'VERIFY_IDENTITY'
   const accept = given.word('sslaccept', ['strict', 'accept_invalid_certs'])
   if (accept === 'strict') return 'VERIFY_IDENTITY'
   if (given.boolean('ssl_verify_cert') === true) return 'VERIFY_CA'
-  return accept === null ? null : 'REQUIRED'
+  const isRequired =
+    accept !== null || given.boolean('useSSL') === true || given.boolean('requireSSL') === true
+  return isRequired ? 'REQUIRED' : null
 }
 
 /**
@@ -135,46 +164,22 @@ function byFlags(given: RawMysqlOptions): TlsMode | null {
  * mysql2 makes of it.
  * @throws OptionError (`INVALID_OPTION`) naming the option whose file cannot be read or understood
  */
-export async function loadTls({ mode, ...files }: TlsPlan): Promise<SslOptions> {
-  const [ca, cert, key] = await Promise.all([
-    read('ssl_ca', files.ca),
-    read('ssl_cert', files.cert),
-    read('ssl_key', files.key),
-  ])
-  // Node takes any text for CAs and then trusts nobody: say so here instead of at each connection.
-  if (ca !== null) understand('ssl_ca', () => new X509Certificate(ca))
-  const passphrase = files.keyPassword()
-  const material = {
-    ...(ca !== null && { ca }),
-    ...(cert !== null && { cert }),
-    ...(key !== null && { key }),
-    ...(passphrase !== null && { passphrase }),
-  }
-  understand('ssl_cert', () => createSecureContext(material))
+export async function loadTls({
+  mode,
+  minVersion,
+  ca,
+  cert,
+  key,
+  keyPassword,
+}: TlsPlan): Promise<SslOptions> {
+  const { material } = await loadPem(
+    { ca: ['ssl_ca', ca], cert: ['ssl_cert', cert], key: ['ssl_key', key] },
+    { passphrase: keyPassword() },
+  )
   return {
     ...material,
-    minVersion: 'TLSv1.2',
+    minVersion,
     rejectUnauthorized: mode === 'VERIFY_CA' || mode === 'VERIFY_IDENTITY',
     verifyIdentity: mode === 'VERIFY_IDENTITY',
-  }
-}
-
-async function read(option: string, file: string | null): Promise<Buffer | null> {
-  if (file === null) return null
-  try {
-    return await readFile(file)
-  } catch (cause) {
-    throw new OptionError('INVALID_OPTION', option, `Cannot read the file of the option ${option}`, { cause })
-  }
-}
-
-function understand(option: string, make: () => unknown): void {
-  try {
-    make()
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new OptionError('INVALID_OPTION', option, `The option ${option} does not work: ${reason}`, {
-      cause,
-    })
   }
 }

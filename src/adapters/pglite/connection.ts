@@ -1,15 +1,16 @@
 import { type Statement, StatementCache } from '../../driver/statement.ts'
-import type { Connection, RunOptions, TransactionOptions } from '../../driver/types.ts'
-import { ClosedError, ConnectionLostError } from '../../errors.ts'
+import type { Connection, Cursor, RunOptions, TransactionOptions } from '../../driver/types.ts'
+import { ClosedError, ConnectionLostError, type ConnectTarget, toError } from '../../errors.ts'
 import { beginText, withConflict } from '../postgresql/begin.ts'
+import { declareCursor, type PostgresStatement } from '../postgresql/cursor.ts'
+import { isServerError, translated } from '../postgresql/errors.ts'
 import {
   JSON_OID,
-  jsonReader,
   type RelationalColumns,
+  readJsonColumns,
   relationalColumnsOf,
 } from '../postgresql/relational-json.ts'
 import { assertUseful, type PostgresTraits, postgresTraits } from '../postgresql/statement.ts'
-import { isServerError, judged } from './errors.ts'
 import type { Driver, Instance, Result, ResultOptions } from './instance.ts'
 import { type BoundValue, bindParameters } from './parameters.ts'
 
@@ -30,6 +31,8 @@ export class PgliteConnection implements Connection {
   readonly #running = new Set<(error: Error) => void>()
   #lost: Error | null = null
   #isTainted = false
+  /** Declared in the transaction. */
+  #cursors = 0
   onLost: (() => void) | null = null
 
   constructor(instance: Instance, options: ConnectionOptions) {
@@ -49,25 +52,39 @@ export class PgliteConnection implements Connection {
     return this.#isTainted
   }
 
-  async run({ sql, params, asArrays }: Statement, { isShared = false }: RunOptions = {}): Promise<unknown> {
+  get target(): ConnectTarget | undefined {
+    return this.#instance.target
+  }
+
+  async run(
+    statement: PostgresStatement,
+    { isShared = false, isSetUp = false }: RunOptions = {},
+  ): Promise<unknown> {
+    const { sql, params, asArrays, cursorOf } = statement
     let bound: BoundValue[] = []
     try {
       const text = this.#texts.look(sql)
-      if (text.taints) this.#isTainted = true
+      if (text.taints && !isSetUp) this.#isTainted = true
       assertUseful(text, isShared)
       bound = bindParameters(params)
-      const relational = asArrays ? text.relational : null
+      const { relational: columns } = cursorOf === undefined ? text : this.#texts.look(cursorOf)
+      const relational = asArrays ? columns : null
       const parsers = relational === null ? PARSERS : PARSERS_WITHOUT_JSON
       const options: ResultOptions = { rowMode: asArrays ? 'array' : 'object', parsers }
       const results = await this.#send((driver) => runOn(driver, sql, bound, options))
-      if (relational !== null) for (const result of results) readRelational(result, relational)
+      if (relational !== null) for (const result of results) readJsonColumns(result, relational)
       return rowsOf(results)
     } catch (error) {
       throw this.#translateError(error, sql, bound)
     }
   }
 
+  openCursor(statement: Statement, batch: number): Promise<Cursor> {
+    return declareCursor(`dc_cursor_${++this.#cursors}`, statement, batch, (each) => this.run(each))
+  }
+
   async begin(options: TransactionOptions): Promise<void> {
+    this.#cursors = 0
     await this.#control(beginText(options))
   }
 
@@ -78,6 +95,18 @@ export class PgliteConnection implements Connection {
 
   async rollback(): Promise<void> {
     await this.#control('rollback')
+  }
+
+  async savepoint(name: string): Promise<void> {
+    await this.#control(`savepoint ${name}`)
+  }
+
+  async release(name: string): Promise<void> {
+    await this.#control(`release savepoint ${name}`)
+  }
+
+  async rollbackTo(name: string): Promise<void> {
+    await this.#control(`rollback to savepoint ${name}`)
   }
 
   async ping(): Promise<void> {
@@ -110,7 +139,8 @@ export class PgliteConnection implements Connection {
 
   #translateError(error: unknown, sql: string, bound: readonly BoundValue[]): unknown {
     if (!isServerError(error)) return error
-    return withConflict(judged(error, sql, bound, this.#options.exposeParameters))
+    const params = bound.map(({ value }) => (value === null ? null : String(value)))
+    return withConflict(translated(error, { sql, params }, this.#options))
   }
 
   /** Rejects at once when the connection is discarded, whatever becomes of the statement. */
@@ -122,7 +152,7 @@ export class PgliteConnection implements Connection {
       turn
         .then(resolve, (error: unknown) => {
           // Whatever is not PostgreSQL's word leaves PGlite in doubt.
-          if (!isServerError(error)) this.discard(error instanceof Error ? error : new Error(String(error)))
+          if (!isServerError(error)) this.discard(toError(error))
           reject(error)
         })
         .finally(() => this.#running.delete(reject))
@@ -173,19 +203,10 @@ const PARSERS: ResultOptions['parsers'] = {
 
 const PARSERS_WITHOUT_JSON: ResultOptions['parsers'] = { ...PARSERS, [JSON_OID]: asText }
 
-/** Reads the JSON of a relational query by its own rules. */
-function readRelational({ rows, fields }: Result, relational: RelationalColumns): void {
-  for (const [at, { dataTypeID }] of fields.entries()) {
-    if (dataTypeID !== JSON_OID) continue
-    const read = jsonReader(relational, at)
-    for (const row of rows) if (Array.isArray(row) && row[at] !== null) row[at] = read(String(row[at]))
-  }
-}
-
 /**
  * The rows of one statement, in two shapes at once: an array with a `count`, as postgres.js gives, and an object with
- * `rows`, `fields` and `affectedRows`, as PGlite gives. So code written for PostgreSQL runs on both drivers, and
- * Drizzle's PGlite session, which reads `rows`, finds them. What is added does not show in `console.log` or JSON.
+ * `rows`, `fields` and `affectedRows`, as PGlite gives. So code written for either runs here. What is added
+ * does not show in `console.log` or JSON.
  */
 export interface Rows extends Array<unknown> {
   readonly rows: unknown[]

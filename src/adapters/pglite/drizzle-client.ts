@@ -4,22 +4,7 @@ import { withinTransaction } from '../../driver/drizzle.ts'
 import type { Executor } from '../../driver/types.ts'
 import { isRows } from './connection.ts'
 
-/** All that Drizzle 0.45 and 1.0 ask of a PGlite. */
-export interface DrizzleClient {
-  query(sql: string, params?: unknown[], options?: { rowMode?: 'array' | 'object' }): Promise<unknown>
-  transaction(work: (client: DrizzleClient) => unknown): Promise<unknown>
-}
-
-/** The client Drizzle's PGlite handle runs on: its statements go to `executor`. */
-export function drizzleClient(executor: Executor): DrizzleClient {
-  return {
-    query: (sql, params = [], { rowMode } = {}) =>
-      executor.run({ sql, params, asArrays: rowMode === 'array' }),
-    transaction: (work) => withinTransaction(executor, (transaction) => work(drizzleClient(transaction))),
-  }
-}
-
-/** The `$client` of that handle. */
+/** The `$client` of a handle by PGlite. */
 export function pgliteClient(executor: Executor): PgliteClient {
   return clientOn(keepingParams(executor))
 }

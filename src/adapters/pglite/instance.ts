@@ -1,6 +1,14 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { AbortedError, ClosedError, ConnectError, DatabaseLockedError } from '../../errors.ts'
+import { unlessStopped } from '../../driver/deadline.ts'
+import {
+  AbortedError,
+  ClosedError,
+  ConnectError,
+  type ConnectTarget,
+  DatabaseLockedError,
+  toError,
+} from '../../errors.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 
 /** What PGlite says of one statement. */
@@ -54,6 +62,11 @@ export class Instance {
   constructor(directory: string | null, start: Start) {
     this.#directory = directory
     this.#start = start
+  }
+
+  /** Its directory; `undefined` in memory. */
+  get target(): ConnectTarget | undefined {
+    return this.#directory === null ? undefined : { file: this.#directory }
   }
 
   /**
@@ -127,7 +140,7 @@ export class Instance {
       return { driver: await this.#start(lock.directory, onStderr), unlock: lock.release }
     } catch (error) {
       lock.release()
-      throw this.#cannotOpen(log.length > 0 ? log.slice(0, 5).join(', ') : reasonOf(error), error)
+      throw this.#cannotOpen(log.length > 0 ? log.slice(0, 5).join(', ') : toError(error).message, error)
     }
   }
 
@@ -136,7 +149,7 @@ export class Instance {
     try {
       return await lockDirectory(this.#directory)
     } catch (error) {
-      throw error instanceof DatabaseLockedError ? error : this.#cannotOpen(reasonOf(error), error)
+      throw error instanceof DatabaseLockedError ? error : this.#cannotOpen(toError(error).message, error)
     }
   }
 
@@ -145,7 +158,7 @@ export class Instance {
       await driver.exec('rollback')
       await driver.exec('discard all')
     }).catch((error: unknown) => {
-      throw error instanceof ClosedError ? error : this.#cannotOpen(reasonOf(error), error)
+      throw error instanceof ClosedError ? error : this.#cannotOpen(toError(error).message, error)
     })
   }
 
@@ -170,10 +183,6 @@ function stopAlarm({ Module }: Driver): void {
 const MEMORY = 'memory://'
 const BREATHE_AFTER = 10
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}
-
 /** PGlite would spread a thousand files among those of somebody who named the wrong directory. */
 function refuseOthersFiles(directory: string): void {
   if (!existsSync(directory)) return
@@ -186,14 +195,7 @@ function refuseOthersFiles(directory: string): void {
     throw new Error(`it is no database, and holds other files, such as ${JSON.stringify(other)}`)
 }
 
-/** The result of some work, unless the caller gives up first; the work goes on. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  let onAbort = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new AbortedError('Stopped opening PGlite', { cause: signal.reason }))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort)
-  })
-  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', onAbort))
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  const reason = () => new AbortedError('Stopped opening PGlite', { cause: signal?.reason })
+  return unlessStopped(work, undefined, signal, reason)
 }

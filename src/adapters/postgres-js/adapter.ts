@@ -3,72 +3,67 @@ import { showClient } from '../../driver/client.ts'
 import { markName } from '../../driver/column-names.ts'
 import type { PostgresJsHandle } from '../../driver/dialect.ts'
 import { drizzleConfig, withLogger } from '../../driver/drizzle.ts'
-import { importDriver } from '../../driver/load.ts'
-import type { Adapter, AdapterOptions } from '../../driver/types.ts'
-import { SERVER_IDLE_TIMEOUT } from '../../options/pool.ts'
-import { connect } from './connect.ts'
-import type { PostgresConnection } from './connection.ts'
-import { drizzleClient, postgresJsClient } from './drizzle-client.ts'
-import { Listeners, type OnNotify } from './listen.ts'
-import { type PostgresPlan, postgresOptions } from './options.ts'
-import { loadTls } from './tls.ts'
-import { addArrayParsers, parseBytea } from './values.ts'
+import { missingDriver } from '../../driver/load.ts'
+import { CLOSE_TIMEOUT } from '../../driver/socket.ts'
+import type { NamedAdapter } from '../../driver/types.ts'
+import type { Client, ClientQuery } from '../postgresql/client.ts'
+import { loadHandles, postgresJsCodecs } from '../postgresql/handles.ts'
+import { postgresOptions } from '../postgresql/options.ts'
+import { openServer, type ServerDriver } from '../postgresql/server.ts'
+import { addArrayParsers, parseBytea } from '../postgresql/values.ts'
+import { postgresJsClient } from './client.ts'
+import { Query, sendQueryOf } from './query.ts'
 
 /** PostgreSQL by postgres.js: `postgresql://` and `postgres://`. */
-export const adapter: Adapter<'postgresql', PostgresJsHandle> = {
+export const postgresJs: NamedAdapter<'postgres-js', 'postgresql', PostgresJsHandle> = {
+  driver: 'postgres-js',
   dialect: 'postgresql',
 
   async open(dburi, options) {
     const plan = postgresOptions(dburi)
-    const { default: postgres } = await importDriver('postgres', () => import('postgres'))
-    const { drizzle } = await import('drizzle-orm/postgres-js')
-    const tls = plan.tls.mode === 'disable' ? null : await loadTls(plan.tls)
-    const { statementCacheSize, maxResponseBytes, exposeParameters } = options
+    const { default: postgres } = await loadDriver()
+    const handleOf = await loadHandles('PostgresJsDatabase', postgresJsCodecs)
     const config = drizzleConfig(options)
-    const password = passwordOf(plan, options)
-    const listeners = new Listeners((onNotify, signal) => open(signal, onNotify))
-
-    return {
-      pooling: 'queue',
-      idleTimeout: SERVER_IDLE_TIMEOUT,
-      connect: (signal) => open(signal),
-      handle: (executor, logger) =>
-        // Drizzle's type wants all of postgres.js; `DrizzleClient` is all it uses.
-        showClient<PostgresJsHandle>(
-          drizzle({ client: drizzleClient(executor) as never, ...withLogger(config, logger) }),
-          () => postgresJsClient(executor),
+    return openServer(plan, options, {
+      client,
+      handle: (executor, logger, cachesReads) =>
+        showClient<PostgresJsHandle>(handleOf(executor, withLogger(config, logger, cachesReads)), () =>
+          postgresJsClient(executor),
         ),
-      listen: (channel, hearing, signal) => listeners.listen(channel, hearing, signal),
-      release: () => listeners.release(),
-    }
+    })
 
-    function open(signal?: AbortSignal, onNotify?: OnNotify): Promise<PostgresConnection> {
-      const client = (given: { socket: () => Socket; password: string | null }) => clientOf(given, onNotify)
-      return connect(
-        { plan, tls, statementCacheSize, maxResponseBytes, exposeParameters, password, client },
-        signal,
-      )
-    }
-
-    function clientOf(
-      { socket, password }: { socket: () => Socket; password: string | null },
-      onnotify: OnNotify | undefined,
-    ) {
+    function client({
+      socket,
+      password,
+      onNotify,
+    }: Parameters<ServerDriver<PostgresJsHandle>['client']>[0]): Client {
       const made = postgres({
         ...FIXED,
         // These two are missing from postgres.js's types.
-        ...{ socket, onnotify },
+        ...{ socket: once(socket), onnotify: onNotify },
         user: plan.user,
         database: plan.database,
         pass: password ?? '',
         connection: plan.startup,
       })
-      // Lets Drizzle set the parsers it wants; parameters are spelled before postgres.js sees them.
-      drizzle({ client: made })
+      // Drizzle reads dates itself; parameters are encoded before postgres.js sees them.
+      for (const oid of DATES) made.options.parsers[oid] = (text) => text
       made.options.parsers[BYTEA] = parseBytea
       addArrayParsers(made.options.parsers)
       for (const oid of Object.keys(made.options.serializers)) delete made.options.serializers[Number(oid)]
-      return made
+      const sendQuery = sendQueryOf(made)
+      const send = (query: Query) => {
+        sendQuery(query)
+        return query
+      }
+      return {
+        typed: made.typed,
+        send: (query) => send(new Query(query, query.parsed?.named === null ? 'its text' : 'nothing')),
+        deallocate: ({ name, driversSignature: signature }, isReplaced) =>
+          send(new Query(plain(`deallocate "${name}"`), isReplaced ? 'nothing' : { signature })),
+        end: () => void made.end({ timeout: CLOSE_TIMEOUT / 1_000 }),
+        drop: () => void made.end({ timeout: 0 }),
+      }
     }
   },
 }
@@ -93,8 +88,28 @@ const FIXED = {
 } as const
 
 const BYTEA = 17
+const DATES = [1082, 1114, 1184]
 
-function passwordOf(plan: PostgresPlan, { password }: AdapterOptions): () => Promise<string | null> {
-  if (password === undefined) return async () => plan.password()
-  return async () => (typeof password === 'function' ? password() : password)
+/** A second call is postgres.js trying to replace a lost connection behind our back. */
+function once(socket: Socket): () => Socket {
+  let isTaken = false
+  return () => {
+    if (isTaken) throw new Error('The connection is lost')
+    isTaken = true
+    return socket
+  }
+}
+
+/** A statement of our own, of which nobody reads an answer. */
+function plain(sql: string): ClientQuery {
+  return { sql, bound: [], asArrays: false, relational: null, parsed: null, carriesBegin: false }
+}
+
+/** Bundlers leave an import that stands in `try` to run time where they do not find it. */
+async function loadDriver() {
+  try {
+    return await import('postgres')
+  } catch (error) {
+    throw missingDriver('postgres', error)
+  }
 }

@@ -113,6 +113,18 @@ export function jsonReader(columns: RelationalColumns, at: number): (text: strin
   return (text) => (rows === undefined ? JSON.parse(text) : parseRows(text, rows))
 }
 
+/** Reads the JSON of a relational query in rows where it is text. */
+export function readJsonColumns(
+  { rows, fields }: { readonly rows: readonly unknown[]; readonly fields: readonly { dataTypeID: number }[] },
+  relational: RelationalColumns,
+): void {
+  for (const [at, { dataTypeID }] of fields.entries()) {
+    if (dataTypeID !== JSON_OID) continue
+    const read = jsonReader(relational, at)
+    for (const row of rows) if (Array.isArray(row) && row[at] !== null) row[at] = read(String(row[at]))
+  }
+}
+
 /** Reads the JSON of rows, with the long numbers of columns as texts. */
 export function parseRows(text: string, rows: JsonRows): unknown {
   return JSON.parse(LONG_NUMBER.test(text) ? withLongNumbersAsTexts(text, rows) : text)

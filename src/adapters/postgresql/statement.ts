@@ -56,7 +56,7 @@ export function assertUseful({ listens, needsHolder }: PostgresTraits, isShared:
     throw holderNeeded('pg_advisory_xact_lock() in a transaction is kept until its end.')
 }
 
-/** Reads a statement's text; several statements in one text are judged together. */
+/** Classifies a statement by its text; several statements in one text count together. */
 export function postgresTraits(sql: string): PostgresTraits {
   const parts = splitStatements(sql)
   return {

@@ -1,9 +1,9 @@
 import { taskErrorOf } from '../column.ts'
 import type { DatabaseBackend } from '../database-backend.ts'
+import { toPlainJson } from '../plain-json.ts'
 import { PROPAGATE_STATES } from '../types.ts'
-import { plainJson } from './plain-json.ts'
 
-/** A task's result as celery-ts knows it. */
+/** A task's result in celery-ts's form. */
 export interface CeleryTsResult<Value, Status extends string = string> {
   readonly task_id: string
   readonly status: Status
@@ -33,9 +33,9 @@ export class CeleryTsBackend {
   }
 
   /**
-   * Waits until a task is done. Its result is plain JSON, as this client's users know it.
+   * Waits until a task is done. Its result is plain JSON, as in celery-ts.
    *
-   * celery-ts asks from the moment on when a task is sent, and looks at no rejection until its `Result.get()` is called.
+   * celery-ts calls it when a task is sent, and handles no rejection until its `Result.get()` is called.
    * @param options `timeout` in milliseconds
    * @throws TaskError when the task failed or was revoked; ResultTimeoutError; AbortedError after `end()`
    */
@@ -51,9 +51,9 @@ export class CeleryTsBackend {
     if (PROPAGATE_STATES.has(meta.status)) throw taskErrorOf(meta)
     return {
       task_id: taskId,
-      // celery-ts has an enum of these texts, and what a task returns is what its caller says it is.
+      // celery-ts has an enum of these texts, and the caller chooses the type of the result.
       status: meta.status as Status,
-      result: plainJson(meta.result) as Value,
+      result: toPlainJson(meta.result) as Value,
       traceback: meta.traceback,
       children: [],
     }
@@ -70,7 +70,7 @@ export class CeleryTsBackend {
     return this.end()
   }
 
-  /** Stops the waiting of all who wait here. The backend itself is disposed of by who made it. */
+  /** Ends all waits. The backend itself is disposed of by its creator. */
   async end(): Promise<void> {
     this.#ended.abort()
   }

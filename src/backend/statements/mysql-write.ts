@@ -1,41 +1,49 @@
 import { createHash } from 'node:crypto'
 import type { Statement } from '../../driver/statement.ts'
 import { StatementError, TransactionConflictError, textOf } from '../../errors.ts'
+import { namesBy, quoteBy } from '../../models/names.ts'
 import type { WallClock } from '../clock.ts'
 import { READY_STATES } from '../types.ts'
-import { countOf, type OptionalColumn, READY, type Runner, rowsOf, type TaskWrite } from './types.ts'
+import {
+  countOf,
+  isOptional,
+  READY,
+  type Runner,
+  rowsOf,
+  type TaskColumn,
+  type TaskWrite,
+  valueIn,
+} from './types.ts'
 
 /** A table of tasks, and how its rows are written. */
 export interface Store {
   readonly table: string
   readonly clock: WallClock
-  readonly columns: readonly Column[]
+  /** The id is the first. What a guard looks at comes last: MySQL reads what it has just assigned. */
+  readonly columns: readonly TaskColumn[]
   /** Draws a new id; `null` where only the table knows. */
   readonly next: string | null
   readonly preserves: boolean
 }
 
-/** The id is a store's first column. What a guard looks at comes last: MySQL reads what it has just assigned. */
-export type Column = 'task_id' | OptionalColumn | 'traceback' | 'result' | 'status'
-
 /** The statements that write one row. */
 export interface RowStatements {
   readonly update: Statement
-  /** Finds the row whose id is the same to the column's collation, if to nobody else. */
+  /** Finds the row whose id is equal by the column's collation. */
   readonly find: Statement
   readonly insert: Statement
-  /** The update leaves a row alone that is in a ready state. */
+  /** Whether the update keeps a row that is in a ready state. */
   readonly guarded: boolean
 }
 
-/** How often a row may come and go between two statements of one write. */
+/** How often others may insert or delete the row between the statements of one write. */
 const MOST_ROUNDS = 10
 
 /**
- * Writes one row. Somebody else may do so between two of the statements: then it is begun anew.
- * @param statementsOf makes them for each round: a statement that failed has no parameters any more
- * @returns false where the guard kept what was there
- * @throws StatementError when the table cannot tell the id from that of another row
+ * Writes one row, and starts again if another transaction writes it between two of the statements.
+ * @param statementsOf called for each round: a statement that failed has no parameters any more
+ * @returns false where the guard kept the row
+ * @throws StatementError when the id equals that of another row by the collation
  */
 export async function writeRow(
   runner: Runner,
@@ -66,11 +74,11 @@ export async function writeRow(
 }
 
 /**
- * Writes rows of different ids in one statement. Those that are there keep the numbers they have, which are asked for
- * first, and only new ones draw from the sequence. They do so beforehand: MariaDB 10.11 was seen to die of many `nextval`
- * in one insert, where the table has one as its default.
+ * Writes rows of different ids in one statement. Existing rows keep their numbers, which are read first, and only new ones
+ * draw from the sequence, in a statement of their own: MariaDB 10.11 crashed on many `nextval` in one insert into a table
+ * with one as a default.
  * @returns how many of the rows have what was given
- * @throws StatementError when the table cannot tell one of the ids from that of another row
+ * @throws StatementError when one of the ids equals that of another row by the collation
  */
 export async function writeRows(
   runner: Runner,
@@ -102,7 +110,7 @@ export async function writeRows(
   }
   if (!guarded) return writes.length
 
-  // The server counts the rows that it found, not those that the guard let pass.
+  // The server counts the rows that it found, also those that the guard kept.
   const after = await ask('t.status, sha2(t.result, 256) as digest')
   return writes.filter(({ taskId, status, result }) => {
     const row = after.get(taskId) ?? {}
@@ -110,7 +118,7 @@ export async function writeRows(
   }).length
 }
 
-/** New numbers, in rows with an `id`, the last of which is the first. */
+/** New numbers, in rows with an `id`, in descending order. */
 async function draw(runner: Runner, next: string, rows: number): Promise<object[]> {
   if (rows === 0) return []
   const sql = `select ${next} as id from ${TEN} a, ${TEN} b, ${TEN} c limit ${rows}`
@@ -139,8 +147,9 @@ export function insertText({ table, columns, next }: Store): string {
 }
 
 /**
- * Takes for each row its number, or NULL where the table counts, what `secondsAhead` says, and the columns. A row that only looks
- * like the one that is there fails the statement, by a subquery that may not have two rows: nobody else's is ever written.
+ * Takes for each row its number, or NULL where the table counts, what `secondsAhead` says, and the columns. An id that
+ * equals that of another row only by the collation fails the statement, by a subquery of two rows, so that row is not
+ * overwritten.
  */
 function upsertText({ table, columns, preserves }: Store, rows: number, guarded: boolean): string {
   const row = `(${['?', NOW, ...columns.map(() => '?')].join(', ')})`
@@ -161,22 +170,14 @@ function upsertText({ table, columns, preserves }: Store, rows: number, guarded:
   )
 }
 
-/** How far the clock of a task that is done is ahead of UTC; `null` for any other, which has no date. */
+/** How far the clock is ahead of UTC; `null` for a task that is not finished, which has no date. */
 export function secondsAhead({ clock }: Store, { status }: TaskWrite): number | null {
   return READY_STATES.has(status) ? clock.offsetAt(Date.now()) / 1_000 : null
 }
 
-export function valueIn(write: TaskWrite, column: Column) {
-  return column === 'task_id' ? write.taskId : write[column]
-}
-
-/** What `sha2(result, 256)` makes of it. */
+/** The same as `sha2(result, 256)`. */
 export function digestOf(result: Uint8Array | null): string | null {
   return result === null ? null : createHash('sha256').update(result).digest('hex')
-}
-
-function isOptional(column: string): boolean {
-  return !['date_done', 'traceback', 'result', 'status'].includes(column)
 }
 
 function idTaken(there: string | null): StatementError {
@@ -189,17 +190,17 @@ function idTaken(there: string | null): StatementError {
 }
 
 /**
- * What a clock shows that is some seconds ahead of UTC, by the server's own, whatever zone its session is in: NULL for NULL.
+ * The server's time on a clock that is some seconds ahead of UTC, in any zone of the session; NULL for NULL.
  */
 export const NOW = '(utc_timestamp(6) + interval ? second)'
 
-/** Names the row whose id this is, by the index and then byte for byte; takes the id twice. */
+/** Finds the row with this id, by the index and then byte for byte; takes the id twice. */
 export function isExactly(column: string): string {
   return `${column} = ? and ${bytesOf(column)} = ${bytesOf('?')}`
 }
 
 /**
- * Names the rows with these ids, and such as look the same to the column's collation; takes what `padded` makes of them.
+ * Finds the rows with these ids, and with those that are equal by the collation; takes the ids `padded`.
  */
 export function isAmong(ids: readonly string[]): string {
   return `t.task_id in (${padded(ids)
@@ -207,18 +208,18 @@ export function isAmong(ids: readonly string[]): string {
     .join(', ')})`
 }
 
-/** As many ids as a power of two, the last of them more than once: so few texts are prepared, however many are asked for. */
+/** Repeats the last id up to a power of two, so that there are few texts to prepare. */
 export function padded(ids: readonly string[]): string[] {
   const size = 2 ** Math.ceil(Math.log2(Math.max(ids.length, 1)))
   return [...ids, ...Array<string>(size - ids.length).fill(ids.at(-1) ?? '')]
 }
 
-/** The row is in none of the ready states. */
+/** The row is in no ready state. */
 function isOpen(status: string): string {
   return `(${status} is null or ${bytesOf(status)} not in ${READY})`
 }
 
-/** A text as it is compared where collations may not have their say, in UTF-8 whatever its column is in. */
+/** The bytes of a text, to compare it without a collation; in UTF-8 whatever the charset of its column. */
 export function bytesOf(text: string): string {
   return `cast(convert(${text} using utf8mb4) as binary)`
 }
@@ -227,10 +228,4 @@ export function nextOf(schema: string | undefined, sequence: string): string {
   return `nextval(${qualified(schema, sequence)})`
 }
 
-export function qualified(schema: string | undefined, name: string): string {
-  return schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
-}
-
-function quoted(identifier: string): string {
-  return `\`${identifier.replaceAll('`', '``')}\``
-}
+export const { qualified } = namesBy(quoteBy('`'))

@@ -1,11 +1,18 @@
 import type { Statement } from '../../driver/statement.ts'
 import { StatementError } from '../../errors.ts'
-import { leastText, UTC, type WallClock } from '../clock.ts'
+import { UTC, type WallClock } from '../clock.ts'
 import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
 import { BackendError } from '../errors.ts'
 import {
+  commonStatements,
+  isTimestamp,
+  positionsWith,
+  type Syntax,
+  sizedResult,
+  textDates,
+} from './common.ts'
+import {
   bytesOf,
-  type Column,
   digestOf,
   insertText,
   isAmong,
@@ -17,24 +24,32 @@ import {
   type Store,
   secondsAhead,
   updateText,
-  valueIn,
   writeRow,
   writeRows,
 } from './mysql-write.ts'
 import {
+  type BackendDialect,
   type ColumnFacts,
-  isDoneOnly,
-  type ListRequest,
   READY,
   type Statements,
   type StatementsOptions,
   type TableFacts,
   type TableNames,
+  type TaskColumn,
   type TaskWrite,
+  valueIn,
 } from './types.ts'
 
+export const dialect: BackendDialect = {
+  introspect,
+  statements,
+  acceptsPosition: positionsWith(isDatetime),
+  convertsDates: false,
+  cleanupBatch: 1_000,
+}
+
 /** Asks for the columns of both tables and how much they hold, for MariaDB's sequences, and for the longest packet. */
-export function introspectMysql(names: TableNames): Statement {
+function introspect(names: TableNames): Statement {
   const { task, group, taskSchema = null, groupSchema = null } = names
   const columnsOf = (kind: string) =>
     `select '${kind}' as kind, column_name as name, character_octet_length as octets, character_set_name as charset ` +
@@ -59,14 +74,11 @@ export function introspectMysql(names: TableNames): Statement {
  * One row is written by an update, and by an insert where there was none: `insert … on duplicate key update` alone draws
  * an id each time, and ids are 32 bits wide.
  *
- * Servers compare texts without regard to case and to blanks at the end, unless a column says otherwise, as that of the
- * ids in our tables does for case. Every statement finds its rows like that, by their index, and then looks at each byte.
+ * Servers compare texts without regard to case and to blanks at the end, unless the collation of a column differs, as that of
+ * the ids in our tables does for case. Every statement finds its rows by that comparison and its index, and then compares
+ * bytes.
  */
-export function mysqlStatements(
-  names: TableNames,
-  facts: TableFacts,
-  options: StatementsOptions,
-): Statements {
+function statements(names: TableNames, facts: TableFacts, options: StatementsOptions): Statements {
   const task = qualified(names.taskSchema, names.task)
   const group = qualified(names.groupSchema, names.group)
   const { isFrozen } = options.dates
@@ -82,27 +94,63 @@ export function mysqlStatements(
     ? ['id, ', `${nextOf(names.groupSchema, 'taskset_id_sequence')}, `]
     : ['', '']
 
-  const limit = options.maxResultBytes
-  const bounded = `case when octet_length(t.result) <= ${limit} then t.result end as result, octet_length(t.result) as size`
-  const optional = options.read.map((column) => `, t.${column}`).join('')
-  const select = `select t.task_id, t.status, ${bounded}, t.date_done, t.traceback${optional} from ${task} t`
-
+  // Compared with what its charset does not have, a column is an error; no row has an id without a character.
+  const asked = (column: string, text: string) => {
+    const { charset = null } = (column === 'taskset_id' ? facts.group : facts.task).get(column) ?? {}
+    return holds(charset, text) ? text : ''
+  }
+  const syntax: Syntax = {
+    task,
+    group,
+    placeholder: () => '?',
+    bytes: bytesOf,
+    integer: (value) => value,
+    result: sizedResult(options.maxResultBytes),
+    from: (table) => `${table} t`,
+    dateDone: 't.date_done',
+    listedDate: 't.date_done',
+    isId: isExactly,
+    idParams: (column, id) => [asked(column, id), id],
+    isAmongIds: isAmong,
+    idsParams: (ids) => padded(ids.map((id) => asked('task_id', id))),
+    isText: (column, text, bind) =>
+      `t.${column} = ${bind(asked(column, text))} and ${bytesOf(`t.${column}`)} = ${bytesOf(bind(text))}`,
+    isAmongStates(states, bind) {
+      // Beside a NULL, which no row is, MariaDB takes a single state for a range, in which an index of it sorts nothing.
+      const among = (column: string, each: readonly string[]) =>
+        `${column} in (${each.length === 0 ? 'null' : each.join(', ')})`
+      const found = among(
+        't.status',
+        states.map((state) => bind(asked('status', state))),
+      )
+      return `${found} and ${among(
+        bytesOf('t.status'),
+        states.map((state) => bytesOf(bind(state))),
+      )}`
+    },
+    ...textDates(clock),
+    // The first half is what its index is used for.
+    isBehind: (than, { id, dateDone }, bind) =>
+      `t.date_done ${than}= ${bind(dateDone)} and (t.date_done ${than} ${bind(dateDone)} or t.id ${than} ${bind(id)})`,
+    // By the index, in the order of its collation, and then byte by byte.
+    isPrefixed: (prefix, bind) =>
+      `t.task_id like ${bind(patternOf(asked('task_id', prefix)))} escape '|' ` +
+      `and ${bytesOf(`left(t.task_id, ${[...prefix].length})`)} = ${bytesOf(bind(prefix))}`,
+    idOrder: (direction) => `t.task_id ${direction}`,
+    isBehindId: (than, taskId, bind) => `t.task_id ${than} ${bind(asked('task_id', taskId))}`,
+    // In the text, since not every server takes a parameter there.
+    limit: String,
+  }
   const texts = {
     update: updateText(store, false),
     updateGuarded: updateText(store, true),
     insert: insertText(store),
     find: `select task_id as id, status from ${task} where task_id = ?`,
-    get: `${select} where ${isExactly('t.task_id')}`,
-    state: `select t.status from ${task} t where ${isExactly('t.task_id')}`,
-    forget: `delete from ${task} where ${isExactly('task_id')}`,
     updateGroup: `update ${group} set result = ?, date_done = ${NOW} where ${isExactly('taskset_id')}`,
     findGroup: `select taskset_id as id from ${group} where taskset_id = ?`,
     insertGroup: `insert into ${group} (${idColumn}result, date_done, taskset_id) values (${groupNext}?, ${NOW}, ?)`,
-    group: `select ${bounded} from ${group} t where ${isExactly('t.taskset_id')}`,
-    deleteGroup: `delete from ${group} where ${isExactly('taskset_id')}`,
     counts: `select min(status) as status, count(*) as tasks from ${task} group by ${bytesOf('status')}`,
-    newestGroup: `select coalesce(max(id), 0) as id from ${group}`,
-    // By the other clock, too, unless that would be a time to come.
+    // Expired by the other clock, too, unless that puts it in the future.
     cleanupTask:
       `delete from ${task} where date_done < ${NOW} and (date_done < ${NOW} or date_done > ${NOW})` +
       (isFrozen ? ` and ${bytesOf('status')} in ${READY}` : ''),
@@ -110,11 +158,8 @@ export function mysqlStatements(
   }
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
-  const valuesOf = (write: TaskWrite, columns: readonly Column[]) =>
+  const valuesOf = (write: TaskWrite, columns: readonly TaskColumn[]) =>
     columns.map((column) => valueIn(write, column))
-  // Compared with what its charset does not have, a column is an error; no row has an id without a character.
-  const asked = (id: string) => (holds(facts.task.get('task_id')?.charset ?? null, id) ? id : '')
-  const askedGroup = (id: string) => (holds(facts.group.get('taskset_id')?.charset ?? null, id) ? id : '')
   const refuse = (write: TaskWrite) =>
     assertFits(
       names.task,
@@ -123,6 +168,7 @@ export function mysqlStatements(
       store.columns.map((column) => [column, valueIn(write, column)] as const),
     )
   return {
+    ...commonStatements(syntax, facts, options),
     clock,
     mostBytes: (facts.mostBytes ?? Number.POSITIVE_INFINITY) / 2,
     async store(runner, write, guarded) {
@@ -149,17 +195,6 @@ export function mysqlStatements(
       writes.forEach(refuse)
       return writeRows(runner, store, writes, guarded)
     },
-    get: (id) => statement(texts.get, [asked(id), id]),
-    getMany: (ids) => statement(`${select} where ${isAmong(ids)}`, padded(ids.map(asked))),
-    state: (id) => statement(texts.state, [asked(id), id]),
-    finished(ids) {
-      const isDone = `${bytesOf('t.status')} in ${READY}`
-      return statement(
-        `select t.task_id, t.status from ${task} t where ${isAmong(ids)} and ${isDone}`,
-        padded(ids.map(asked)),
-      )
-    },
-    forget: (id) => statement(texts.forget, [asked(id), id]),
     async saveGroup(runner, id, members) {
       assertFits(names.group, facts.group, facts, [
         ['taskset_id', id],
@@ -172,11 +207,7 @@ export function mysqlStatements(
         guarded: false,
       }))
     },
-    group: (id) => statement(texts.group, [askedGroup(id), id]),
-    deleteGroup: (id) => statement(texts.deleteGroup, [askedGroup(id), id]),
-    list: (request) => listStatement(task, facts.task, clock, request),
     counts: () => statement(texts.counts, []),
-    newestGroup: () => statement(texts.newestGroup, []),
     cleanup(table, { seconds, newestGroup }, rows) {
       const now = Date.now()
       const expired = (by: WallClock) => (by.leastShown(now - seconds * 1_000) - now) / 1_000
@@ -191,56 +222,23 @@ export function mysqlStatements(
   }
 }
 
-const LISTED = ['name', 'worker', 'retries', 'queue']
-
-/** A page of tasks. The limit stands in the text, since not every server takes a parameter there. */
-function listStatement(
-  table: string,
-  there: ReadonlyMap<string, unknown>,
-  clock: WallClock,
-  request: ListRequest,
-): Statement {
-  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
-  const params: unknown[] = []
-  const conditions = isDoneOnly(request)
-    ? ['t.date_done is not null', `${bytesOf('t.status')} in ${READY}`]
-    : []
-  const where = (condition: string, ...values: unknown[]) => {
-    if (values[0] === null) return
-    conditions.push(condition)
-    params.push(...values)
-  }
-  if (states !== null) {
-    const places = ['null', ...states.map(() => bytesOf('?'))].join(', ')
-    const orNone = states.includes('PENDING') ? ' or t.status is null' : ''
-    conditions.push(`(${bytesOf('t.status')} in (${places})${orNone})`)
-    params.push(...states)
-  }
-  where(`${bytesOf('t.name')} = ${bytesOf('?')}`, name)
-  where(`${bytesOf('t.worker')} = ${bytesOf('?')}`, worker)
-  where('t.date_done >= ?', since === null ? null : leastText(clock, since))
-  where('t.date_done < ?', until === null ? null : leastText(clock, until))
-  const than = descending ? '<' : '>'
-  const date = after?.dateDone ?? null
-  if (orderBy === 'id') where(`t.id ${than} ?`, after?.id ?? null)
-  // The first half is what its index is used for.
-  else where(`t.date_done ${than}= ? and (t.date_done ${than} ? or t.id ${than} ?)`, date, date, after?.id)
-
-  const direction = descending ? 'desc' : 'asc'
-  const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
-  const listed = ['id', 'task_id', 'status', 'date_done', ...LISTED.filter((column) => there.has(column))]
-  const sql =
-    `select ${listed.map((column) => `t.${column}`).join(', ')} from ${table} t` +
-    `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit ${limit}`
-  return { sql, params, asArrays: false }
+/** Of `like`, with `|` before what means more than itself. */
+function patternOf(prefix: string): string {
+  return `${prefix.replace(/[|%_]/g, '|$&')}%`
 }
 
-/** What a row is to be written with: texts and bytes are looked at. */
+/** Whether MySQL takes it for a `datetime`, as it prints them: also a day that is none, as old programs store. */
+function isDatetime(dateDone: string | number): boolean {
+  const isZero = /^0000-00-00 00:00:00(?:\.0{1,6})?$/.test(String(dateDone))
+  return isZero || (/^\d{4}-[^B]*$/.test(String(dateDone)) && isTimestamp(dateDone))
+}
+
+/** The values of a row, of which texts and bytes are checked. */
 type Values = readonly (readonly [column: string, value: unknown])[]
 
 /**
- * Refuses what the columns of a table cannot hold. A server in strict mode would as well, with less to say; any other cuts
- * values to the length of their column, and writes `?` for characters that its charset does not have.
+ * Refuses what the columns of a table cannot hold. A server in strict mode would as well, with a poorer message; any other
+ * truncates values to their columns, and writes `?` for characters that the charset does not have.
  * @throws BackendError `RESULT_TOO_LARGE`, StatementError for characters
  */
 function assertFits(
@@ -269,7 +267,7 @@ function sizeOf(value: unknown, charset: string | null): number {
   return SINGLE_BYTE.has(charset ?? '') ? value.length : Buffer.byteLength(value)
 }
 
-/** Whether a charset has all of a text's characters, as far as it is known here: of most of them only that they have ASCII. */
+/** Whether a charset has all characters of a text; of most charsets only ASCII is assumed. */
 function holds(charset: string | null, text: string): boolean {
   if (charset === null || /^(?:utf8mb4|utf16|utf16le|utf32)$/.test(charset)) return true
   if (/^(?:utf8|utf8mb3|ucs2)$/.test(charset)) return !/[\u{10000}-\u{10ffff}]/u.test(text)

@@ -1,26 +1,42 @@
 import type { Statement } from '../../driver/statement.ts'
+import { namesBy, quoteBy, quotedText } from '../../models/names.ts'
 import { textOf, UTC } from '../clock.ts'
 import { LARGEST_LEAD } from '../date-done.ts'
 import {
+  behindPrefix,
+  commonStatements,
+  isTimestamp,
+  positionsWith,
+  type Syntax,
+  sizedResult,
+} from './common.ts'
+import {
+  type BackendDialect,
   countOf,
-  isDoneOnly,
-  type ListRequest,
-  type OptionalColumn,
+  isOptional,
   READY,
   type Statements,
   type StatementsOptions,
   type TableFacts,
   type TableNames,
-  type TaskWrite,
+  type TaskColumn,
+  valueIn,
 } from './types.ts'
+
+export const dialect: BackendDialect = {
+  introspect,
+  statements,
+  acceptsPosition: positionsWith(isTimestamp),
+  convertsDates: true,
+  cleanupBatch: 1_000,
+}
 
 /** The server's clock; `now()` would be the time before waiting for a lock. */
 const NOW = 'clock_timestamp()'
 
 /**
- * A moment as `date_done` shows it, and back. The zone of a session is that of Python's as long as both log in alike, and
- * PostgreSQL converts an aware datetime of Python's by it as it does here. Of a time that is shown twice, it takes the
- * later moment.
+ * Converts an instant to `date_done` and back. Sessions of Python have the same zone as ours if both log in as the same role,
+ * and PostgreSQL converts Python's aware datetimes by it. Of a time that occurs twice, it takes the later instant.
  */
 interface DateForm {
   shown(moment: string): string
@@ -37,7 +53,7 @@ const SESSION_FORM: DateForm = {
   moment: (shown) => `${shown}::timestamptz`,
 }
 
-/** The type of each column, for parameters that PostgreSQL sees in places where it could not tell. */
+/** The type of each column, for parameters whose type PostgreSQL cannot infer. */
 const TYPES = {
   task_id: 'varchar',
   status: 'varchar',
@@ -51,12 +67,10 @@ const TYPES = {
   queue: 'varchar',
   children: 'bytea',
   stamps: 'bytea',
-} as const
-
-type Column = keyof typeof TYPES
+} as const satisfies Record<TaskColumn, string>
 
 /** Asks for the columns of both tables and for the sequences. */
-export function introspectPostgresql(names: TableNames): Statement {
+function introspect(names: TableNames): Statement {
   const { task, group } = tablesOf(names)
   const columnsOf = (table: string, at: number) =>
     `select '${table}' as kind, a.attname::text as name from pg_catalog.pg_attribute a ` +
@@ -75,17 +89,13 @@ export function introspectPostgresql(names: TableNames): Statement {
  * One statement for each operation. An upsert first tries to update: `insert … on conflict` by itself would draw a value
  * from the sequence each time, and ids are 32 bits wide.
  */
-export function postgresqlStatements(
-  names: TableNames,
-  facts: TableFacts,
-  options: StatementsOptions,
-): Statements {
+function statements(names: TableNames, facts: TableFacts, options: StatementsOptions): Statements {
   const { task, group } = tablesOf(names)
   const [taskSequence, groupSequence] = sequencesOf(names)
   const taskId = facts.hasTaskSequence ? nextOf(taskSequence) : null
   const groupId = facts.hasGroupSequence ? nextOf(groupSequence) : null
 
-  const columns: readonly Column[] = ['task_id', 'status', 'result', 'traceback', ...options.written]
+  const columns: readonly TaskColumn[] = ['task_id', 'status', 'result', 'traceback', ...options.written]
   const { areTasksLocal, areGroupsLocal, isFrozen } = options.dates
   const form = areTasksLocal ? SESSION_FORM : UTC_FORM
   const groupForm = areGroupsLocal ? SESSION_FORM : UTC_FORM
@@ -96,36 +106,53 @@ export function postgresqlStatements(
     preserves: options.preserveExtended,
     now: form.shown(NOW),
   }
-  const listed = LISTED.filter((column) => facts.task.has(column))
-
-  const limit = options.maxResultBytes
-  const bounded = `case when octet_length(t.result) <= ${limit} then t.result end as result, octet_length(t.result) as size`
-  const optional = options.read.map((column) => `, t.${column}`).join('')
-  const dateDone = `${inUtc(form)} as date_done`
-  const select = `select t.task_id, t.status, ${bounded}, ${dateDone}, t.traceback${optional} from ${task} t`
-  const lists = new Map<string, string>()
-
+  const syntax: Syntax = {
+    task,
+    group,
+    placeholder: (at, type) => `$${at}::${type}`,
+    bytes: (text) => text,
+    integer: (value) => `${value}::integer`,
+    result: sizedResult(options.maxResultBytes),
+    from: (table) => `${table} t`,
+    dateDone: `${inUtc(form)} as date_done`,
+    listedDate: `${inUtc(form)} as date_done, t.date_done as stored_date`,
+    isId: (column) => `${column} = $1`,
+    idParams: (_, id) => [id],
+    isAmongIds: () => 't.task_id = any($1::varchar[])',
+    idsParams: (ids) => [ids],
+    isText: (column, text, bind) => `t.${column} = ${bind(text, 'varchar')}`,
+    // Of an array no index gives an order, not even of a single state.
+    isAmongStates: (states, bind) =>
+      states.length === 1
+        ? `t.status = ${bind(states[0], 'varchar')}`
+        : `t.status = any(${bind(states, 'varchar[]')})`,
+    isSince: (instant, bind) => sinceText(form, bind(textOf(instant), 'timestamp')),
+    isBefore: (instant, bind) => untilText(form, bind(textOf(instant), 'timestamp')),
+    isBehind: (than, { id, dateDone }, bind) =>
+      `(t.date_done, t.id) ${than} (${bind(dateDone, 'timestamp')}, ${bind(id, 'integer')})`,
+    // By bytes, which is the order of an index with text_pattern_ops, whatever the collation of the database.
+    isPrefixed(prefix, bind) {
+      const behind = behindPrefix(prefix)
+      const upTo = behind === null ? '' : ` and t.task_id ~<~ ${bind(behind, 'varchar')}`
+      return `t.task_id ~>=~ ${bind(prefix, 'varchar')}${upTo}`
+    },
+    idOrder: (direction) => `t.task_id using ${direction === 'asc' ? '~<~' : '~>~'}`,
+    isBehindId: (than, taskId, bind) => `t.task_id ~${than}~ ${bind(taskId, 'varchar')}`,
+    limit: (rows, bind) => bind(rows, 'integer'),
+  }
   const texts = {
     store: storeText(store, false),
     storeGuarded: storeText(store, true),
     storeMany: storeManyText(store, false),
     storeManyGuarded: storeManyText(store, true),
-    get: `${select} where t.task_id = $1`,
-    getMany: `${select} where t.task_id = any($1::varchar[])`,
-    state: `select t.status from ${task} t where t.task_id = $1`,
-    finished: `select t.task_id, t.status from ${task} t where t.task_id = any($1::varchar[]) and t.status in ${READY}`,
-    forget: `delete from ${task} where task_id = $1`,
     saveGroup: saveGroupText(group, groupId, groupForm.shown(NOW)),
-    group: `select ${bounded} from ${group} t where t.taskset_id = $1`,
-    deleteGroup: `delete from ${group} where taskset_id = $1`,
-    counts: `select status, count(*)::integer as tasks from ${task} group by status`,
-    newestGroup: `select coalesce(max(id), 0)::integer as id from ${group}`,
     cleanupTask: cleanupText(task, form, (row) => (isFrozen ? ` and ${row}.status in ${READY}` : '')),
     cleanupGroup: cleanupText(group, groupForm, (row) => (isFrozen ? ` and ${row}.id <= $3::integer` : '')),
   }
 
   const statement = (sql: string, params: unknown[]): Statement => ({ sql, params, asArrays: false })
   return {
+    ...commonStatements(syntax, facts, options),
     mostBytes: Number.POSITIVE_INFINITY,
     clock: UTC,
     async store(runner, write, guarded) {
@@ -137,19 +164,9 @@ export function postgresqlStatements(
       const values = columns.map((column) => writes.map((write) => valueIn(write, column)))
       return countOf(await runner.run(statement(text, values)))
     },
-    get: (id) => statement(texts.get, [id]),
-    getMany: (ids) => statement(texts.getMany, [ids]),
-    state: (id) => statement(texts.state, [id]),
-    finished: (ids) => statement(texts.finished, [ids]),
-    forget: (id) => statement(texts.forget, [id]),
     async saveGroup(runner, id, members) {
       await runner.run(statement(texts.saveGroup, [id, members]))
     },
-    group: (id) => statement(texts.group, [id]),
-    deleteGroup: (id) => statement(texts.deleteGroup, [id]),
-    list: (request) => listStatement(task, request, { listed, texts: lists, form }),
-    counts: () => statement(texts.counts, []),
-    newestGroup: () => statement(texts.newestGroup, []),
     cleanup(table, { seconds, newestGroup }, rows) {
       if (table === 'task') return statement(texts.cleanupTask, [seconds, rows])
       return statement(texts.cleanupGroup, [seconds, rows, ...(isFrozen ? [newestGroup] : [])])
@@ -159,7 +176,7 @@ export function postgresqlStatements(
 
 interface Store {
   readonly table: string
-  readonly columns: readonly Column[]
+  readonly columns: readonly TaskColumn[]
   /** Where a new id comes from; `null` where only the table knows. */
   readonly id: string | null
   readonly preserves: boolean
@@ -167,14 +184,14 @@ interface Store {
   readonly now: string
 }
 
-/** When a task was done, without a zone. */
+/** When a task was done, in UTC. */
 function inUtc({ moment }: DateForm): string {
   return UTC_FORM.shown(moment('t.date_done'))
 }
 
 function storeText(store: Store, guarded: boolean): string {
   const { table, columns } = store
-  const given = (column: Column) => `$${columns.indexOf(column) + 1}::${TYPES[column]}`
+  const given = (column: TaskColumn) => `$${columns.indexOf(column) + 1}::${TYPES[column]}`
   const guard = guarded ? ` and ${guardOf(given)}` : ''
   const absent = guarded ? ` and ${noneReady(table, given('task_id'))}` : ''
   return (
@@ -189,7 +206,7 @@ function storeText(store: Store, guarded: boolean): string {
 
 function storeManyText(store: Store, guarded: boolean): string {
   const { table, columns } = store
-  const given = (column: Column) => `g.${column}`
+  const given = (column: TaskColumn) => `g.${column}`
   const guard = guarded ? ` and ${guardOf(given)}` : ''
   const absent = guarded ? ` and ${noneReady(table, 'g.task_id')}` : ''
   const arrays = columns.map((column, at) => `$${at + 1}::${TYPES[column]}[]`)
@@ -205,7 +222,7 @@ function storeManyText(store: Store, guarded: boolean): string {
   )
 }
 
-function assignments({ columns, preserves, now }: Store, given: (column: Column) => string): string {
+function assignments({ columns, preserves, now }: Store, given: (column: TaskColumn) => string): string {
   const each = columns.slice(1).map((column) => {
     const isKept = preserves && isOptional(column)
     return `${column} = ${isKept ? `coalesce(${given(column)}, t.${column})` : given(column)}`
@@ -217,27 +234,27 @@ function insertedColumns({ columns, id }: Store): string {
   return [...(id === null ? [] : ['id']), ...columns, 'date_done'].join(', ')
 }
 
-function insertedValues({ columns, id, now }: Store, given: (column: Column) => string): string {
+function insertedValues({ columns, id, now }: Store, given: (column: TaskColumn) => string): string {
   const dateDone = `case when ${given('status')} in ${READY} then ${now} end`
   return [...(id === null ? [] : [id]), ...columns.map(given), dateDone].join(', ')
 }
 
-/** Somebody else inserted the row between our update and our insert. */
+/** Another transaction inserted the row between our update and our insert. */
 function onConflict(store: Store, guarded: boolean): string {
-  const excluded = (column: Column) => `excluded.${column}`
+  const excluded = (column: TaskColumn) => `excluded.${column}`
   const guard = guarded ? ` where ${guardOf(excluded)}` : ''
   return `on conflict (task_id) do update set ${assignments(store, excluded)}${guard}`
 }
 
-/** The row may be overwritten: it is not finished, or with the very same. */
-function guardOf(given: (column: Column) => string): string {
+/** The row may be overwritten: it is not finished, or has the same state and result. */
+function guardOf(given: (column: TaskColumn) => string): string {
   return (
     `(t.status is null or t.status not in ${READY} ` +
     `or (t.status = ${given('status')} and t.result is not distinct from ${given('result')}))`
   )
 }
 
-/** Keeps a protected row from drawing an id in vain. */
+/** Without it a protected row would draw an id for nothing. */
 function noneReady(table: string, taskId: string): string {
   return `not exists (select 1 from ${table} r where r.task_id = ${taskId} and r.status in ${READY})`
 }
@@ -255,8 +272,8 @@ function saveGroupText(table: string, id: string | null, now: string): string {
 }
 
 /**
- * A row is deleted only when it has expired by the other form, too, in which other versions of Celery store, unless that would be
- * a time to come. The conditions stand outside as well, where they are checked again for a row that somebody renews meanwhile.
+ * A row is deleted only when it has expired by the form of other versions of Celery, too, unless that puts it in the future.
+ * The outer statement repeats the conditions: PostgreSQL checks them again for a row that was updated meanwhile.
  */
 function cleanupText(table: string, form: DateForm, andMay: (row: string) => string): string {
   const other = form === UTC_FORM ? SESSION_FORM : UTC_FORM
@@ -277,90 +294,32 @@ function cleanupText(table: string, form: DateForm, andMay: (row: string) => str
   )
 }
 
-interface List {
-  readonly listed: readonly string[]
-  /** One for each set of conditions, so that each finds its index; they are kept, since there are few. */
-  readonly texts: Map<string, string>
-  readonly form: DateForm
-}
-
-function listStatement(table: string, request: ListRequest, { listed, texts, form }: List): Statement {
-  const { orderBy, descending, limit, after, states, name, worker, since, until } = request
-  const params: unknown[] = [limit]
-  const conditions = isDoneOnly(request) ? ['t.date_done is not null', `t.status in ${READY}`] : []
-  const where = (condition: (place: string) => string, value: unknown) => {
-    if (value === null) return
-    conditions.push(condition(`$${params.push(value)}`))
-  }
-  const orNone = states?.includes('PENDING') ? ' or t.status is null' : ''
-  where((place) => `(t.status = any(${place}::varchar[])${orNone})`, states)
-  where((place) => `t.name = ${place}::varchar`, name)
-  where((place) => `t.worker = ${place}::varchar`, worker)
-  where((place) => sinceText(form, place), since === null ? null : textOf(since))
-  where((place) => untilText(form, place), until === null ? null : textOf(until))
-  const than = descending ? '<' : '>'
-  if (after !== null && orderBy === 'id') where((place) => `t.id ${than} ${place}::integer`, after.id)
-  if (after !== null && orderBy === 'dateDone') {
-    const dateDone = `$${params.push(after.dateDone)}::timestamp`
-    where((place) => `(t.date_done, t.id) ${than} (${dateDone}, ${place}::integer)`, after.id)
-  }
-
-  const direction = descending ? 'desc' : 'asc'
-  const key = `${orderBy} ${direction} ${conditions.join()}`
-  let sql = texts.get(key)
-  if (sql === undefined) {
-    const order = orderBy === 'id' ? `t.id ${direction}` : `t.date_done ${direction}, t.id ${direction}`
-    sql =
-      `select t.id, t.task_id, t.status, ${inUtc(form)} as date_done, t.date_done as stored_date` +
-      `${listed.map((column) => `, t.${column}`).join('')} from ${table} t` +
-      `${conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''} order by ${order} limit $1::integer`
-    texts.set(key, sql)
-  }
-  return { sql, params, asArrays: false }
-}
-
 /**
- * The index knows only what is stored. In an hour that is shown twice that may be less than what is shown at `since`, and be
- * read as later: so it is asked for a wider range, and each row is looked at.
+ * The index has the stored times. In an hour that occurs twice a stored time may be less than that of `since` and yet be read
+ * as later: so the index is searched for a wider range, and each row is checked.
  */
-function sinceText({ shown, moment }: DateForm, place: string): string {
-  const since = UTC_FORM.moment(`${place}::timestamp`)
+function sinceText({ shown, moment }: DateForm, instant: string): string {
+  const since = UTC_FORM.moment(instant)
   const least = `${shown(since)} - (${moment(shown(since))} - ${since})`
   return `t.date_done >= ${least} and ${moment('t.date_done')} >= ${since}`
 }
 
-function untilText({ shown, moment }: DateForm, place: string): string {
-  const until = UTC_FORM.moment(`${place}::timestamp`)
+function untilText({ shown, moment }: DateForm, instant: string): string {
+  const until = UTC_FORM.moment(instant)
   return `t.date_done < ${shown(until)} and ${moment('t.date_done')} < ${until}`
-}
-
-const LISTED = ['name', 'worker', 'retries', 'queue'] as const
-
-function isOptional(column: Column): column is OptionalColumn {
-  return !['task_id', 'status', 'result', 'traceback'].includes(column)
-}
-
-function valueIn(write: TaskWrite, column: Column): unknown {
-  return column === 'task_id' ? write.taskId : write[column]
 }
 
 function tablesOf(names: TableNames): { task: string; group: string } {
   return { task: qualified(names.taskSchema, names.task), group: qualified(names.groupSchema, names.group) }
 }
 
-/** They lie where their tables lie, and are never called after them: as in Celery. */
+/** They are in the schemas of their tables, and have fixed names, as in Celery. */
 function sequencesOf({ taskSchema, groupSchema }: TableNames): [task: string, group: string] {
   return [qualified(taskSchema, 'task_id_sequence'), qualified(groupSchema, 'taskset_id_sequence')]
 }
 
 function nextOf(sequence: string): string {
-  return `nextval('${sequence.replaceAll("'", "''")}')`
+  return `nextval(${quotedText(sequence)})`
 }
 
-export function qualified(schema: string | undefined, name: string): string {
-  return schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`
-}
-
-function quoted(identifier: string): string {
-  return `"${identifier.replaceAll('"', '""')}"`
-}
+const { qualified } = namesBy(quoteBy('"'))

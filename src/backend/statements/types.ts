@@ -43,29 +43,47 @@ export const EXTENDED = ['name', 'args', 'kwargs', 'worker', 'retries', 'queue']
 export const LATER = ['children', 'stamps'] as const
 export type OptionalColumn = (typeof EXTENDED)[number] | (typeof LATER)[number]
 
-/** A page of tasks: how they are ordered and which are meant. */
+export function isOptional(column: string): boolean {
+  return [...EXTENDED, ...LATER].some((each) => each === column)
+}
+
+/** The columns of a `TaskWrite`. */
+export type TaskColumn = 'task_id' | 'status' | 'result' | 'traceback' | OptionalColumn
+
+export function valueIn(write: TaskWrite, column: TaskColumn) {
+  return column === 'task_id' ? write.taskId : write[column]
+}
+
+/** A page of tasks: how they are ordered and which are listed. */
 export interface ListRequest {
-  /** By `id` all rows are listed, by `dateDone` those that are done. */
-  readonly orderBy: 'id' | 'dateDone'
+  /** By `id` and `taskId` all rows are listed, by `dateDone` those that are done. */
+  readonly orderBy: 'id' | 'dateDone' | 'taskId'
   readonly descending: boolean
   readonly limit: number
-  /** The date as it is stored; one that SQLite holds as a number is one here, too. */
-  readonly after: { readonly id: number; readonly dateDone: string | number | null } | null
-  /** With `PENDING`, rows without a state are meant as well. */
+  /** The date as it is stored; in SQLite it may be a number. */
+  readonly after: {
+    readonly id: number
+    readonly dateDone: string | number | null
+    readonly taskId: string | null
+  } | null
+  /** With `PENDING`, rows without a state are listed as well. */
   readonly states: readonly string[] | null
   readonly name: string | null
   readonly worker: string | null
+  readonly queue: string | null
+  /** How the id of the task begins. */
+  readonly idPrefix: string | null
   /** Milliseconds since 1970. */
   readonly since: number | null
   readonly until: number | null
 }
 
-/** Whether only tasks that are done are meant: others may have a date, too, when Celery stored them. */
+/** Whether only finished tasks are listed: others may have a date, too, when Celery stored them. */
 export function isDoneOnly({ orderBy, since, until }: ListRequest): boolean {
   return orderBy === 'dateDone' || since !== null || until !== null
 }
 
-/** What a table is asked about once, before the texts of its statements are made. */
+/** What an introspection finds once, before the texts of the statements are made. */
 export interface TableFacts {
   /** The columns of the tasks' table by their names; empty where there is no such table. */
   readonly task: ReadonlyMap<string, ColumnFacts>
@@ -73,7 +91,7 @@ export interface TableFacts {
   /** Whether the sequences are there that Celery draws ids from. */
   readonly hasTaskSequence: boolean
   readonly hasGroupSequence: boolean
-  /** Bytes that may be sent at once; `null` where nobody counts them. */
+  /** The most bytes of one statement; `null` where there is no limit. */
   readonly mostBytes: number | null
 }
 
@@ -85,7 +103,7 @@ export interface ColumnFacts {
   readonly charset: string | null
 }
 
-/** What decides on the texts, beside the tables. */
+/** What the texts depend on, beside the tables. */
 export interface StatementsOptions {
   /** The optional columns that are written. */
   readonly written: readonly OptionalColumn[]
@@ -93,7 +111,7 @@ export interface StatementsOptions {
   readonly read: readonly OptionalColumn[]
   /** A `null` leaves an optional column as it is. */
   readonly preserveExtended: boolean
-  /** Bytes; results beyond are not fetched. */
+  /** Bytes; larger results are not fetched. */
   readonly maxResultBytes: number
   readonly dates: DateRules
 }
@@ -112,17 +130,17 @@ export interface Runner {
 }
 
 /**
- * The statements of one pair of tables: texts that are built once, and parameters that are new each time, since a
- * failed statement blanks them. What takes a runner is more than one statement on MySQL.
+ * The statements of one pair of tables. Their parameters are new each time, since a failed statement blanks them. What takes
+ * a runner is more than one statement on MySQL.
  */
 export interface Statements {
-  /** Bytes of the values that one call of `storeMany` should not exceed. */
+  /** The most bytes of values for one call of `storeMany`. */
   readonly mostBytes: number
-  /** The clock whose time the rows that are read here have. */
+  /** The clock of the dates in the rows that are read. */
   readonly clock: WallClock
   /**
-   * Resolves to whether the row has it now. `guarded`: a row in a ready state stays, unless it has the same state and result
-   * already.
+   * Resolves to whether the row has it now. `guarded`: a row in a ready state is not overwritten, except by the same state and
+   * result.
    */
   store(runner: Runner, write: TaskWrite, guarded: boolean): Promise<boolean>
   /** Several tasks at once, none of them twice; resolves to how many have it now. */
@@ -130,28 +148,45 @@ export interface Statements {
   get(taskId: string): Statement
   getMany(taskIds: readonly string[]): Statement
   state(taskId: string): Statement
-  /** Those among the ids whose tasks are in a ready state. */
+  /** The ids and states of those tasks that are in a ready state. */
   finished(taskIds: readonly string[]): Statement
+  /** The ids and states of those tasks that are in no ready state, what is stored with them, and its size. */
+  unfinished(taskIds: readonly string[]): Statement
   forget(taskId: string): Statement
   saveGroup(runner: Runner, groupId: string, members: Uint8Array): Promise<void>
   group(groupId: string): Statement
   deleteGroup(groupId: string): Statement
   list(request: ListRequest): Statement
   counts(): Statement
-  /** The `id` of the group that was saved last, in a row that is always there. */
+  /** Tasks of the request by state, name and worker, the `most` largest numbers of them. */
+  doneCounts(request: ListRequest, most: number): Statement
+  /** The `id` of the group that was saved last, 0 for none; always one row. */
   newestGroup(): Statement
   cleanup(table: 'task' | 'group', expiry: Expiry, limit: number): Statement
 }
 
-/** What `cleanup` deletes, up to so many at a time. */
+/** What `cleanup` deletes. */
 export interface Expiry {
-  /** Whose `date_done` is more than these seconds ago, by the rule of whatever version of Celery. */
+  /** Rows whose `date_done` is more seconds ago, by the rules of all versions of Celery. */
   readonly seconds: number
-  /** Of groups whose dates are frozen, only those up to this `id`. */
+  /** Of groups whose dates say nothing of their age, only those up to this `id`. */
   readonly newestGroup: number
 }
 
-/** The rows of an answer, of whatever driver: an array itself, or in `rows`. */
+/** What the backend asks of a dialect. */
+export interface BackendDialect {
+  /** Asks what is in `TableFacts`: rows with a `kind` and a `name`. */
+  introspect(names: TableNames): Statement
+  statements(names: TableNames, facts: TableFacts, options: StatementsOptions): Statements
+  /** Whether a list can go on behind a row with this id and date. */
+  acceptsPosition(after: NonNullable<ListRequest['after']>): boolean
+  /** Whether an aware datetime of Python's becomes the time of the session; elsewhere it loses its zone. */
+  readonly convertsDates: boolean
+  /** The default of `batchSize` of `cleanup`. */
+  readonly cleanupBatch: number
+}
+
+/** The rows of any driver's answer: an array itself, or in `rows`. */
 export function rowsOf(answer: unknown): readonly object[] {
   // Every adapter answers in one of two shapes, with an object for each row unless arrays were asked for.
   if (Array.isArray(answer)) return answer as object[]
@@ -203,5 +238,5 @@ function bytesOf(stored: Uint8Array | ArrayBuffer | null): Uint8Array | null {
   return stored instanceof ArrayBuffer ? new Uint8Array(stored) : stored
 }
 
-/** What SQLite calls the size of a result: the rewriting of its texts for libSQL leaves no room for a name. */
+/** SQLite's name for the size of a result, without an alias: libSQL's adapter reads plain columns fastest. */
 const SIZE = 'length(t.result)'

@@ -6,7 +6,7 @@ import type { Flavor } from './model.ts'
 import { UNFINISHED } from './table.ts'
 import { catalogueType } from './types.ts'
 
-/** The objects to look up in the catalogue. */
+/** An object to find in the catalogue. */
 export type Wanted = Pick<Definition, 'kind' | 'name' | 'schema'>
 
 /**

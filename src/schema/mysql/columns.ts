@@ -1,7 +1,7 @@
 import { is, SQL } from 'drizzle-orm'
 import { drawsFrom } from '../../models/mysql-sequence.ts'
 import { type ColumnDefinition, type SchemaStatement, unsupported } from '../definition.ts'
-import { generatedExpression } from '../expression.ts'
+import { generatedText } from '../expression.ts'
 import { columnName } from '../names.ts'
 import { behindParentheses, isNull } from '../text.ts'
 import { checks, references } from './constraints.ts'
@@ -30,7 +30,7 @@ export function columnText(table: TableModel, column: Column): string {
 
   let text = `${quote(columnName(column, table.casing))} ${typeText}`
   if (isCounting && !isSerial) text += ' AUTO_INCREMENT'
-  text += generatedText(table, column)
+  text += generatedText(table, column, ddlText)
   if (isNotNull(table, column)) text += ' NOT NULL'
   // With explicit_defaults_for_timestamp off, a timestamp is NOT NULL by default.
   else if (/^timestamp\b/i.test(typeText) && column.generated === undefined) text += ' NULL'
@@ -48,16 +48,6 @@ export function columnText(table: TableModel, column: Column): string {
 function isNotNull({ flavor, primaryKeys }: TableModel, column: Column): boolean {
   const isInKey = primaryKeys.some(({ columns }) => columns.some(({ name }) => name === column.name))
   return (column.notNull || isInKey) && (column.generated === undefined || flavor === 'mysql')
-}
-
-function generatedText({ name, casing }: TableModel, column: Column): string {
-  const { generated } = column
-  if (generated === undefined) return ''
-  const what = `the expression of its column "${column.name}"`
-  const text = generatedExpression(generated, (expression) =>
-    ddlText(expression, { owner: name, what, casing, isUnqualified: true }),
-  )
-  return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'stored' ? 'STORED' : 'VIRTUAL'}`
 }
 
 /**

@@ -1,7 +1,6 @@
 import { getTableName } from 'drizzle-orm'
 import { type ForeignKey, getTableConfig } from 'drizzle-orm/mysql-core'
-import { SchemaError } from '../../errors.ts'
-import { unsupported } from '../definition.ts'
+import { twins, unsupported } from '../definition.ts'
 import { mentions } from '../expression.ts'
 import { columnNames, foreignKeyName, recased } from '../names.ts'
 import type { TableModel } from './model.ts'
@@ -100,10 +99,7 @@ export function assertDistinct(
   const taken = new Set<string>()
   for (const { name } of named) {
     const key = name.toLowerCase()
-    if (taken.has(key)) {
-      const reason = `two of its ${what} are called "${name}"`
-      throw new SchemaError('SCHEMA_NAME_TAKEN', `Cannot prepare "${table}": ${reason}`)
-    }
+    if (taken.has(key)) throw twins(table, what, name)
     taken.add(key)
   }
 }

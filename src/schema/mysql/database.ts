@@ -1,5 +1,4 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { SchemaError, type SchemaErrorCode } from '../../errors.ts'
 import { cachedByModels, type Definition, inStages, type SchemaStatement } from '../definition.ts'
 import {
   type Changes,
@@ -11,35 +10,47 @@ import {
   type LockedSchema,
   labelsOf,
   otherHasName,
+  type SchemaDialect,
   schemaError,
 } from '../diff.ts'
+import { SchemaError, type SchemaErrorCode } from '../errors.ts'
 import type { Casing } from '../names.ts'
 import { ACCEPTED_KINDS, catalogueQuery, type Found, type MysqlTable, readCatalogue } from './catalogue.ts'
 import { isWider, widenText } from './columns.ts'
 import { mysqlDefinitions, sequencesOf } from './definitions.ts'
 import { explanationOf, isRace, numberOf } from './errors.ts'
 import { grantOf } from './grant.ts'
-import { type MysqlTarget, onOneConnection, type Queryable, rowsOf, withLock } from './lock.ts'
+import {
+  isGalera,
+  isLockLocal,
+  type MysqlTarget,
+  onOneConnection,
+  type Queryable,
+  rowsOf,
+  withLock,
+} from './lock.ts'
 import type { Flavor } from './model.ts'
 import { sequenceDefinition } from './objects.ts'
 import { qualified, quote } from './text.ts'
 
-export interface MysqlSchemaOptions {
-  readonly casing: Casing | undefined
-  /** Whether an upgrade makes columns wider. */
-  readonly widen: boolean
+export const dialect: SchemaDialect<MysqlTarget> = {
+  definitions: mysqlDefinitions,
+  open: (target, models, options) => new MysqlSchema(target, models, options),
 }
 
-export class MysqlSchema implements DatabaseSchema {
+class MysqlSchema implements DatabaseSchema {
   readonly commitsEach = true
   readonly #target: MysqlTarget
   readonly #models: ModelsRead
+  /** Whether an upgrade makes columns wider. */
   readonly #widen: boolean
   /** MySQL's, until an introspection has shown which server it is. */
   #definitions: readonly Definition[]
   /** The last introspection, for error messages. */
   #findings: Findings = { missing: [], gaps: [] }
   #found: Found | undefined
+  /** Whether this is a node of a Galera cluster, which takes sequences only with an increment by node. */
+  #isGalera = false
   /** Tables whose foreign keys are still to be added. */
   #unfinished: ReadonlySet<Definition> = new Set()
   /** The definition or gap to which each of the last statements belongs. */
@@ -49,7 +60,7 @@ export class MysqlSchema implements DatabaseSchema {
   constructor(
     target: MysqlTarget,
     models: Readonly<Record<string, unknown>>,
-    { casing, widen }: MysqlSchemaOptions,
+    { casing, widen }: { readonly casing: Casing | undefined; readonly widen: boolean },
   ) {
     this.#target = target
     this.#models = read(models, casing)
@@ -84,6 +95,7 @@ export class MysqlSchema implements DatabaseSchema {
         // A lost race is retried; a migration that ran twice cannot be undone.
         if (state !== 'held' && lock !== undefined) throw lockMissing()
         return await work({
+          isLockLocal: lock !== undefined && (await isLockLocal(db)),
           introspect: () => this.#introspect(db),
           rows: (query) => rowsOf(db, query),
           run: (statements) => this.#run(db, statements),
@@ -161,6 +173,7 @@ export class MysqlSchema implements DatabaseSchema {
         }
       }
     }
+    if (missing.some(({ kind }) => kind === 'sequence')) this.#isGalera = await isGalera(db)
     this.#unfinished = unfinished
     this.#findings = { missing, gaps }
     return this.#findings
@@ -168,6 +181,9 @@ export class MysqlSchema implements DatabaseSchema {
 
   #statementsOf(definition: Definition): readonly SchemaStatement[] {
     const statements = definition.statements(undefined)
+    if (definition.kind === 'sequence' && this.#isGalera) {
+      return statements.map(({ stage, text }) => ({ stage, text: `${text} INCREMENT BY 0` }))
+    }
     return this.#unfinished.has(definition)
       ? statements.filter(({ stage }) => stage === 'foreign key')
       : statements

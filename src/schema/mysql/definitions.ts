@@ -1,16 +1,16 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, isMySqlSchema, MySqlTable, MySqlView } from 'drizzle-orm/mysql-core'
-import { SchemaError } from '../../errors.ts'
 import { drawsFrom, MysqlSequence } from '../../models/mysql-sequence.ts'
-import { type Definition, definitionsOf, reordered, withOwner } from '../definition.ts'
-import { inOrderOfUse } from '../expression.ts'
+import { type Definition, definitionsOf, inOrderOfNeed, reordered, withOwner } from '../definition.ts'
+import { SchemaError } from '../errors.ts'
 import type { Casing } from '../names.ts'
+import { inOrderOfUse } from '../view-order.ts'
 import { references } from './constraints.ts'
 import type { Flavor, TableModel } from './model.ts'
 import { schemaDefinition, sequenceDefinition, viewDefinition } from './objects.ts'
 import { tableDefinition } from './table.ts'
 
-/** What the models ask of a MySQL or MariaDB database; `casing` is that of Drizzle 0.45's configuration. */
+/** What the models define in a MySQL or MariaDB database; `casing` is that of Drizzle 0.45's configuration. */
 export function mysqlDefinitions(
   models: Readonly<Record<string, unknown>>,
   casing?: Casing,
@@ -38,7 +38,7 @@ export function mysqlDefinitions(
   const inTurn = definitions
     .filter(({ kind }) => kind === 'table')
     .sort((one, other) => (positions.get(keyOf(one)) ?? 0) - (positions.get(keyOf(other)) ?? 0))
-  return inOrderOfUse(reordered(definitions, inTurn))
+  return inOrderOfUse(reordered(definitions, inTurn), undefined)
 }
 
 /** The models with the sequences that their columns use, which need not be exported. */
@@ -71,20 +71,9 @@ function keyOf({ schema, name }: Named): string {
 /** Each table after the tables that it references, except in cycles. */
 function inOrderOfReference(tables: readonly TableModel[]): TableModel[] {
   const byKey = new Map(tables.map((table) => [keyOf(table), table]))
-  const ordered = new Set<TableModel>()
-  const visited = new Set<TableModel>()
-  for (const table of tables) visit(table)
-  return [...ordered]
-
-  function visit(table: TableModel): void {
-    if (visited.has(table)) return
-    visited.add(table)
-    for (const { target } of withOwner(table.name, () => references(table))) {
-      const other = byKey.get(keyOf(target))
-      if (other !== undefined) visit(other)
-    }
-    ordered.add(table)
-  }
+  return inOrderOfNeed(tables, (table) =>
+    withOwner(table.name, () => references(table)).flatMap(({ target }) => byKey.get(keyOf(target)) ?? []),
+  )
 }
 
 /** Names of foreign keys are unique in a database, ignoring case. */

@@ -1,5 +1,6 @@
 import { isOwnError } from '../../driver/statement.ts'
-import { causes, type SchemaErrorCode, textOf } from '../../errors.ts'
+import { causes, textOf } from '../../errors.ts'
+import type { SchemaErrorCode } from '../errors.ts'
 
 /** The number the server gave to an error; undefined for one that is not the server's. */
 export function numberOf(error: unknown): number | undefined {

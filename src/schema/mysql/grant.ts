@@ -1,3 +1,4 @@
+import { quotedText } from '../../models/names.ts'
 import type { Changes } from '../diff.ts'
 import type { Found } from './catalogue.ts'
 import { quote } from './text.ts'
@@ -38,5 +39,5 @@ function pattern(database: string): string {
 function account(user: string): string {
   const at = user.lastIndexOf('@')
   const parts = at < 0 ? [user] : [user.slice(0, at), user.slice(at + 1)]
-  return parts.map((part) => `'${part.replaceAll("'", "''")}'`).join('@')
+  return parts.map(quotedText).join('@')
 }

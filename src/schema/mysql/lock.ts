@@ -47,6 +47,27 @@ async function take(db: Queryable, query: ReturnType<typeof sql>): Promise<LockS
   }
 }
 
+/** Whether a MariaDB server is a node of a Galera cluster. */
+export async function isGalera(db: Queryable): Promise<boolean> {
+  return (await variables(db, ['wsrep_on'])).has('wsrep_on=on')
+}
+
+/**
+ * Whether peers of this server take writes that its locks keep nobody from: Galera, and group replication with several
+ * primaries. Neither has locks for all nodes; what conflicts there is the keys of committed rows.
+ */
+export async function isLockLocal(db: Queryable): Promise<boolean> {
+  const found = await variables(db, ['wsrep_on', 'group_replication_single_primary_mode'])
+  return found.has('wsrep_on=on') || found.has('group_replication_single_primary_mode=off')
+}
+
+/** Those that the server has, as `name=value` in lower case. */
+async function variables(db: Queryable, names: readonly string[]): Promise<ReadonlySet<string>> {
+  const list = sql.raw(names.map((name) => `'${name}'`).join(', '))
+  const rows = await rowsOf(db, sql`show variables where variable_name in (${list})`)
+  return new Set(rows.map((row) => `${textOf(row, 'Variable_name')}=${textOf(row, 'Value')}`.toLowerCase()))
+}
+
 /** Runs queries, whatever the driver. */
 export interface Queryable {
   execute(query: SQL): PromiseLike<unknown>

@@ -88,7 +88,7 @@ function columnUniques(table: TableModel): Written[] {
     .map((column) => unique(table, column.uniqueName ?? `${column.name}_unique`, [column]))
 }
 
-/** Drizzle 0.45 puts the table into names that nobody chose, 1.0 only the columns. */
+/** Drizzle 0.45 puts the table into derived names, 1.0 only the columns. */
 function uniques(table: TableModel): Written[] {
   return table.uniqueConstraints.map((constraint) => {
     const columns = constraint.columns.map(({ name }) => name).join('_')

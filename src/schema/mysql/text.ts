@@ -1,8 +1,9 @@
 import type { SQL } from 'drizzle-orm'
-import { SchemaError } from '../../errors.ts'
+import { namesBy, quotedText } from '../../models/names.ts'
 import { quoteIdentifier } from '../definition.ts'
+import { SchemaError } from '../errors.ts'
 import { type ExpressionContext, expressionText } from '../expression.ts'
-import { literalIn, namesBy, quotedText } from '../text.ts'
+import { literalIn } from '../text.ts'
 import type { Flavor } from './model.ts'
 
 const MAX_NAME_CHARACTERS = 64
@@ -53,7 +54,7 @@ export function operand(value: unknown): string | undefined {
   return isEscaped ? `convert(${hexOf(value)} using utf8mb4)` : literal(value)
 }
 
-/** A value of an ENUM, which takes no word for its character set. */
+/** A value of an ENUM, which takes no character set introducer. */
 export function enumValue(value: string): string {
   return ESCAPES.test(value) ? hexOf(value) : quotedText(value)
 }

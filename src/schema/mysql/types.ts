@@ -6,7 +6,7 @@ import { enumValue, quote } from './text.ts'
 export interface ColumnType {
   /** As a statement writes it. */
   readonly text: string
-  /** In the form that `catalogueType` makes of what the catalogue says; undefined if we cannot tell. */
+  /** The catalogue's type in the form of `catalogueType`; undefined if we cannot tell. */
   readonly catalogue: string | undefined
 }
 
@@ -43,8 +43,8 @@ function words(lead: string, name: unknown): string {
 }
 
 /**
- * A type in one form, whether a model or a catalogue says it: MariaDB writes `int(11)` where MySQL writes `int`, and
- * both have many words for one thing. Undefined for text that says more than we understand.
+ * A type in one form, from a model or a catalogue: MariaDB writes `int(11)` where MySQL writes `int`, and both have several
+ * names for one type. Undefined for text that is not understood.
  */
 export function catalogueType(text: string): string | undefined {
   if (/^(?:enum|set)\s*\(/i.test(text)) return text.replace(CHARACTERS, '')
@@ -77,7 +77,7 @@ const TYPE =
 
 const CHARACTERS = /(?:\s+(?:character\s+set|charset|collate)\s+\w+)+\s*$/i
 
-/** What has leading zeros has no sign. */
+/** ZEROFILL implies UNSIGNED. */
 function sign(attributes: string): string {
   if (attributes.includes('zerofill')) return ' unsigned zerofill'
   return attributes.includes('unsigned') ? ' unsigned' : ''
@@ -90,13 +90,13 @@ const named =
   (first, second) =>
     first === '' ? name : `${name}(${second === '' ? first : `${first},${second}`})`
 
-/** Its length is how wide it is shown, which is of no account. */
+/** Its length is a display width, which does not matter. */
 const plain =
   (name: string): Write =>
   () =>
     name
 
-/** Of one character or bit, when nobody says of how many. */
+/** One character or bit by default. */
 const counted =
   (name: string): Write =>
   (first) =>
@@ -107,7 +107,7 @@ const timed =
   (first) =>
     first === '' || first === '0' ? name : `${name}(${first})`
 
-/** With a length it is the smallest one in which so much has room. */
+/** With a length it becomes the smallest type that holds it, so the type is unknown here. */
 const sized =
   (name: string): Write =>
   (first) =>

@@ -43,7 +43,7 @@ const LOOKUPS: Record<string, (names: SQL) => SQL> = {
     select pg_catalog.json_agg(pg_catalog.json_build_array(i.relname, ''))::text
     from pg_catalog.pg_index x join pg_catalog.pg_class i on i.oid = x.indexrelid where x.indrelid = c.oid) end
 from pg_catalog.pg_class c where c.relname = ${names} and c.relpersistence <> 't'`,
-  // An array type steps aside when its name is wanted for something else.
+  // PostgreSQL renames an array type when its name is needed for something else.
   type: (names) => sql`select 'type', t.typname, null::name, t.typtype::text, t.typnamespace, null, null
 from pg_catalog.pg_type t where t.typname = ${names} and t.typcategory <> 'A'`,
   schema: (names) => sql`select 'schema', s.nspname, null::name, 'schema', null::oid, null, null
@@ -55,9 +55,8 @@ from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid whe
 }
 
 /**
- * One row a wanted schema, null being none in particular: then things are created in the first schema of the
- * `search_path`. When the path leads nowhere the answer is what it should have led to, preferably a schema that exists
- * and that this role may only not use.
+ * One row for each wanted schema; null stands for the first schema of the `search_path`. When no schema of the path can be
+ * used it is the one that should have been, preferably one that exists but that this role may not use.
  */
 export function targetSchemasQuery(wanted: readonly (string | undefined)[]): SQL {
   const rows = JSON.stringify(wanted.map((schema) => ({ schema: schema ?? null })))

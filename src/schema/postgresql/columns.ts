@@ -1,7 +1,7 @@
 import { is, SQL } from 'drizzle-orm'
 import { IndexedColumn, type PgColumn } from 'drizzle-orm/pg-core'
 import { type ColumnDefinition, type SchemaStatement, type StoredName, unsupported } from '../definition.ts'
-import { generatedExpression } from '../expression.ts'
+import { generatedText } from '../expression.ts'
 import { type Casing, columnName, isDrizzle1 } from '../names.ts'
 import { checks, foreignKeys, uniques } from './constraints.ts'
 import type { Column, TableModel } from './model.ts'
@@ -28,17 +28,11 @@ export function columnText(model: TableModel, column: Column, schema: string | u
 
   let text = `${quote(columnName(column, casing))} ${type.text}`
   if (value !== undefined) text += ` DEFAULT ${value}`
-  text += generatedText(model, column) + identityText(model, column, schema)
+  text += generatedText({ name: config.name, casing }, column, ddlText, 'stored')
+  text += identityText(model, column, schema)
   if (column.primary) text += ' PRIMARY KEY'
   if (column.notNull) text += ' NOT NULL'
   return text
-}
-
-function generatedText({ config, casing }: TableModel, { name, generated }: Column): string {
-  if (generated === undefined) return ''
-  const context = { owner: config.name, what: `its generated column "${name}"`, casing, isUnqualified: true }
-  const text = generatedExpression(generated, (expression) => ddlText(expression, context))
-  return ` GENERATED ALWAYS AS (${text}) ${generated.mode === 'virtual' ? 'VIRTUAL' : 'STORED'}`
 }
 
 function identityText(model: TableModel, column: Column, schema: string | undefined): string {

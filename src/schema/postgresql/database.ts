@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type SQL, sql } from 'drizzle-orm'
 import { schemaMayHaveChanged } from '../../adapters/postgresql/statement.ts'
-import { causes, SchemaError, type SchemaErrorCode, textOf } from '../../errors.ts'
+import { causes, textOf } from '../../errors.ts'
 import { assertCreatable, cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,
@@ -13,8 +13,10 @@ import {
   type LockedSchema,
   labelsOf,
   otherHasName,
+  type SchemaDialect,
   schemaError,
 } from '../diff.ts'
+import { SchemaError, type SchemaErrorCode } from '../errors.ts'
 import type { Casing } from '../names.ts'
 import { catalogueQuery, FAMILIES, foundTable, keyOf, keyOfRow, targetSchemasQuery } from './catalogue.ts'
 import { postgresqlDefinitions } from './definitions.ts'
@@ -44,7 +46,12 @@ interface TargetSchema {
 
 type Executes = Pick<PostgresqlHandle, 'execute'>
 
-export class PostgresqlSchema implements DatabaseSchema {
+export const dialect: SchemaDialect<PostgresqlTarget> = {
+  definitions: postgresqlDefinitions,
+  open: (target, models, options) => new PostgresqlSchema(target, models, options),
+}
+
+class PostgresqlSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
   readonly #db: PostgresqlHandle
   readonly #isOurs: boolean
@@ -58,7 +65,7 @@ export class PostgresqlSchema implements DatabaseSchema {
   constructor(
     { db, connect }: PostgresqlTarget,
     models: Readonly<Record<string, unknown>>,
-    casing: Casing | undefined,
+    { casing }: { readonly casing: Casing | undefined },
   ) {
     const { definitions, query } = read(models, casing)
     this.definitions = definitions

@@ -12,9 +12,9 @@ import {
 } from 'drizzle-orm/pg-core'
 import { type Definition, definitionsOf, unsupported } from '../definition.ts'
 import type { Casing } from '../names.ts'
+import { inOrderOfUse } from '../view-order.ts'
 import {
   enumDefinition,
-  inOrderOfUse,
   linkedTable,
   policiesLinkedTo,
   policyDefinition,
@@ -25,7 +25,7 @@ import {
 } from './objects.ts'
 import { tableDefinition } from './table.ts'
 
-/** What the models ask of a PostgreSQL database; `casing` is the one given to Drizzle 0.45. */
+/** What the models define in a PostgreSQL database; `casing` is that of Drizzle 0.45's configuration. */
 export function postgresqlDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {
   const definitions = definitionsOf(models, (value, name) => {
     if (is(value, PgTable)) return tableDefinition(value, policiesLinkedTo(value, models), casing)
@@ -37,7 +37,7 @@ export function postgresqlDefinitions(models: Record<string, unknown>, casing?: 
     if (is(value, PgPolicy)) return exportedPolicy(value, models, casing)
     return undefined
   })
-  return inOrderOfUse(definitions)
+  return inOrderOfUse(definitions, 'public')
 }
 
 /** One of a table among the models comes with that table. */

@@ -1,4 +1,5 @@
-import { causes, type SchemaErrorCode, textOf } from '../../errors.ts'
+import { causes, textOf } from '../../errors.ts'
+import type { SchemaErrorCode } from '../errors.ts'
 
 /** Whether another session created the same or was in conflict, so that another attempt may succeed. */
 export function isRace(error: unknown): boolean {

@@ -14,13 +14,7 @@ import {
   PgTable,
   type PgView,
 } from 'drizzle-orm/pg-core'
-import {
-  type Definition,
-  objectDefinition,
-  reordered,
-  type SchemaStatement,
-  unsupported,
-} from '../definition.ts'
+import { type Definition, objectDefinition, type SchemaStatement, unsupported } from '../definition.ts'
 import { viewQuery } from '../expression.ts'
 import type { Casing } from '../names.ts'
 import { ddlText, label, literal, qualified, quote, storedName, storedSchema, truncated } from './text.ts'
@@ -216,56 +210,6 @@ interface ViewConfig {
   readonly using?: string | undefined
   readonly tablespace?: string | undefined
   readonly withNoData?: boolean | undefined
-}
-
-/** Each view after the views that its query reads; everything else keeps its position. */
-export function inOrderOfUse(definitions: readonly Definition[]): Definition[] {
-  const views = definitions.filter(isView)
-  const ordered = new Set<Definition>()
-  const underWay = new Set<Definition>()
-  for (const view of views) visit(view)
-  return reordered(definitions, ordered)
-
-  function visit(view: Definition): void {
-    if (underWay.has(view)) return
-    underWay.add(view)
-    for (const other of views) if (isBelow(other, view)) visit(other)
-    ordered.add(view)
-  }
-
-  /** A name behind a comma may be a column, so it never overrides a name behind FROM or JOIN. */
-  function isBelow(other: Definition, view: Definition): boolean {
-    return names(view, other, READ) || (names(view, other, LISTED) && !restsOn(other, view, new Set()))
-  }
-
-  function restsOn(view: Definition, ground: Definition, seen: Set<Definition>): boolean {
-    if (seen.has(view)) return false
-    seen.add(view)
-    return views.some(
-      (other) => names(view, other, READ) && (other === ground || restsOn(other, ground, seen)),
-    )
-  }
-}
-
-function isView({ kind }: Definition): boolean {
-  return kind === 'view' || kind === 'materialized view'
-}
-
-const READ = '\\b(?:from|join|only|lateral|table)[\\s(]+'
-const LISTED = ',\\s*'
-
-/** Whether a view's query has the other's name behind `lead`. */
-function names(view: Definition, other: Definition, lead: string): boolean {
-  if (view === other) return false
-  const text = view.statements(undefined).map((statement) => statement.text)
-  const schema = other.schema ?? 'public'
-  const name = `(?:${word(other.name)}|${word(other.modelName ?? other.name)})`
-  const pattern = `${lead}(?:${word(schema)}\\s*\\.\\s*)?${name}(?!\\w|"|\\s*[.(])`
-  return new RegExp(pattern, 'i').test(text.join())
-}
-
-function word(name: string): string {
-  return `"?${name.replaceAll('"', '""').replace(/[$()*+.?[\\\]^{|}]/g, '\\$&')}"?`
 }
 
 /** The `WITH (…)` of an index or a view; empty without parameters. */

@@ -1,14 +1,14 @@
 import { is, SQL } from 'drizzle-orm'
 import { getTableConfig, type Index, IndexedColumn, type PgPolicy, type PgTable } from 'drizzle-orm/pg-core'
-import type { SchemaError } from '../../errors.ts'
 import {
   type Definition,
   type IndexDefinition,
-  nameTaken,
   type SchemaStatement,
   type StoredName,
+  twins,
   unsupported,
 } from '../definition.ts'
+import type { SchemaError } from '../errors.ts'
 import { columnsIn } from '../expression.ts'
 import { type Casing, type ColumnKey, columnName } from '../names.ts'
 import { columnDefinition, columnText, identityName } from './columns.ts'
@@ -89,18 +89,17 @@ export function tableDefinition(
  */
 function clashIn(table: string, what: string, names: readonly StoredName[]): SchemaError | undefined {
   const taken = new Map<string, string>()
-  let twins: SchemaError | undefined
+  let clash: SchemaError | undefined
   for (const { name, modelName } of names) {
     const first = taken.get(name) ?? modelName
     if (taken.has(name)) {
-      const clash = `Cannot prepare "${table}": two of its ${what} are called "${name}"`
-      const error = nameTaken(clash, first, modelName)
+      const error = twins(table, what, name, first, modelName)
       if (first !== modelName) throw error
-      twins ??= error
+      clash ??= error
     }
     taken.set(name, first)
   }
-  return twins
+  return clash
 }
 
 type Part = NonNullable<Definition['parts']>[number]
@@ -130,7 +129,7 @@ function indexDefinition(model: TableModel, { config }: Index): TableIndex {
     if (is(column, SQL)) return ddlText(column, { ...context, what: `its index "${name}"` })
     return indexedColumnText(model, name, column)
   })
-  // Drizzle says "only" of every index with a method: it is meant where none was given.
+  // Drizzle sets `only` for every index with a method, so it counts only without one.
   const on = only && method === 'btree' ? 'ON ONLY' : 'ON'
   let tail = ` USING ${method} (${columns.join(', ')})`
   if (parameters !== undefined) tail += storageParameters(table, parameters)

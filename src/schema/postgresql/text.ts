@@ -1,8 +1,9 @@
 import type { SQL } from 'drizzle-orm'
+import { namesBy } from '../../models/names.ts'
 import { quoteIdentifier, type StoredName } from '../definition.ts'
 import { type ExpressionContext, expressionText } from '../expression.ts'
 import { type Casing, type ColumnKey, columnName } from '../names.ts'
-import { dotted, literalIn, namesBy, textWithoutNul } from '../text.ts'
+import { dotted, literalIn, textWithoutNul } from '../text.ts'
 
 /** PostgreSQL truncates longer identifiers, wherever a statement has them. */
 export const MAX_NAME_BYTES = 63

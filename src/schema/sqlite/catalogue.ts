@@ -17,7 +17,7 @@ from json_each(${names}) w
 join sqlite_master m on m.name = w.value collate nocase and m.type in ('table', 'view', 'index')`
 }
 
-/** The table of a row; undefined when a view stands in its place, which is not compared. */
+/** The table of a row; undefined for a view, which is not compared. */
 export function foundTable(row: object): FoundTable | undefined {
   if (textOf(row, 'kind') !== 'table') return undefined
   const types = new Map(listIn(textOf(row, 'columns')).map(([name, type]) => [lower(name), String(type)]))
@@ -25,7 +25,7 @@ export function foundTable(row: object): FoundTable | undefined {
   const uniques = new Set<string>()
   for (const [name, uniqueOn] of listIn(textOf(row, 'indexes'))) {
     names.add(lower(name))
-    // Some versions of SQLite hand on JSON within JSON as it is, others as its text.
+    // Some versions of SQLite return nested JSON as it is, others as its text.
     if (uniqueOn !== null)
       uniques.add(lower(typeof uniqueOn === 'string' ? uniqueOn : JSON.stringify(uniqueOn)))
   }

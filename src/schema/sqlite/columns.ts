@@ -9,7 +9,7 @@ import {
   SQLiteTextJson,
 } from 'drizzle-orm/sqlite-core'
 import { type ColumnDefinition, type SchemaStatement, unsupported } from '../definition.ts'
-import { generatedExpression, mentions } from '../expression.ts'
+import { generatedText, mentions } from '../expression.ts'
 import { columnName } from '../names.ts'
 import { behindParentheses, isNull } from '../text.ts'
 import { checkText, checkValue, foreignKeysOf, named, referencesText } from './constraints.ts'
@@ -34,21 +34,9 @@ export function columnText(table: TableModel, column: SQLiteColumn): string {
 
   const value = defaultText(name, column)
   if (value !== undefined) text += ` DEFAULT ${value}`
-  if (column.generated !== undefined) text += ` ${generatedText(table, column, column.generated)}`
+  text += generatedText(table, column, sqlText)
   if (column.notNull) text += ' NOT NULL'
   return text
-}
-
-function generatedText(
-  { name, casing }: TableModel,
-  column: SQLiteColumn,
-  { as, mode = 'virtual' }: NonNullable<SQLiteColumn['generated']>,
-): string {
-  const what = `the expression of its column "${column.name}"`
-  const text = generatedExpression({ as }, (expression) =>
-    sqlText(expression, { owner: name, what, casing, isUnqualified: true }),
-  )
-  return `GENERATED ALWAYS AS (${text}) ${mode.toUpperCase()}`
 }
 
 /**

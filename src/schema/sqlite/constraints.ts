@@ -44,7 +44,7 @@ export function checkValue(
   return sqlText(value, { owner: table, what: `its check "${name}"`, casing, isUnqualified })
 }
 
-/** Only a name that somebody chose. No catalogue of SQLite shows it, and drizzle-kit 0.31 writes none at all. */
+/** Only a chosen name. No catalogue of SQLite shows it, and drizzle-kit 0.31 writes none at all. */
 export function named(name: string | undefined): string {
   return name === undefined ? '' : `CONSTRAINT ${quote(name)} `
 }

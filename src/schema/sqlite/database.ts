@@ -1,6 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { isSeveral } from '../../driver/statement.ts'
-import { causes, SchemaError, type SchemaErrorCode, TransactionConflictError, textOf } from '../../errors.ts'
+import {
+  AccessDeniedError,
+  causes,
+  TransactionConflictError,
+  TransactionExpiredError,
+  textOf,
+} from '../../errors.ts'
 import { cachedByModels, type Definition } from '../definition.ts'
 import {
   type Changes,
@@ -12,20 +18,31 @@ import {
   type LockedSchema,
   labelsOf,
   otherHasName,
+  type SchemaDialect,
   schemaError,
 } from '../diff.ts'
+import { SchemaError, type SchemaErrorCode } from '../errors.ts'
 import type { Casing } from '../names.ts'
 import { catalogueQuery, foundTable } from './catalogue.ts'
 import { sqliteDefinitions } from './definitions.ts'
 
-export class SqliteSchema implements DatabaseSchema {
+export const dialect: SchemaDialect<SqliteTarget> = {
+  definitions: sqliteDefinitions,
+  open: (target, models, options) => new SqliteSchema(target, models, options),
+}
+
+class SqliteSchema implements DatabaseSchema {
   readonly definitions: readonly Definition[]
   readonly #target: SqliteTarget
   readonly #query: SQL
   /** The last introspection, for error messages. */
   #found: Findings = { missing: [], gaps: [] }
 
-  constructor(target: SqliteTarget, models: Readonly<Record<string, unknown>>, casing: Casing | undefined) {
+  constructor(
+    target: SqliteTarget,
+    models: Readonly<Record<string, unknown>>,
+    { casing }: { readonly casing: Casing | undefined },
+  ) {
     const { definitions, query } = read(models, casing)
     this.definitions = definitions
     this.#target = target
@@ -80,7 +97,9 @@ export class SqliteSchema implements DatabaseSchema {
     const all = causes(error)
     // Our own adapter has already waited for the lock.
     if (all.some((cause) => cause instanceof TransactionConflictError)) return false
-    return all.some((cause) => isContention(cause) || isAlreadyThere(cause))
+    return all.some(
+      (cause) => cause instanceof TransactionExpiredError || isContention(cause) || isAlreadyThere(cause),
+    )
   }
 
   explain(error: unknown): SchemaError | undefined {
@@ -156,7 +175,8 @@ const KNOWN: readonly Known[] = [
   {
     code: 'SCHEMA_PERMISSION',
     reason: 'this connection may not create there',
-    matches: (error) => hasCode(error, 'SQLITE_AUTH') || hasCode(error, 'SQLITE_PERM'),
+    matches: (error) =>
+      error instanceof AccessDeniedError || hasCode(error, 'SQLITE_AUTH') || hasCode(error, 'SQLITE_PERM'),
   },
   { code: 'SCHEMA_REFUSED', matches: (error) => textOf(error, 'code') === 'SQLITE_ERROR' },
 ]

@@ -1,13 +1,14 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, getViewConfig, SQLiteTable, SQLiteView } from 'drizzle-orm/sqlite-core'
-import { SchemaError } from '../../errors.ts'
 import { type Definition, definitionsOf, objectDefinition } from '../definition.ts'
-import { inOrderOfUse, viewQuery } from '../expression.ts'
+import { SchemaError } from '../errors.ts'
+import { viewQuery } from '../expression.ts'
 import type { Casing } from '../names.ts'
+import { inOrderOfUse } from '../view-order.ts'
 import { quote, sqlText } from './model.ts'
 import { tableDefinition } from './table.ts'
 
-/** What the models ask of an SQLite database; `casing` is that of Drizzle 0.45's configuration. */
+/** What the models define in an SQLite database; `casing` is that of Drizzle 0.45's configuration. */
 export function sqliteDefinitions(models: Record<string, unknown>, casing?: Casing): Definition[] {
   const definitions = definitionsOf(models, (value) => {
     if (is(value, SQLiteTable)) return tableDefinition({ ...getTableConfig(value), casing })
@@ -15,7 +16,7 @@ export function sqliteDefinitions(models: Record<string, unknown>, casing?: Casi
     return undefined
   })
   assertNoClashes(definitions)
-  return inOrderOfUse(definitions)
+  return inOrderOfUse(definitions, 'main')
 }
 
 /** Tables, views and indexes share their names; to SQLite an ASCII letter is the same in either case. */

@@ -1,9 +1,10 @@
 import type { SQL } from 'drizzle-orm'
 import type { getTableConfig } from 'drizzle-orm/sqlite-core'
+import { namesBy } from '../../models/names.ts'
 import { quoteIdentifier, unsupported } from '../definition.ts'
 import { type ExpressionContext, expressionText } from '../expression.ts'
 import { type Casing, type ColumnKey, columnNames } from '../names.ts'
-import { literalIn, namesBy, textWithoutNul } from '../text.ts'
+import { literalIn, textWithoutNul } from '../text.ts'
 
 /** A table as its model describes it. */
 export interface TableModel extends ReturnType<typeof getTableConfig> {

@@ -1,7 +1,12 @@
 import { is, SQL } from 'drizzle-orm'
 import type { Index, SQLiteColumn } from 'drizzle-orm/sqlite-core'
-import { SchemaError } from '../../errors.ts'
-import { type Definition, type IndexDefinition, type SchemaStatement, unsupported } from '../definition.ts'
+import {
+  type Definition,
+  type IndexDefinition,
+  type SchemaStatement,
+  twins,
+  unsupported,
+} from '../definition.ts'
 import { columnsIn } from '../expression.ts'
 import { columnNames } from '../names.ts'
 import { columnDefinition, columnText } from './columns.ts'
@@ -55,7 +60,7 @@ function indexesOf(table: TableModel): IndexDefinition[] {
   for (const named of [...columnUniques(table), ...ownIndexes(table), ...uniques(table)]) {
     const { name, text } = named
     // A column's unique and an equal index are one, as in drizzle-kit.
-    if ((texts.get(name)?.text ?? text) !== text) throw taken(table.name, name)
+    if ((texts.get(name)?.text ?? text) !== text) throw twins(table.name, 'indexes', name)
     texts.set(name, named)
   }
   return [...texts.values()].map(({ text, ...index }) => ({ ...index, create: () => text }))
@@ -109,11 +114,4 @@ function ownIndexText(table: TableModel, { name, columns, unique, where }: Index
 
 function indexText({ name: table }: TableModel, name: string, list: string, isUnique: boolean): string {
   return `CREATE ${isUnique ? 'UNIQUE INDEX' : 'INDEX'} ${quote(name)} ON ${quote(table)} (${list})`
-}
-
-function taken(table: string, name: string): SchemaError {
-  return new SchemaError(
-    'SCHEMA_NAME_TAKEN',
-    `Cannot prepare "${table}": two of its indexes are called "${name}"`,
-  )
 }

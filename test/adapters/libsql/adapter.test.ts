@@ -33,7 +33,7 @@ import { type Child, childRun, scenario, startChild } from '../../fixtures/child
 import { FaultProxy } from '../../fixtures/fault-proxy.ts'
 import { startHranaServer } from '../../fixtures/hrana-server.ts'
 import { type OpenLibsqlOptions, openLibsql } from '../../fixtures/libsql-engine.ts'
-import { loops } from '../../fixtures/loops.ts'
+import { atMost, isLong, loops } from '../../fixtures/loops.ts'
 
 /** libSQL: what `conformance.ts` does not ask of every adapter. T37–T46 and T73 are those of the reliability study. */
 
@@ -102,43 +102,41 @@ describe('writers of several processes', () => {
     await Promise.all(children.map((child) => child.exited))
   }
 
-  it.each([
-    ['delete', 'statement'],
-    ['delete', 'session'],
-    ['wal', 'statement'],
-    ['wal', 'session'],
-  ])('all have their turn (T37): journal_mode=%s, one %s a row', { timeout: 300_000 }, async (mode, how) => {
-    const rows = loops(40, 200)
-    const engine = await openWithTable(`${dburi}?journal_mode=${mode}`)
-    const children = await writers(8, dburi)
+  it.each(['delete', 'wal'])(
+    'all have their turn (T37): journal_mode=%s, by statements and by sessions',
+    { timeout: 300_000 },
+    async (mode) => {
+      const rows = loops(40, 200, 20)
+      const engine = await openWithTable(`${dburi}?journal_mode=${mode}`)
+      const children = await writers(8, `${dburi}?timeout=20`)
 
-    const took = await Promise.all(children.map((child) => child.call('write', { count: rows, how })))
-    await stop(children)
+      const took: number[] = []
+      for (const how of ['statement', 'session']) {
+        const each = await Promise.all(children.map((child) => child.call('write', { count: rows, how })))
+        took.push(...each.flat().map(Number))
+      }
+      await stop(children)
 
-    const times = took.flat().map(Number)
-    expect(times).toHaveLength(8 * rows)
-    expect(await count(engine)).toBe(8 * rows)
-    expect(await engine.db.all(sql`pragma integrity_check`)).toEqual([{ integrity_check: 'ok' }])
-    expect(Math.max(...times)).toBeLessThan(2_000)
-  })
-
-  it.each([
-    ['delete', 'statement'],
-    ['delete', 'session'],
-    ['wal', 'statement'],
-    ['wal', 'session'],
-  ])(
-    'lose nothing they acknowledged when they are killed (T39): journal_mode=%s, one %s a row',
-    {
-      timeout: 600_000,
+      expect(took).toHaveLength(2 * 8 * rows)
+      expect(Math.max(...took)).toBeLessThan(atMost(2_000))
+      expect(await count(engine)).toBe(2 * 8 * rows)
+      expect(await engine.db.all(sql`pragma integrity_check`)).toEqual([{ integrity_check: 'ok' }])
     },
-    async (mode, how) => {
+  )
+
+  it.each(['delete', 'wal'])(
+    'lose nothing they acknowledged when they are killed (T39): journal_mode=%s, by statements and by sessions',
+    { timeout: 600_000 },
+    async (mode) => {
       const ackFile = join(directory, 'acks')
       await openWithTable(`${dburi}?journal_mode=${mode}`)
 
-      for (let round = 0; round < loops(3, 10); round++) {
-        const children = await writers(3, dburi, ackFile)
-        for (const child of children) void child.call('writeForever', { how }).catch(() => {})
+      for (let round = 0; round < loops(3, 10, 1); round++) {
+        const children = await writers(4, dburi, ackFile)
+        for (const [at, child] of children.entries()) {
+          const how = at % 2 === 0 ? 'statement' : 'session'
+          void child.call('writeForever', { how }).catch(() => {})
+        }
         const before = readAcks(ackFile).length
         while (readAcks(ackFile).length === before) await sleep(10)
         await sleep(100 + Math.random() * 300)
@@ -153,7 +151,7 @@ describe('writers of several processes', () => {
         expect(await engine.db.all(sql`pragma integrity_check`)).toEqual([{ integrity_check: 'ok' }])
         const startedAt = performance.now()
         await engine.db.insert(t).values({ w: `after ${round}` })
-        expect(performance.now() - startedAt).toBeLessThan(1_000)
+        expect(performance.now() - startedAt).toBeLessThan(atMost(1_000))
       }
     },
   )
@@ -172,7 +170,8 @@ describe('writers of several processes', () => {
     delay.disable()
 
     await held
-    expect(delay.max / 1e6).toBeLessThan(100)
+    // A wait inside the driver would stop the loop for as long as the lock is held.
+    expect(delay.max / 1e6).toBeLessThan(isLong ? 100 : 900)
     expect(await count(engine)).toBe(2)
     await stop(other ? [other] : [])
   })
@@ -335,7 +334,7 @@ describe('SQLITE_BUSY', () => {
   )
 
   it('does not let the next statement run on the connection that met it', async () => {
-    const engine = await openWithTable(`${dburi}?timeout=3`)
+    const engine = await openWithTable(`${dburi}?timeout=30`)
     const other = createClient({ url: dburi })
     const lock = await other.transaction('write')
 
@@ -403,7 +402,7 @@ describe('writers of one process', () => {
   })
 
   it('fail with a typed error when one of them waits for itself (T41)', async () => {
-    const engine = await openWithTable(`${dburi}?timeout=0.2`)
+    const engine = await openWithTable(`${dburi}?timeout=1`)
     const delay = monitorEventLoopDelay({ resolution: 1 })
     const session = new Session(engine, {})
     await session.db.insert(t).values({ w: 'a' })
@@ -415,7 +414,8 @@ describe('writers of one process', () => {
     delay.disable()
 
     expect(error).toBeInstanceOf(TransactionConflictError)
-    expect(delay.max / 1e6).toBeLessThan(100)
+    // A wait inside the driver would stop the loop for the whole timeout.
+    expect(delay.max / 1e6).toBeLessThan(isLong ? 100 : 900)
     await session.commit()
     await session.close()
   })
@@ -456,11 +456,8 @@ describe('writers of one process', () => {
     await session.db.insert(t).values({ w: 'a' })
     const waiting = engine.db.insert(t).values({ w: 'b' }).execute()
 
-    const startedAt = performance.now()
     expect(await count(engine)).toBe(0)
     expect(await engine.db.all(sql`with c as (select * from t) select * from c`)).toEqual([])
-    expect(performance.now() - startedAt).toBeLessThan(500)
-
     await session.commit()
     await session.close()
     await waiting
@@ -608,9 +605,9 @@ describe('files', () => {
     const expected = Array.from({ length: 500 }, (_, at) => `row ${at + 1}`).join()
 
     const wrong: string[] = []
-    for (let round = 0; round < loops(40, 200); round++) {
+    for (let round = 0; round < loops(40, 200, 20); round++) {
       const damaged = Buffer.from(whole)
-      const at = Math.floor((round / loops(40, 200)) * whole.length)
+      const at = Math.floor((round / loops(40, 200, 20)) * whole.length)
       if (round % 10 === 9) writeFileSync(file, whole.subarray(0, at))
       else {
         damaged[at] = (damaged[at] ?? 0) ^ 0xff
@@ -883,6 +880,30 @@ describe('texts that are no UTF-8 (T44)', () => {
     ])
   })
 
+  it('are read exactly in a column of their own, whatever their length', async () => {
+    const engine = await open(':memory:')
+    await engine.db.run(sql`create table v (s text)`)
+    const values = [
+      '',
+      'b',
+      'b0',
+      '6162',
+      '\u0000',
+      ...[63, 64, 2_500].flatMap((count) => ['ä'.repeat(count), `ä\u0000${'é'.repeat(count)}`]),
+    ]
+    const blobs = [bytes(), bytes(0), bytes(0x62, 0xff), bytes(...Buffer.alloc(5_000, 0xb0))]
+    for (const value of values) await engine.db.run(sql`insert into v values (${value})`)
+    for (const blob of blobs) await engine.db.run(sql`insert into v values (${Buffer.from(blob.bytes)})`)
+    await engine.db.run(
+      sql`insert into v values (null), (cast(x'ff' as text)), (cast(zeroblob(200) || x'ff' as text))`,
+    )
+
+    const rows = await engine.db.all(sql`select s from v order by rowid`)
+
+    const damaged = ['\ufffd', `${'\u0000'.repeat(200)}\ufffd`]
+    expect(bytesIn(rows)).toEqual([...values, ...blobs, null, ...damaged].map((s) => ({ s })))
+  })
+
   it('are read rightly after the table has changed', async () => {
     const engine = await openWithTable()
     const another = createClient({ url: dburi })
@@ -1083,16 +1104,17 @@ describe('options', () => {
     expect(await count(await openWithTable(uri))).toBe(0)
   })
 
-  it('make a replica, whose server cannot be reached: a typed error with the path', {
+  it('make a replica, whose server cannot be reached: a typed error with the address of the server', {
     timeout: 60_000,
   }, async () => {
+    const port = await unusedPort()
     const result = await childRun(scenario('libsql-replica'), {
-      arguments: [`${dburi}?syncUrl=http://127.0.0.1:${await unusedPort()}&authToken=canary`],
+      arguments: [`${dburi}?syncUrl=http://127.0.0.1:${port}&authToken=canary`],
     })
 
     expect(result).toMatchObject({ exitCode: 0, signal: null })
     expect(result.emitted).toEqual([
-      { name: 'ConnectError', code: 'FILE_UNUSABLE', file: join(directory, 'x.db') },
+      { name: 'ConnectError', code: 'CONNECT_FAILED', host: '127.0.0.1', port },
     ])
     expect(result.stdout + result.stderr).not.toContain('canary')
   })
@@ -1129,7 +1151,7 @@ describe('a remote server', () => {
     const refused = await failure(engine.db.run(sql`select 1`))
     await engine.db.run(sql`select 1`)
 
-    expect(refused).toMatchObject({ code: 'CONNECT_FAILED', host: '127.0.0.1' })
+    expect(refused).toMatchObject({ code: 'AUTH_REFUSED', host: '127.0.0.1' })
     expect(String(refused)).not.toContain('wrong')
   })
 
@@ -1174,7 +1196,7 @@ describe('a remote server', () => {
     const startedAt = performance.now()
     await engine.dispose({ grace: 0.2 })
     expect(await commit).toBeInstanceOf(Error)
-    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    expect(performance.now() - startedAt).toBeLessThan(atMost(2_000))
     await session.close()
     await committing.close()
   })

@@ -84,7 +84,7 @@ describe.each(MODES)('a file with journal_mode=%s is closed', (mode) => {
   })
 
   it('by dispose() of many engines, one after the other (T46)', { timeout: 120_000 }, async () => {
-    for (let round = 0; round < loops(100, 1_000); round++) {
+    for (let round = 0; round < loops(100, 1_000, 30); round++) {
       const engine = await openLibsql(dburi())
       await engine.db.all(sql`select v from t`)
       await engine.dispose()

@@ -166,6 +166,20 @@ describe('a hostile server over HTTP', () => {
     expect(server.sent).toBeLessThan(32 * LIMIT)
   })
 
+  it('that answered too much is still asked for what was written before', async () => {
+    const server = await startHostile()
+    server.head = { ...server.head, replication_index: '7' }
+    const engine = await open(server.dburi)
+    await engine.db.all(sql`select 1 as n`)
+    server.attack = endlessly(server)
+
+    await expectEnd(engine, 'RESPONSE_TOO_LARGE')
+
+    const attack = server.requests.findIndex(({ body }) => body.includes('attack'))
+    const next = server.requests.slice(attack + 1).find(({ body }) => body.includes('select 1'))
+    expect(next?.body).toContain('"replication_index":"7"')
+  })
+
   it('that announces too much is left before any of it comes', async () => {
     const server = await startHostile()
     server.attack = (response) => {

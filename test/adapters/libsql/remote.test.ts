@@ -146,7 +146,7 @@ describe('a token', () => {
     const error = await failure(engine.db.run(sql`select 1`))
 
     expect(error).toBeInstanceOf(ConnectError)
-    expect(error).toMatchObject({ code: 'CONNECT_FAILED', host: '127.0.0.1' })
+    expect(error).toMatchObject({ code: 'AUTH_REFUSED', host: '127.0.0.1' })
     for (const shown of [
       String(error),
       inspect(error, { depth: 10, showHidden: true }),

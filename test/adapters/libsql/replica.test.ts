@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ConnectionLostError, causes } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Child, childRun, scenario, startChild } from '../../fixtures/child-run.ts'
@@ -37,6 +38,9 @@ async function create() {
   return {
     replica,
     paths: async () => (await server.call('paths', file)) as string[],
+    stopReplicating: async () => {
+      await server.call('stopReplicating', file)
+    },
     drop: async () => {
       await server.call('close', file)
     },
@@ -49,6 +53,7 @@ conformance('libsql, an embedded replica', {
     return { dburi: replica(), drop }
   },
   failureDooms: false,
+  streams: false,
   unnamedOnly: 'a replica of libsql 0.5 sends NULL for them to this server, by the plain client too',
   isStatic: true,
 })
@@ -89,6 +94,20 @@ describe('a replica', { timeout: 60_000 }, () => {
     expect(await engine.db.all(sql`select w from t`)).toEqual([{ w: 'kept' }])
   })
 
+  it('does not say that a write was not done which it cannot fetch', async () => {
+    const database = await create()
+    await using engine = await openLibsql(database.replica())
+    await engine.db.run(sql`create table t (w text)`)
+    await database.stopReplicating()
+
+    const write = engine.db.run(sql`insert into t values ('done')`)
+
+    await expect(write).rejects.toSatisfy((error) =>
+      causes(error).some((cause) => cause instanceof ConnectionLostError),
+    )
+    await database.drop()
+  })
+
   it('refuses parameters by name where they would go to its server', async () => {
     const database = await create()
     await using engine = await openLibsql(database.replica())
@@ -114,7 +133,7 @@ describe('a replica', { timeout: 60_000 }, () => {
     })
 
     expect(result).toMatchObject({ exitCode: 0, signal: null })
-    expect(result.emitted).toMatchObject([{ name: 'ConnectError', code: 'FILE_UNUSABLE' }])
+    expect(result.emitted).toMatchObject([{ name: 'ConnectError', code: 'AUTH_REFUSED' }])
     expect(result.stdout + result.stderr).not.toContain('canary')
     await database.drop()
   })

@@ -400,14 +400,6 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
         })
       },
     )
-
-    it('is not left through an iterator', async () => {
-      const read = async () => {
-        for await (const _ of await engine.db.select().from(things).prepare().iterator())
-          throw new Error('a row')
-      }
-      expect(await causeOf(read())).toMatchObject({ code: 'INVALID_STATEMENT' })
-    })
   })
 
   it.each([

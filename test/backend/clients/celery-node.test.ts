@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createClient, createWorker } from 'celery-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { CeleryNodeBackend, useDatabaseBackend } from '../../../src/backend/clients/celery-node.ts'
+import { taskErrorOf } from '../../../src/backend/column.ts'
 import { type BackendOptions, DatabaseBackend } from '../../../src/backend/database-backend.ts'
 import { PyDateTime, PyDecimal, PyException, PyTuple } from '../../../src/pickle/index.ts'
 import { CeleryWorker } from '../../fixtures/celery/worker.ts'
@@ -108,7 +109,7 @@ describe('on a database of its own', () => {
     })
   })
 
-  it('throws it for a revoked task, and tells why one is tried again', async () => {
+  it('throws it for a revoked task, and gives the reason of a retry', async () => {
     const backend = open()
     await backend.markAsRevoked('revoked', 'terminated')
     await backend.markAsRetry('retried', new RangeError('later'))
@@ -121,7 +122,7 @@ describe('on a database of its own', () => {
     expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject({ exc_type: 'ValueError' })
   })
 
-  it('tells the exception that was raised where Celery has wrapped it', async () => {
+  it('gives the exception that was raised where Celery has wrapped it', async () => {
     const backend = open()
     await backend.storeResult('failed', WRAPPED, 'FAILURE')
     await backend.storeResult('retried', WRAPPED, 'RETRY')
@@ -131,7 +132,7 @@ describe('on a database of its own', () => {
     expect(await clientOf(backend).asyncResult('retried').result()).toMatchObject(raised)
   })
 
-  it('tells all that is known of a task in the words of Celery', async () => {
+  it('gives all fields of a task under Celery’s names', async () => {
     const backend = open()
     await backend.markAsDone('a task', 1)
 
@@ -162,7 +163,7 @@ describe('on a database of its own', () => {
     expect(await clientOf(backend).asyncResult('large').status()).toBe('SUCCESS')
   })
 
-  it('asks once for all who ask meanwhile', async () => {
+  it('reads once for all concurrent callers', async () => {
     const backend = open()
     const ours = new CeleryNodeBackend(backend)
     for (const id of ['1', '2', '3']) await backend.markAsDone(id, Number(id))
@@ -224,7 +225,7 @@ describe('on a database of its own', () => {
     expect(await backend.getResult('a task')).toMatchObject({ excType: 'PickleError' })
   })
 
-  it('tells of each result that cannot be stored, by a warning if nobody listens', async () => {
+  it('reports each result that cannot be stored, by a warning if there is no handler', async () => {
     const backend = open('missing/results.db')
     const onError = vi.fn()
     const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
@@ -237,6 +238,62 @@ describe('on a database of its own', () => {
       code: 'DRIZZLE_CELERY_CELERY_NODE',
       message: expect.stringMatching(/the result of task "another": Cannot open .*there is no directory/),
     })
+  })
+
+  it('stores no words of the broker with what could not be sent', async () => {
+    const canary = 'amqp://user:canary@host'
+    const worker = {
+      _backend: undefined as CeleryNodeBackend | undefined,
+      get backend() {
+        return this._backend ?? {}
+      },
+      broker: { publish: () => Promise.reject(new Error(`no answer from ${canary}`)) },
+      createTaskHandler: () => (_message: unknown) => {},
+    }
+    const onError = vi.fn()
+    const backend = open()
+    useDatabaseBackend(worker, backend, { onError })
+    const embed = { chain: [{ task: 'next', options: { task_id: 'next', queue: 'q' } }] }
+    worker.createTaskHandler()({ headers: { id: 'one', task: 't' }, decode: () => [[], {}, embed] })
+    await worker._backend?.storeResult('one', 1, 'SUCCESS')
+
+    const next = await backend.getTaskMeta('next')
+    expect([next.status, String(taskErrorOf(next))]).toEqual([
+      'FAILURE',
+      expect.not.stringContaining('canary'),
+    ])
+    const [[error]] = onError.mock.calls as [[Error]]
+    expect(error).toMatchObject({ code: 'CHAIN_BROKEN', message: expect.not.stringContaining('canary') })
+  })
+
+  it('sends the errbacks of a task even where the rest of its chain cannot be stored as failed', async () => {
+    const publish = vi.fn((..._message: unknown[]) => Promise.resolve())
+    const worker = {
+      _backend: undefined as CeleryNodeBackend | undefined,
+      get backend() {
+        return this._backend ?? {}
+      },
+      broker: { publish },
+      createTaskHandler: () => (_message: unknown) => {},
+    }
+    const onError = vi.fn()
+    useDatabaseBackend(worker, open('missing/results.db'), { onError })
+    const embed = {
+      errbacks: [{ task: 'tell', options: { queue: 'q' } }],
+      chain: [{ task: 'next', options: { task_id: 'next' } }],
+    }
+    worker.createTaskHandler()({ headers: { id: 'one', task: 't' }, decode: () => [[], {}, embed] })
+    await worker._backend?.storeResult('one', new TypeError('no'), 'FAILURE')
+
+    expect(publish).toHaveBeenCalledExactlyOnceWith(
+      [['one'], {}, expect.anything()],
+      ...['', 'q'],
+      ...[expect.objectContaining({ task: 'tell' }), expect.anything()],
+    )
+    expect(onError.mock.calls).toEqual([
+      [expect.objectContaining({ code: 'FILE_UNUSABLE' }), 'one'],
+      [expect.objectContaining({ code: 'FILE_UNUSABLE' }), 'one'],
+    ])
   })
 
   function useTwice(): object {
@@ -253,18 +310,22 @@ describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'beside Python, ove
   let pythonClient: CeleryWorker
   let client: ReturnType<typeof createClient>
   let worker: ReturnType<typeof createWorker>
+  const problems: { error: unknown; taskId: string | null }[] = []
   beforeAll(async () => {
     database = await createPostgres()
-    backend = new DatabaseBackend(database.dburi)
+    backend = new DatabaseBackend(database.dburi, { resultExtended: true })
     const theirs = { python: python3() ?? '', backend: `db+${database.dburi}`, broker }
     pythonWorker = new CeleryWorker({ ...theirs, queue: queues.python })
     pythonClient = new CeleryWorker({ ...theirs, queue: queues.node, works: false })
     client = useDatabaseBackend(createClient(broker, undefined, queues.python), backend)
-    worker = useDatabaseBackend(createWorker(broker, undefined, queues.node), backend)
+    const told = (error: unknown, taskId: string | null) => problems.push({ error, taskId })
+    const options = { queue: queues.python, onError: told }
+    worker = useDatabaseBackend(createWorker(broker, undefined, queues.node), backend, options)
     vi.spyOn(console, 'info').mockImplementation(() => {})
     worker.register('node.add', (a: number, b: number) => a + b)
     worker.register('node.fail', (message: string) => Promise.reject(new TypeError(message)))
     worker.register('node.odd', () => () => {})
+    worker.register('node.text', (...texts: unknown[]) => texts.slice(0, -1).join(' '))
     await worker.start()
     await Promise.all([pythonWorker.ready(), pythonClient.ready()])
   })
@@ -317,9 +378,133 @@ describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'beside Python, ove
     })
   })
 
-  it('and is told of a result that cannot be written', async () => {
+  it('and gets an error for a result that cannot be written', async () => {
     const id = await pythonClient.send('node.odd')
 
     expect(await pythonClient.get(id)).toMatchObject({ type: 'PickleError' })
+  })
+  describe('what comes after a task of its worker', () => {
+    const node = (task: string, ...args: unknown[]) => ({ task, args, options: { queue: queues.node } })
+    const ofPython = (task: string, ...args: unknown[]) => ({ task, args, options: { queue: queues.python } })
+
+    it('is the rest of its chain, there and in Python, each with what the last one returned', async () => {
+      const chain = [
+        node('node.add', 1, 2),
+        node('node.add', 10),
+        { task: 'shop.add', args: [100] },
+        node('node.add', 1_000),
+      ]
+      const { ids } = await pythonClient.apply({ chain })
+
+      expect(await pythonClient.get(ids[0] ?? '')).toEqual({ value: '1113' })
+      expect(await Promise.all(ids.map((id) => pythonClient.get(id)))).toEqual(
+        ['1113', '113', '13', '3'].map((value) => ({ value })),
+      )
+    })
+
+    it('gets nothing of it where it is immutable, and waits as long as it says', async () => {
+      const later = {
+        ...node('node.add', 5, 6),
+        immutable: true,
+        options: { queue: queues.node, countdown: 0.1 },
+      }
+      const { ids } = await pythonClient.apply({ chain: [node('node.add', 1, 2), later] })
+
+      expect(await pythonClient.get(ids[0] ?? '')).toEqual({ value: '11' })
+    })
+
+    it('is a group at its end, and a chord before its end', async () => {
+      const group = { group: [ofPython('shop.add', 10), node('node.add', 20)] }
+      const ended = await pythonClient.apply({ chain: [node('node.add', 1, 2), group] })
+      const added = await pythonClient.apply({
+        chain: [node('node.add', 1, 2), group, ofPython('shop.total')],
+      })
+
+      expect(await Promise.all(ended.members.map((id) => pythonClient.get(id)))).toEqual([
+        { value: '13' },
+        { value: '23' },
+      ])
+      expect(await pythonClient.get(added.ids[0] ?? '')).toEqual({ value: '36' })
+    })
+
+    it('fails with it', async () => {
+      const chain = [node('node.fail', 'no such article'), node('node.add', 1), ofPython('shop.add', 2)]
+      const { ids } = await pythonClient.apply({ chain })
+
+      const failure = { type: 'TypeError', module: 'builtins', args: "('no such article',)" }
+      expect(await Promise.all(ids.map((id) => pythonClient.get(id)))).toEqual([failure, failure, failure])
+    })
+
+    it('fails where it cannot be started, and nobody waits for it', async () => {
+      const inner = { chain: [ofPython('shop.add', 1), ofPython('shop.add', 2)] }
+      const { members } = await pythonClient.apply({
+        chain: [node('node.add', 1, 2), { group: [inner, ofPython('shop.add', 3)] }],
+      })
+
+      expect(await pythonClient.get(members[1] ?? '')).toMatchObject({
+        type: 'CeleryError',
+        args: expect.stringContaining('cannot start a celery.chain'),
+      })
+      await vi.waitFor(() => expect(problems).toHaveLength(1))
+      expect(problems[0]?.error).toMatchObject({
+        code: 'CHAIN_BROKEN',
+        message: expect.stringContaining('celery.chain'),
+      })
+    })
+
+    it('are its callbacks, and its errbacks with its id', async () => {
+      const [linked, told] = [randomUUID(), randomUUID()]
+      const links = (task: string, task_id: string, ...args: unknown[]) => ({
+        ...{ task, args },
+        options: { queue: queues.node, task_id },
+      })
+      await pythonClient.apply({ ...node('node.add', 1, 2), link: links('node.add', linked, 5) })
+      const { ids } = await pythonClient.apply({
+        ...node('node.fail', 'x'),
+        link_error: links('node.text', told, 'failed'),
+      })
+
+      expect(await pythonClient.get(linked)).toEqual({ value: '8' })
+      expect(await pythonClient.get(told)).toEqual({ value: `'${ids[0]} failed'` })
+    })
+
+    it('waits in a queue whose worker has not run yet', async () => {
+      const queue = `dc_test_${randomUUID()}`
+      const { ids } = await pythonClient.apply({
+        chain: [node('node.add', 1, 2), { task: 'late.add', args: [3], options: { queue } }],
+      })
+      expect(await pythonClient.get(ids[1] ?? '')).toEqual({ value: '3' })
+
+      const late = useDatabaseBackend(createWorker(broker, undefined, queue), backend)
+      late.register('late.add', (a: number, b: number) => a + b)
+      await late.start()
+
+      expect(await pythonClient.get(ids[0] ?? '')).toEqual({ value: '6' })
+      // A worker of celery-node ends with its process if the queue that it consumes goes away.
+      await late.disconnect()
+      await pythonClient.deleteQueue(queue)
+    })
+  })
+
+  it('a task of its worker is stored with name, arguments, worker and queue', async () => {
+    const id = await pythonClient.send('node.add', [2, 3])
+    await pythonClient.get(id)
+
+    expect(await backend.getTaskMeta(id)).toMatchObject({
+      name: 'node.add',
+      args: [2, 3],
+      kwargs: {},
+      worker: expect.stringMatching(/^celery-node@./),
+      queue: queues.node,
+      retries: 0,
+    })
+  })
+
+  it('is not stored where whoever sent it wants no result', async () => {
+    const ignored = await pythonClient.send('node.add', [1, 1], { ignore_result: true })
+    // One connection's messages come one after the other, and so do a worker's results.
+    await pythonClient.get(await pythonClient.send('node.add', [2, 2]))
+
+    expect(await backend.getState(ignored)).toBe('PENDING')
   })
 })

@@ -75,7 +75,7 @@ describe('on a database of its own', () => {
     })
   })
 
-  it('waits as many milliseconds as it is told', async () => {
+  it('waits as many milliseconds as its timeout', async () => {
     await expect(new CeleryTsBackend(backend).get({ taskId: 'none', timeout: 10 })).rejects.toMatchObject({
       code: 'RESULT_TIMEOUT',
       timeout: 0.01,
@@ -94,7 +94,7 @@ describe('on a database of its own', () => {
     expect(await backend.taskResultExists('a task')).toBe(false)
   })
 
-  it.each(['end', 'disconnect'] as const)('%s stops who waits, and leaves the backend open', async (how) => {
+  it.each(['end', 'disconnect'] as const)('%s ends all waits, and leaves the backend open', async (how) => {
     const ours = new CeleryTsBackend(backend)
     const got = ours.get({ taskId: 'none' })
     got.catch(() => {})

@@ -9,15 +9,19 @@ function isTextType(type: string): boolean {
   return /CHAR|CLOB|TEXT/i.test(type) && !/INT/i.test(type)
 }
 
-/** How a column of its own arrives: as it is; with texts in hex; with texts as blobs and blobs in hex. */
+/** How a column of its own arrives: as it is; with texts in hex; with long texts as blobs, short ones in hex, and blobs in hex behind a `b`. */
 export type Guard = 'plain' | 'hex' | 'exact'
+
+/** Below so many bytes a text is read sooner as a string of twice its length: each blob is an object of its own to the driver. */
+const SHORT = 128
 
 /** The SQL of a column that is guarded. */
 export const GUARDS: Readonly<Record<Guard, (column: string) => string>> = {
   plain: (column) => column,
   hex: (column) => `iif(typeof(${column})='text',hex(${column}),${column})`,
   exact: (column) =>
-    `case typeof(${column}) when 'text' then cast(${column} as blob) when 'blob' then hex(${column}) else ${column} end`,
+    `case typeof(${column}) when 'text' then iif(octet_length(${column})<${SHORT},hex(${column}),cast(${column} as blob)) ` +
+    `when 'blob' then 'b'||hex(${column}) else ${column} end`,
 }
 
 /** Texts are what others are declared for; of blobs and numbers, texts are the exception. */
@@ -32,7 +36,8 @@ export function decoded(value: unknown, guard: Guard): unknown {
       return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value
     case 'string':
       if (guard === 'hex') return textOfHex(value)
-      return guard === 'exact' ? bytesOfHex(value) : value
+      if (guard === 'exact') return value[0] === 'b' ? bytesOfHex(value.slice(1)) : textOfHex(value)
+      return value
     case 'object':
       return value instanceof ArrayBuffer && guard === 'exact' ? Buffer.from(value).toString() : value
     default:
@@ -112,6 +117,10 @@ function bytesOfHex(hex: string): ArrayBuffer {
   return bytes.buffer
 }
 
+/** A buffer for each text would take longer to make and to collect than the text. */
+const scratch = Buffer.allocUnsafeSlow(1_024)
+
 function textOfHex(hex: string): string {
-  return Buffer.from(hex, 'hex').toString()
+  if (hex.length > 2 * scratch.length) return Buffer.from(hex, 'hex').toString()
+  return scratch.toString('utf8', 0, scratch.write(hex, 'hex'))
 }

@@ -19,12 +19,13 @@ export function readerOf(
     if (!isSame(shape.columns, result.columns)) {
       shape = { columns: [...result.columns], make: rowMaker(result.columns) }
     }
-    for (const [at, row] of rows.entries()) {
+    let at = 0
+    for (const row of rows) {
       const values = new Array(width)
       for (let column = 0; column < width; column++) {
         values[column] = decoded(Reflect.get(row, column), guards[column] ?? 'plain')
       }
-      rows[at] = shape.make(values)
+      rows[at++] = shape.make(values)
     }
     return 'exact'
   }

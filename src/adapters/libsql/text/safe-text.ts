@@ -74,7 +74,7 @@ export interface SafeStatementsParts {
   readonly safeText: SafeText
   execute(statement: SentStatement, writes: boolean, askedAt?: number): Promise<ResultSet>
   /** The error to throw instead of another one. */
-  judged(error: unknown, statement: LibsqlStatement): unknown
+  translateError(error: unknown, statement: LibsqlStatement): unknown
 }
 
 /** Runs statements the way `SafeText` says, and again where what it knew of their columns or rows was not so. */
@@ -126,22 +126,22 @@ export class SafeStatements {
     error: unknown,
     isFresh: boolean,
   ): Promise<unknown> {
-    const { safeText, judged } = this.#parts
+    const { safeText, translateError } = this.#parts
     if (reading.isLearned && !isFresh && isSqlError(error)) {
       safeText.forget()
       const unlearned = safeText.look(statement.sql)
       if ('describe' in unlearned) return this.#learnAndRun(statement, unlearned)
     }
-    throw judged(error, statement)
+    throw translateError(error, statement)
   }
 
   async #learnAndRun(statement: LibsqlStatement, unlearned: UnknownColumns): Promise<unknown> {
-    const { safeText, judged } = this.#parts
+    const { safeText, translateError } = this.#parts
     let reading: RewritePlan
     try {
       reading = await safeText.learn(unlearned, (sql) => this.#describe(sql, statement.sql))
     } catch (error) {
-      throw judged(error, statement)
+      throw translateError(error, statement)
     }
     return this.#run(statement, reading, true)
   }

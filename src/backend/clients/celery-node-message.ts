@@ -1,0 +1,230 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { type PlainJson, toPlainJson } from '../plain-json.ts'
+
+/** Celery's message protocol 2, as far as a worker of celery-node needs it: what came, and what comes next. */
+
+/** What a message says of its task. */
+export interface Received {
+  readonly id: string
+  readonly task: string
+  readonly args: readonly unknown[]
+  readonly kwargs: Readonly<Record<string, unknown>>
+  readonly retries: number | null
+  readonly rootId: string
+  readonly priority: unknown
+  /** Its sender wants no result. */
+  readonly ignoresResult: boolean
+  /** Sent when the task has succeeded. */
+  readonly callbacks: readonly Signature[]
+  /** Sent when it has failed. */
+  readonly errbacks: readonly Signature[]
+  /** The tasks after this one, the next one last. */
+  readonly chain: readonly Signature[]
+}
+
+/** A task to send, as Celery writes one into messages. */
+export type Signature = Readonly<Record<string, unknown>>
+
+/** A message for celery-node's `broker.publish`. */
+export interface Message {
+  readonly id: string
+  readonly task: string
+  readonly body: readonly [PlainJson, PlainJson, object]
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly properties: Readonly<Record<string, unknown>>
+  /** Where it goes, if the signature says so. */
+  readonly exchange: string | undefined
+  readonly routingKey: string | undefined
+  readonly queue: string | undefined
+}
+
+/** What a message of celery-node says; `null` for one of protocol 1, which knows no chains. */
+export function receivedOf(message: unknown): Received | null {
+  if (!isRecord(message) || !isRecord(message['headers'])) return null
+  const { id, task, retries, root_id, ignore_result } = message['headers']
+  const body = typeof message['decode'] === 'function' ? message['decode']() : null
+  if (typeof id !== 'string' || typeof task !== 'string' || !Array.isArray(body)) return null
+  const [args, kwargs, embed] = body
+  const next = isRecord(embed) ? embed : {}
+  return {
+    ...{ id, task },
+    args: Array.isArray(args) ? args : [],
+    kwargs: isRecord(kwargs) ? kwargs : {},
+    retries: Number.isInteger(retries) ? Number(retries) : null,
+    rootId: typeof root_id === 'string' ? root_id : id,
+    priority: isRecord(message['properties']) ? message['properties']['priority'] : undefined,
+    ignoresResult: ignore_result === true,
+    callbacks: signaturesIn(next['callbacks']),
+    errbacks: signaturesIn(next['errbacks']),
+    chain: signaturesIn(next['chain']),
+  }
+}
+
+/** The messages of the next task in its chain, which gets what this one returned. */
+export function nextMessages(received: Received, result: unknown): Message[] {
+  const next = received.chain.at(-1)
+  if (next === undefined) return []
+  return messagesOf(next, [toPlainJson(result)], received, received.chain.slice(0, -1))
+}
+
+/** The messages of its callbacks, which get it, too. */
+export function callbackMessages(received: Received, result: unknown): Message[] {
+  return received.callbacks.flatMap((signature) =>
+    messagesOf(signature, [toPlainJson(result)], received, null),
+  )
+}
+
+/** The ids of the tasks that it starts when it has succeeded, as far as its sender has given them one. */
+export function childrenOf({ callbacks, chain }: Received): string[] {
+  const started = [...callbacks, ...chain.slice(-1)].filter(
+    ({ subtask_type }) => typeof subtask_type !== 'string',
+  )
+  return started.flatMap((signature) => textOf(optionsOf(signature)['task_id']) ?? [])
+}
+
+/** The messages that follow on failure: errbacks get the id of the task, as from a worker that does not know them. */
+export function errbackMessages(received: Received): Message[] {
+  return received.errbacks.flatMap((signature) => messagesOf(signature, [received.id], received, null))
+}
+
+/** The ids of all that a chain still has to run. When it breaks, they fail. */
+export function idsOf(chain: readonly Signature[]): string[] {
+  return chain.flatMap((signature) => {
+    const { task_id } = optionsOf(signature)
+    const { header, body } = isRecord(signature['kwargs']) ? signature['kwargs'] : {}
+    const inner = [...membersOf(signature), ...signaturesIn([header, body])]
+    return [...(typeof task_id === 'string' ? [task_id] : []), ...idsOf(inner)]
+  })
+}
+
+/** Why a message cannot be sent, in words that may be stored. */
+export class UnsentError extends Error {
+  static override readonly name: string = 'UnsentError'
+}
+
+function unknownCanvas(task: string): UnsentError {
+  return new UnsentError(
+    `A worker of celery-node cannot start a ${task}: it sends tasks, and groups and chords of tasks, only`,
+  )
+}
+
+function messagesOf(
+  signature: Signature,
+  partial: readonly PlainJson[],
+  received: Received,
+  chain: readonly Signature[] | null,
+): Message[] {
+  const kind = signature['subtask_type']
+  const isLast = chain === null || chain.length === 0
+  if (kind === 'chord') return chordOf(signature, partial, received, chain)
+  if (kind === 'group' && isLast)
+    return groupOf(signature, optionsOf(signature)['task_id'], partial, received)
+  // Chains are flat in a chain, and a group before another task is a chord there. Elsewhere they are not.
+  if (kind === 'group' || kind === 'chain') throw unknownCanvas(`celery.${kind}`)
+  return [messageOf(signature, partial, received, chain)]
+}
+
+function groupOf(
+  group: Signature,
+  id: unknown,
+  partial: readonly PlainJson[],
+  received: Received,
+): Message[] {
+  return membersOf(group).map((member) => {
+    if (typeof member['subtask_type'] === 'string') throw unknownCanvas(`celery.${member['subtask_type']}`)
+    return messageOf({ ...member, options: { group_id: id, ...optionsOf(member) } }, partial, received, null)
+  })
+}
+
+/** Its header, and what waits for it in a worker of Celery's and sends its body then, as with each result backend that counts nothing. */
+function chordOf(
+  chord: Signature,
+  partial: readonly PlainJson[],
+  received: Received,
+  chain: readonly Signature[] | null,
+): Message[] {
+  const { task_id: id } = optionsOf(chord)
+  const { header, body } = isRecord(chord['kwargs']) ? chord['kwargs'] : {}
+  if (!isRecord(header) || !isRecord(body)) throw unknownCanvas('celery.chord')
+  const members = groupOf(header, id, partial, received)
+  const { queue } = optionsOf(body)
+  const after =
+    chain === null || chain.length === 0 ? body : { ...body, options: { ...optionsOf(body), chain } }
+  const unlock = {
+    task: 'celery.chord_unlock',
+    args: [id, after],
+    kwargs: { result: members.map((member) => [[member.id, null], null]) },
+    options: { queue, countdown: 1 },
+    immutable: true,
+  }
+  return [...members, messageOf(unlock, [], received, null)]
+}
+
+/** Of a group, or of a chord's header. */
+function membersOf({ kwargs }: Signature): Signature[] {
+  return isRecord(kwargs) ? signaturesIn(kwargs['tasks']) : []
+}
+
+/** As Celery's `Signature.apply_async` and `AMQP.as_task_v2` make one. */
+function messageOf(
+  signature: Signature,
+  partial: readonly PlainJson[],
+  { id: parentId, rootId, priority }: Received,
+  chain: readonly Signature[] | null,
+): Message {
+  const options = optionsOf(signature)
+  const task = String(signature['task'])
+  const id = textOf(options['task_id']) ?? randomUUID()
+  const own = toPlainJson(Array.isArray(signature['args']) ? signature['args'] : [])
+  const args = signature['immutable'] === true ? own : [...partial, ...(Array.isArray(own) ? own : [])]
+  const kwargs = toPlainJson(signature['kwargs'] ?? {})
+  const { link, link_error, chord, eta, countdown, expires, time_limit, soft_time_limit } = options
+  return {
+    ...{ id, task },
+    body: [
+      args,
+      kwargs,
+      { callbacks: link ?? null, errbacks: link_error ?? null, chain, chord: chord ?? null },
+    ],
+    headers: {
+      ...(isRecord(options['headers']) ? options['headers'] : {}),
+      ...{ lang: 'js', task, id, root_id: rootId, parent_id: parentId, retries: 0 },
+      ...{ group: options['group_id'] ?? null, group_index: options['group_index'] ?? null },
+      ...{ shadow: options['shadow'] ?? null, ignore_result: options['ignore_result'] === true },
+      ...{ eta: timeOf(countdown || eta), expires: timeOf(expires) },
+      timelimit: [time_limit ?? null, soft_time_limit ?? null],
+      ...{ argsrepr: JSON.stringify(args), kwargsrepr: JSON.stringify(kwargs) },
+      origin: `${process.pid}@${hostname()}`,
+    },
+    properties: {
+      ...{ correlationId: id, replyTo: textOf(options['reply_to']) ?? '' },
+      priority: options['priority'] ?? priority,
+    },
+    exchange: textOf(options['exchange']),
+    routingKey: textOf(options['routing_key']),
+    queue: textOf(options['queue']),
+  }
+}
+
+/** Seconds from now, or the text of a time. */
+function timeOf(time: unknown): string | null {
+  if (typeof time === 'number') return new Date(Date.now() + time * 1_000).toISOString()
+  return textOf(time) ?? null
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+function optionsOf({ options }: Signature): Readonly<Record<string, unknown>> {
+  return isRecord(options) ? options : {}
+}
+
+function signaturesIn(value: unknown): Signature[] {
+  return Array.isArray(value) ? value.filter(isRecord) : []
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { DatabaseBackend, type ListOptions } from '../../src/backend/index.ts'
+import type { Dialect } from '../../src/dburi/types.ts'
+import type { Statement } from '../../src/driver/statement.ts'
+import type { Engine } from '../../src/engine/engine.ts'
+import { resultModelsOf } from '../../src/models/by-dialect.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
+import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
+
+/** The indexes that a dashboard needs: who asks for them gets them, in tables that are there too, and lists use them. */
+
+const COLUMNS = ['status', 'name', 'worker', 'queue', 'status_date_done'] as const
+const INDEXES = COLUMNS.map((column) => `ix_celery_taskmeta_${column}_id`)
+
+const PREFIX = 'ix_celery_taskmeta_id_prefix'
+/** What finds the beginnings of ids: elsewhere the index of the key does. */
+const BY_ID = {
+  postgresql: PREFIX,
+  mysql: /"type":"range".*"key":"(?:task_id|celery_taskmeta_task_id_key)"|"key":"[^"]*task_id/,
+  sqlite: /SEARCH t USING INDEX .*\(task_id>\? AND task_id<\?\)/,
+}
+
+interface Database {
+  readonly dburi: string
+  drop(): Promise<void>
+}
+
+function findsByIndex(dialect: Dialect, create: () => Promise<Database>): void {
+  it('are added by an upgrade where they are asked for, and used', { timeout: 60_000 }, async () => {
+    const { dburi, drop } = await create()
+    try {
+      await using manager = new SessionManager()
+      await using backend = new DatabaseBackend(dburi, { manager, resultExtended: true })
+      const request = { task: 'often', hostname: 'here', deliveryInfo: { routingKey: 'usual' } }
+      const often = Array.from({ length: 3_000 }, (_, at) => ({ taskId: `t-${at}`, result: at, request }))
+      await backend.storeMany(often)
+      const rare = { task: 'Rare', hostname: 'There', deliveryInfo: { routingKey: 'Other' } }
+      await backend.storeMany([{ taskId: 'rare', result: 1, state: 'REVOKED', request: rare }])
+      const engine: Engine = await manager.getEngine(dburi)
+
+      const upgrade = { prepare: 'upgrade' } as const
+      expect((await manager.prepareModels(engine, upgrade)).added).toEqual([])
+      const models = { [dialect]: await resultModelsOf(dialect, { indexes: 'dashboard' }) }
+      await using upgrading = new SessionManager({ models, ...upgrade })
+      const { added } = await upgrading.prepareModels(await upgrading.getEngine(dburi))
+      const indexes = dialect === 'postgresql' ? [...INDEXES, PREFIX] : INDEXES
+      expect(added.map((each) => indexes.find((index) => each.includes(index))).sort()).toEqual(
+        [...indexes].sort(),
+      )
+      await engine.run({ sql: ANALYZE[dialect], params: [], asArrays: false })
+
+      const asked: readonly ListOptions[] = [
+        { state: 'REVOKED' },
+        { name: 'Rare' },
+        { worker: 'There' },
+        { queue: 'Other' },
+        { state: 'REVOKED', orderBy: 'dateDone' },
+        { idPrefix: 'rar' },
+      ]
+      for (const [at, options] of asked.entries()) {
+        const run = vi.spyOn(engine, 'run')
+        expect((await backend.list(options)).items.map(({ taskId }) => taskId)).toEqual(['rare'])
+        const [[statement] = []] = run.mock.calls as [Statement][]
+        run.mockRestore()
+        const { sql = '', params = [] } = statement ?? {}
+        const plan = await engine.run({ sql: `${EXPLAIN[dialect]} ${sql}`, params, asArrays: false })
+        expect(JSON.stringify(plan)).toMatch(INDEXES[at] ?? BY_ID[dialect])
+        // What is found by one of those is in order already.
+        if (at < INDEXES.length) expect(JSON.stringify(plan)).not.toMatch(/sort|temp b-tree/i)
+      }
+      // By their bytes, whatever a collation thinks of them.
+      for (const option of ['name', 'worker', 'queue'] as const)
+        for (const text of ['rare', 'RARE', 'Rare ', 'there', 'other', 'Räre'])
+          expect((await backend.list({ [option]: text })).items).toEqual([])
+      expect((await backend.list({ state: 'revoked' })).items).toEqual([])
+      for (const idPrefix of ['Rar', '%', 't_', 'rare ', 'ráre'])
+        expect((await backend.list({ idPrefix })).items).toEqual([])
+      expect((await backend.list({ state: [] })).items).toEqual([])
+      expect((await backend.list({ state: ['REVOKED', 'PENDING', 'RETRY'] })).items).toHaveLength(1)
+    } finally {
+      await drop()
+    }
+  })
+}
+
+const ANALYZE = {
+  postgresql: 'analyze celery_taskmeta',
+  mysql: 'analyze table celery_taskmeta',
+  sqlite: 'analyze',
+}
+const EXPLAIN = { postgresql: 'explain', mysql: 'explain', sqlite: 'explain query plan' }
+
+describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => {
+  findsByIndex('postgresql', createPostgres)
+})
+
+describeNeeding('mysql', 'the indexes of a dashboard on MySQL', () => {
+  findsByIndex('mysql', createMysql)
+})
+
+describe('the indexes of a dashboard on SQLite', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dc-dashboard-'))
+  afterAll(() => rmSync(directory, { recursive: true }))
+  findsByIndex('sqlite', async () => ({
+    dburi: `file:${join(directory, 'results.db')}`,
+    drop: async () => {},
+  }))
+})

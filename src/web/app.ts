@@ -14,7 +14,7 @@ import type { FetchHandler } from './node.ts'
 import { type ResultsAppOptions, type SettledOptions, settleOptions } from './options.ts'
 import { type Page, pageResponse, pathTo, type Site } from './page.ts'
 import { taskPage } from './task.ts'
-import { Turns } from './turns.ts'
+import { latest, Turns } from './turns.ts'
 
 /**
  * The page: results in a browser. It shows what the tables of a backend hold, as lists, tasks, groups and charts, works without
@@ -57,7 +57,8 @@ class ResultsApp {
   constructor(backend: DatabaseBackend, options: SettledOptions) {
     this.#options = options
     this.#guard = new Guard(options)
-    this.#site = { backend, options, formToken: this.#guard.formToken }
+    const countsWithin = latest(() => backend.recentCounts(), options.onError)
+    this.#site = { backend, options, countsWithin, formToken: this.#guard.formToken }
     this.#turns = new Turns(options.timeout)
     this.#history = new History((range) => backend.countDone(range))
     this.#live = new LiveHub(this.#site)

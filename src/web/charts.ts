@@ -14,10 +14,9 @@ const MOST_ROWS = 30
 /** Counts and charts over time. */
 export async function chartsPage(site: Site, history: History, query: URLSearchParams): Promise<Page> {
   const range = rangeIn(query)
-  const { onError } = site.options
   const [, counts] = await Promise.all([
-    soon(history.refresh(range), COUNTS_TIMEOUT, onError),
-    soon(site.backend.recentCounts(), COUNTS_TIMEOUT, onError),
+    soon(history.refresh(range), COUNTS_TIMEOUT, site.options.onError),
+    site.countsWithin(COUNTS_TIMEOUT),
   ])
   const counted = history.of(range)
   const { title } = RANGES[range]

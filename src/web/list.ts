@@ -3,10 +3,11 @@ import type { RecentCounts } from '../backend/recent-counts.ts'
 import { type Filters, filtersIn, hasFilters, listOptionsOf, NO_FILTERS, queryOf } from './filters.ts'
 import { type Html, html } from './html.ts'
 import { ageOf, badge, groupPath, numberOf, type Page, pathTo, type Site, taskPath, timeOf } from './page.ts'
-import { soon } from './turns.ts'
 
-/** Milliseconds that a list waits for the counts above it: the next one has them. */
+/** Milliseconds that a list waits for the counts above it, before it has those of the last time. */
 const COUNTS_TIMEOUT = 40
+/** What there is to choose from before anything was counted. */
+const USUAL_STATES = ['SUCCESS', 'FAILURE', 'STARTED', 'RETRY', 'REVOKED']
 
 /** The list of tasks, the newest first. */
 export async function listPage(site: Site, query: URLSearchParams): Promise<Page> {
@@ -15,7 +16,7 @@ export async function listPage(site: Site, query: URLSearchParams): Promise<Page
   const { backend, options } = site
   const [page, counts] = await Promise.all([
     backend.list({ ...listOptionsOf(filters), limit: options.pageSize, cursor }),
-    soon(backend.recentCounts(), COUNTS_TIMEOUT, options.onError),
+    site.countsWithin(COUNTS_TIMEOUT),
   ])
   const isFirst = cursor === null
   return {
@@ -30,20 +31,25 @@ ${taskTable(site, filters, page, isFirst)}`,
 }
 
 function countsStrip(site: Site, filters: Filters, recent: RecentCounts | null): Html {
-  const counts = new Map(Object.entries(recent?.counts ?? {}))
-  const chosen = filters.states.filter((state) => !counts.has(state)).map((state) => [state, 0] as const)
-  const states = [...counts].sort(([, one], [, other]) => other - one).slice(0, 12)
+  const counts = recent?.counts
+  const known =
+    counts === undefined
+      ? USUAL_STATES
+      : Object.keys(counts)
+          .sort((one, other) => (counts[other] ?? 0) - (counts[one] ?? 0))
+          .slice(0, 12)
+  const states = new Set([...known, ...filters.states])
   const age =
     recent === null
       ? html`<span class="age">being counted</span>`
       : html`<span class="age">counted <time datetime="${recent.countedAt.toISOString()}">${ageOf(recent.countedAt)}</time></span>`
   return html`<nav class="counts" aria-label="Tasks by state" data-part="counts" id="counts">
 <ul>
-${[...states, ...chosen].map(([state, tasks]) => {
+${[...states].map((state) => {
   const isOn = filters.states.includes(state)
   const others = filters.states.filter((each) => each !== state)
   const to = queryOf({ ...filters, states: isOn ? others : [...others, state] })
-  return html`<li><a href="${pathTo(site, `/${to}`)}"${isOn && html` aria-current="true"`}>${badge(state)} <b>${numberOf(tasks)}</b></a></li>\n`
+  return html`<li><a href="${pathTo(site, `/${to}`)}"${isOn && html` aria-current="true"`}>${badge(state)} <b>${counts && numberOf(counts[state] ?? 0)}</b></a></li>\n`
 })}
 </ul>
 ${age}

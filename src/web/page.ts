@@ -1,4 +1,5 @@
 import type { DatabaseBackend } from '../backend/database-backend.ts'
+import type { RecentCounts } from '../backend/recent-counts.ts'
 import { ICON_PATH, SCRIPT_PATH, STYLE_PATH } from './assets.ts'
 import { type Content, type Html, html } from './html.ts'
 import type { SettledOptions } from './options.ts'
@@ -7,6 +8,8 @@ import type { SettledOptions } from './options.ts'
 export interface Site {
   readonly backend: DatabaseBackend
   readonly options: SettledOptions
+  /** How many tasks each state has: the last that is known after so many milliseconds. */
+  readonly countsWithin: (milliseconds: number) => Promise<RecentCounts | null>
   /** What forms bear. */
   readonly formToken: string
 }

@@ -85,6 +85,21 @@ export async function soon<Value>(
   return Promise.race([known, late]).finally(() => clearTimeout(timer))
 }
 
+/** What `ask` gives within so many milliseconds; else what it gave last, `null` where it never did. */
+export function latest<Value>(
+  ask: () => Promise<Value>,
+  onError: (error: unknown) => void,
+): (milliseconds: number) => Promise<Value | null> {
+  let last: Value | null = null
+  return async (milliseconds) => {
+    const asked = ask().then((value) => {
+      last = value
+      return value
+    })
+    return (await soon(asked, milliseconds, onError)) ?? last
+  }
+}
+
 function busy(): PageError {
   return new PageError(503, 'Too many ask at once', 'Try again in a moment.', { 'retry-after': '5' })
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
@@ -206,6 +206,28 @@ describe('a page', () => {
     expect(texts.map(({ status }) => status)).toEqual([200, 200, 200])
     expect(texts[0]?.headers.get('cache-control')).toContain('immutable')
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(100_000)
+  })
+
+  it('has states to choose from before they are counted, and the last counts where that takes long', async () => {
+    await using backend = inMemory()
+    await backend.storeResult('t', 1, 'CUSTOM')
+    const recentCounts = vi.spyOn(backend, 'recentCounts')
+    const ask = asking(backend)
+    const strip = async (query = '') => {
+      const { text } = await ask(`/${query}`)
+      return seenIn(/<nav class="counts"[^]*?<\/nav>/.exec(text)?.[0] ?? '').trim()
+    }
+    const never = () => new Promise<never>(() => {})
+
+    recentCounts.mockImplementation(never)
+    expect(await strip('?state=OTHER')).toBe('SUCCESS FAILURE STARTED RETRY REVOKED OTHER being counted')
+    const counted = { counts: { CUSTOM: 1 }, countedAt: new Date() }
+    recentCounts.mockImplementation(async () => counted)
+    expect(await strip('?state=OTHER')).toMatch(/^CUSTOM 1 OTHER 0 counted/)
+    recentCounts.mockImplementation(never)
+    expect(await strip()).toMatch(/^CUSTOM 1 counted/)
+    recentCounts.mockRejectedValue(new Error('no'))
+    expect(await strip()).toMatch(/^CUSTOM 1 counted/)
   })
 
   it('names a filter that cannot be read', async () => {

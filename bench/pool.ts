@@ -12,24 +12,10 @@ const CONNECTIONS = 50
 
 /** What waiting costs, and what open connections take. */
 export async function pool(): Promise<void> {
-  await withoutPool()
-  globalThis.gc?.()
   await waiters()
   const server = process.env['POSTGRES_URL']
   if (server === undefined) console.log('  heap of connections not measured: POSTGRES_URL is not set')
   else await connections(server)
-}
-
-/** What the functions of the measurement itself take. */
-async function withoutPool(): Promise<void> {
-  const before = process.cpuUsage()
-  const resolvers: (() => void)[] = []
-  const waiting = Array.from({ length: WAITERS }, async () => {
-    await new Promise<void>((resolve) => resolvers.push(resolve))
-  })
-  report(`${WAITERS} functions that wait for a promise, without a pool`, cpuSince(before), 's')
-  for (const resolve of resolvers) resolve()
-  await Promise.all(waiting)
 }
 
 /** In the pool itself, which knows nothing of databases. */
@@ -56,12 +42,12 @@ async function waiters(): Promise<void> {
     prePing: true,
   })
   const before = process.cpuUsage()
-  const waiting = Array.from({ length: WAITERS }, async () => (await connections.checkout()).release())
+  const waiting = Array.from({ length: WAITERS }, () => connections.checkout())
   report(`${WAITERS} who wait in the pool, processor time to queue them`, cpuSince(before), 's', {
     most: 0.5,
   })
   const queued = process.cpuUsage()
-  await Promise.all(waiting)
+  await Promise.all(waiting.map(async (lease) => (await lease).release()))
   report('the same, to serve them all', cpuSince(queued), 's')
 }
 

@@ -38,7 +38,5 @@ export const DRIVER_TIMEOUT = 5
 /** Has what follows wait in the driver again. */
 export const WAITING = `pragma busy_timeout=${DRIVER_TIMEOUT}`
 
-/** A script that waits for no lock in the driver. Where it fails, `WAITING` has to follow. */
-export function withoutWaiting(script: string): string {
-  return `pragma busy_timeout=0; ${script}; ${WAITING}`
-}
+/** Has what comes wait for no lock in the driver, until `WAITING`. */
+export const NOT_WAITING = 'pragma busy_timeout=0'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TransactionConflictError } from '../../errors.ts'
 import type { DatabaseFile } from './database-file.ts'
-import { type Client, LOOK, WAITING, withoutWaiting } from './driver.ts'
+import { type Client, LOOK, NOT_WAITING, WAITING } from './driver.ts'
 import { isContention } from './errors.ts'
 import type { LibsqlLocation } from './options.ts'
 import type { SerialQueue } from './serial-queue.ts'
@@ -143,18 +143,26 @@ export class LockRetry {
     const { client, kind, file } = this.#contended
     const { probe = PROBE, outcome } = options
     let isKept = false
+    let isWaiting = true
     let seen: string | undefined
     let seenAt = 0
-    for (let isLocked = true; isLocked; ) {
-      await this.pause(isKept ? 'kept' : 'passing', deadline, met, outcome)
-      if (kind !== 'file') return
-      const version = file?.version()
-      const now = performance.now()
-      if (version !== seen) [seen, seenAt] = [version, now]
-      isKept = now - seenAt > KEPT_AFTER
-      const script = isKept ? withoutWaiting(probe) : probe
-      isLocked = await this.#queue.alone(() => client.executeMultiple(script).then(() => false, isContention))
-      if (isLocked && isKept) await this.#queue.alone(() => client.executeMultiple(WAITING))
+    const look = (script: string) =>
+      this.#queue.alone(() => client.executeMultiple(script).then(() => false, isContention))
+    try {
+      for (let isLocked = true; isLocked; ) {
+        await this.pause(isKept ? 'kept' : 'passing', deadline, met, outcome)
+        if (kind !== 'file') return
+        const version = file?.version()
+        const now = performance.now()
+        if (version !== seen) [seen, seenAt] = [version, now]
+        isKept = now - seenAt > KEPT_AFTER
+        // Set once: a look costs as much again where it is set before and after each.
+        const setting = isKept === isWaiting ? `${isKept ? NOT_WAITING : WAITING}; ` : ''
+        isWaiting = !isKept
+        isLocked = await look(setting + probe)
+      }
+    } finally {
+      if (!isWaiting && this.#queue.lost === null) await look(WAITING)
     }
   }
 

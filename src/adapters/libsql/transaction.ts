@@ -2,9 +2,9 @@ import {
   type Client,
   type ClientTransaction,
   LOOK,
+  NOT_WAITING,
   type SentStatement,
   WAITING,
-  withoutWaiting,
 } from './driver.ts'
 import { isContention, isLoss, isTransactionClosed } from './errors.ts'
 import type { LockRetry } from './lock-retry.ts'
@@ -124,7 +124,7 @@ export class OpenTransaction {
     const { mode, lockRetry } = this.#parts
     if (mode === 'query-only') await this.run((driver) => driver.execute(WRITABLE))
     const deadline = lockRetry.deadline()
-    for (let script = COMMIT; ; script = withoutWaiting(COMMIT)) {
+    for (let script = COMMIT; ; script = `${NOT_WAITING}; ${COMMIT}; ${WAITING}`) {
       try {
         // Unlike `commit()` it can be tried again when somebody is still reading.
         await this.run((driver) => driver.executeMultiple(script))

@@ -37,6 +37,7 @@ export interface ResumingOptions {
 export class LockRetry {
   readonly #queue: SerialQueue
   readonly #contended: Contended
+  #waitsInDriver = true
 
   constructor(queue: SerialQueue, contended: Contended) {
     this.#queue = queue
@@ -140,14 +141,11 @@ export class LockRetry {
    * who does not wait in the driver loses it to those who do. Else somebody keeps it, and waiting there is in vain.
    */
   async #untilFree(deadline: number, met: unknown, options: ResumingOptions): Promise<void> {
-    const { client, kind, file } = this.#contended
+    const { kind, file } = this.#contended
     const { probe = PROBE, outcome } = options
     let isKept = false
-    let isWaiting = true
     let seen: string | undefined
     let seenAt = 0
-    const look = (script: string) =>
-      this.#queue.alone(() => client.executeMultiple(script).then(() => false, isContention))
     try {
       for (let isLocked = true; isLocked; ) {
         await this.pause(isKept ? 'kept' : 'passing', deadline, met, outcome)
@@ -156,14 +154,21 @@ export class LockRetry {
         const now = performance.now()
         if (version !== seen) [seen, seenAt] = [version, now]
         isKept = now - seenAt > KEPT_AFTER
-        // Set once: a look costs as much again where it is set before and after each.
-        const setting = isKept === isWaiting ? `${isKept ? NOT_WAITING : WAITING}; ` : ''
-        isWaiting = !isKept
-        isLocked = await look(setting + probe)
+        isLocked = await this.#look(probe, !isKept)
       }
     } finally {
-      if (!isWaiting && this.#queue.lost === null) await look(WAITING)
+      if (!this.#waitsInDriver && this.#queue.lost === null) await this.#look('', true)
     }
+  }
+
+  /** Whether a script meets a lock. How it waits is set where it changes: to set it for each look takes as long as the look. */
+  #look(script: string, waitsInDriver: boolean): Promise<boolean> {
+    return this.#queue.alone(() => {
+      const setting =
+        waitsInDriver === this.#waitsInDriver ? '' : `${waitsInDriver ? WAITING : NOT_WAITING}; `
+      this.#waitsInDriver = waitsInDriver
+      return this.#contended.client.executeMultiple(setting + script).then(() => false, isContention)
+    })
   }
 
   tooLong(cause: unknown, outcome = NOTHING_DONE): TransactionConflictError {

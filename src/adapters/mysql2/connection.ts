@@ -199,6 +199,8 @@ export class MysqlConnection implements Connection {
   opened(vet: Vet | null, join: (connection: MysqlConnection) => () => void): void {
     this.#vet = vet
     this.#onEnd = join(this)
+    // It may have broken while it was vetted.
+    if (this.#lost !== null) this.#onEnd()
   }
 
   async begin(options: TransactionOptions): Promise<void> {

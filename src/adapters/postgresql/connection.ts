@@ -149,6 +149,8 @@ export class PostgresConnection implements Connection {
   opened(vet: Vet | null, join: (connection: PostgresConnection) => () => void): void {
     this.#vet = vet
     this.#onEnd = join(this)
+    // It may have broken while it was vetted.
+    if (this.#lost !== null) this.#onEnd()
   }
 
   run(

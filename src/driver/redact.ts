@@ -41,11 +41,11 @@ export function redactMessage(message: string, { params, sql, names = [], about 
   const texts = params.flatMap(textsOf)
   if (texts.length === 0) return message
 
-  const told = message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message
+  const shortened = message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message
   const inStatement = new Set(wordsOf(sql))
   const named = new Set(names)
   const whole = new Set(texts)
-  const stretches = stretchesOf(told, (text, isQuoted) => {
+  const stretches = stretchesOf(shortened, (text, isQuoted) => {
     if (named.has(text)) return true
     if (isQuoted && whole.has(fold(text))) return false
     const words = wordsOf(text)
@@ -55,10 +55,10 @@ export function redactMessage(message: string, { params, sql, names = [], about 
   })
   for (const each of stretches) {
     if (!each.isQuoted || each.isKnown) continue
-    each.isHidden = about === 'values' || whole.has(fold(told.slice(each.start + 1, each.end - 1)))
+    each.isHidden = about === 'values' || whole.has(fold(shortened.slice(each.start + 1, each.end - 1)))
   }
-  hideSharedPieces(told, stretches, texts)
-  return written(told, stretches, about)
+  hideSharedPieces(shortened, stretches, texts)
+  return written(shortened, stretches, about)
 }
 
 /** A parameter's texts in small letters: bytes are also read as text. */

@@ -47,7 +47,7 @@ export interface EngineParts<D extends Dialect, Db> {
   readonly onConnect?: OnConnect | undefined
   readonly logger?: DrizzleLogger | undefined
   readonly exposeParameters: boolean
-  /** How its database is called where it is printed, and what those who listen are told of it. */
+  /** Its database as it is printed, and as tracing events name it. */
   readonly seenAs: DatabaseContext
   /** Where its manager was made. */
   readonly origin: Origin
@@ -231,7 +231,7 @@ export class Engine<D extends Dialect = Dialect, Db = unknown> implements AsyncD
     this.#shared.redirect = to
   }
 
-  /** What those who listen are told of its database. @internal */
+  /** Its database as tracing events name it. @internal */
   get seenAs(): DatabaseContext {
     return this.#parts.seenAs
   }

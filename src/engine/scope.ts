@@ -504,10 +504,10 @@ export function runWithin<Result>(
       connection.discard(error)
     })
     const settling =
-      <Told>(settle: (told: Told) => void) =>
-      (told: Told) => {
+      <Value>(settle: (value: Value) => void) =>
+      (value: Value) => {
         over()
-        settle(told)
+        settle(value)
       }
     if (!signal?.aborted) work().then(settling(resolve), settling(reject))
   })

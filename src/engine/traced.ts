@@ -12,7 +12,7 @@ import type {
 import type { Pool } from './pool.ts'
 import type { HolderOptions, Lease } from './pool-rules.ts'
 
-/** What those who listen are told of each connection. */
+/** Each connection as tracing events name it. */
 const known = new WeakMap<Connection, DatabaseContext & { readonly connection: number }>()
 
 let opened = 0
@@ -103,9 +103,9 @@ export function seenRunning<Result>(
     channels.statement,
     context,
     () => run(commented(statement, context.comment)),
-    (result, told) => {
+    (result) => {
       const rows = rowsIn(result)
-      if (rows !== undefined) told.rows = rows
+      if (rows !== undefined) context.rows = rows
     },
   )
 }

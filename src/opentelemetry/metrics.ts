@@ -23,8 +23,8 @@ export function recordStatements(meter: Meter): () => void {
     unit: 's',
     advice: { explicitBucketBoundaries: BOUNDARIES },
   })
-  return onEnd(channels.statement, (told) =>
-    duration.record(seconds(told), { ...operationAttributes(told), ...errorAttributes(told) }),
+  return onEnd(channels.statement, (context) =>
+    duration.record(seconds(context), { ...operationAttributes(context), ...errorAttributes(context) }),
   )
 }
 
@@ -43,12 +43,12 @@ export function recordPools(meter: Meter, counted: readonly Counted[]): () => vo
     unit: '{request}',
   })
   const stops = [
-    onEnd(channels.connect, (told) => {
-      if (told.error === undefined) createTime.record(seconds(told), poolOf(told))
+    onEnd(channels.connect, (context) => {
+      if (context.error === undefined) createTime.record(seconds(context), poolOf(context))
     }),
-    onEnd(channels.checkout, (told) => {
-      if (told.error === undefined) waitTime.record(seconds(told), poolOf(told))
-      else if (told.errorCode === 'POOL_TIMEOUT') timeouts.add(1, poolOf(told))
+    onEnd(channels.checkout, (context) => {
+      if (context.error === undefined) waitTime.record(seconds(context), poolOf(context))
+      else if (context.errorCode === 'POOL_TIMEOUT') timeouts.add(1, poolOf(context))
     }),
   ]
   const observe: Parameters<Meter['addBatchObservableCallback']>[0] = (result) => {

@@ -50,9 +50,11 @@ export class Spans {
 
   /** Spans of a channel; what is done meanwhile belongs to one where it `holds`. */
   follow<Context extends OutcomeContext>(channel: Channel<Context>, span: SpanOf<Context>): () => void {
-    const begin = (told: Context) => this.#begin(told, span)
-    const unlisten = span.holds ? this.#hold(channel, begin) : onStart(channel, (told) => void begin(told))
-    const stop = onEnd(channel, (told) => this.#end(told, span))
+    const begin = (context: Context) => this.#begin(context, span)
+    const unlisten = span.holds
+      ? this.#hold(channel, begin)
+      : onStart(channel, (context) => void begin(context))
+    const stop = onEnd(channel, (context) => this.#end(context, span))
     return () => {
       unlisten()
       stop()
@@ -62,9 +64,9 @@ export class Spans {
   /** What is done meanwhile belongs to the span. */
   #hold<Context extends OutcomeContext>(
     { start }: Channel<Context>,
-    begin: (told: Context) => Span,
+    begin: (context: Context) => Span,
   ): () => void {
-    start.bindStore(this.#held, (told) => ({ outer: trace.getActiveSpan(), span: begin(told) }))
+    start.bindStore(this.#held, (context) => ({ outer: trace.getActiveSpan(), span: begin(context) }))
     return () => void start.unbindStore(this.#held)
   }
 
@@ -73,21 +75,21 @@ export class Spans {
   }
 
   #begin<Context extends OutcomeContext>(
-    told: Context,
+    context: Context,
     { name, kind, attributes, within, begun }: SpanOf<Context>,
   ): Span {
-    const options = { kind: kind ?? SpanKind.INTERNAL, attributes: attributes(told, this) }
-    const span = this.#tracer.startSpan(name(told), options, this.#parent(within?.(told) ?? null))
-    this.#spans.set(told, span)
-    begun?.(told, span, this)
+    const options = { kind: kind ?? SpanKind.INTERNAL, attributes: attributes(context, this) }
+    const span = this.#tracer.startSpan(name(context), options, this.#parent(within?.(context) ?? null))
+    this.#spans.set(context, span)
+    begun?.(context, span, this)
     return span
   }
 
-  #end<Context extends OutcomeContext>(told: Context, { outcome }: SpanOf<Context>): void {
-    const span = this.#spans.get(told)
+  #end<Context extends OutcomeContext>(context: Context, { outcome }: SpanOf<Context>): void {
+    const span = this.#spans.get(context)
     if (span === undefined) return
-    const { error, errorCode } = told
-    span.setAttributes({ ...errorAttributes(told), ...outcome?.(told) })
+    const { error, errorCode } = context
+    span.setAttributes({ ...errorAttributes(context), ...outcome?.(context) })
     // Its message may hold what the server says about values, its code does not.
     if (error !== undefined)
       span.setStatus({ code: SpanStatusCode.ERROR, ...(errorCode !== undefined && { message: errorCode }) })
@@ -105,15 +107,15 @@ export class Spans {
 
 /** How the spans of a channel look. */
 interface SpanOf<Context> {
-  readonly name: (told: Context) => string
+  readonly name: (context: Context) => string
   readonly kind?: SpanKind
   /** What is known when it begins. */
-  readonly attributes: (told: Context, spans: Spans) => Attributes
-  readonly begun?: (told: Context, span: Span, spans: Spans) => void
+  readonly attributes: (context: Context, spans: Spans) => Attributes
+  readonly begun?: (context: Context, span: Span, spans: Spans) => void
   /** What is known when it ends. */
-  readonly outcome?: (told: Context) => Attributes
+  readonly outcome?: (context: Context) => Attributes
   /** The context whose span is its parent. */
-  readonly within?: (told: Context) => object | null
+  readonly within?: (context: Context) => object | null
   readonly holds?: true
 }
 
@@ -126,36 +128,36 @@ function traceparent(span: Span): string {
 const target = ({ database, serverAddress, dialect }: DatabaseContext) => database ?? serverAddress ?? dialect
 
 /** By the conventions: `{operation} {target}`. */
-const statementName = (told: StatementContext) => `${told.operation || 'STATEMENT'} ${target(told)}`
+const statementName = (context: StatementContext) => `${context.operation || 'STATEMENT'} ${target(context)}`
 
 const STARTS: Readonly<Record<SpanName, (spans: Spans) => () => void>> = {
   connect: (spans) =>
     spans.follow(channels.connect, {
-      name: (told) => `connect ${target(told)}`,
+      name: (context) => `connect ${target(context)}`,
       attributes: databaseAttributes,
     }),
   checkout: (spans) =>
     spans.follow(channels.checkout, {
-      name: (told) => `checkout ${target(told)}`,
+      name: (context) => `checkout ${target(context)}`,
       attributes: databaseAttributes,
     }),
   statement: (spans) =>
     spans.follow(channels.statement, {
       name: statementName,
       kind: SpanKind.CLIENT,
-      attributes: (told, { options: { hasText } }) => ({
-        ...operationAttributes(told),
-        ...(hasText && textAttributes(told)),
+      attributes: (context, { options: { hasText } }) => ({
+        ...operationAttributes(context),
+        ...(hasText && textAttributes(context)),
       }),
       outcome: ({ rows }): Attributes => (rows === undefined ? {} : { 'db.response.returned_rows': rows }),
       within: ({ transaction }) => transaction,
-      begun: (told, span, { options: { comments } }) => {
-        if (comments) told.comment = traceparent(span)
+      begun: (context, span, { options: { comments } }) => {
+        if (comments) context.comment = traceparent(span)
       },
     }),
   transaction: (spans) =>
     spans.follow(channels.transaction, {
-      name: (told) => `${told.depth === 0 ? 'transaction' : 'savepoint'} ${target(told)}`,
+      name: (context) => `${context.depth === 0 ? 'transaction' : 'savepoint'} ${target(context)}`,
       attributes: databaseAttributes,
       outcome: ({ outcome }): Attributes =>
         outcome === undefined ? {} : { 'drizzle_celery.outcome': outcome },
@@ -165,14 +167,14 @@ const STARTS: Readonly<Record<SpanName, (spans: Spans) => () => void>> = {
     spans.follow(channels.session, { name: () => 'session', attributes: () => ({}), holds: true }),
   prepare: (spans) =>
     spans.follow(channels.prepare, {
-      name: (told) => `prepare ${target(told)}`,
+      name: (context) => `prepare ${target(context)}`,
       attributes: databaseAttributes,
       holds: true,
     }),
   store: (spans) =>
     spans.follow(channels.store, {
-      name: (told) => `store ${target(told)}`,
-      attributes: (told) => ({ ...databaseAttributes(told), 'db.operation.batch.size': told.count }),
+      name: (context) => `store ${target(context)}`,
+      attributes: (context) => ({ ...databaseAttributes(context), 'db.operation.batch.size': context.count }),
       holds: true,
     }),
 }

@@ -52,7 +52,7 @@ export interface LockedOptions {
   /** The name of the lock. @default the labels of all definitions */
   readonly lock?: string
   /** Waits without a limit. @default false: no longer than 5 s */
-  readonly patient?: boolean
+  readonly waitsForever?: boolean
   /** SQLite: foreign keys are off, so that referenced tables can be rebuilt. @default false */
   readonly withoutForeignKeys?: boolean
 }

@@ -69,7 +69,7 @@ export async function migrate(schema: DatabaseSchema, options: MigrationsOptions
       }
       return { migrated: pending.map(({ name }) => name), differences: edited(migrations, before) }
     },
-    { lock: table, patient: true, withoutForeignKeys: first.pending.some(rebuildsTables) },
+    { lock: table, waitsForever: true, withoutForeignKeys: first.pending.some(rebuildsTables) },
   )
 }
 

@@ -88,7 +88,7 @@ export function traced<Context extends OutcomeContext, Result>(
 /** Listens to the ends of what a channel tells. @returns what stops it */
 export function onEnd<Context extends OutcomeContext>(
   { asyncEnd }: Channel<Context>,
-  tell: (told: Context) => void,
+  tell: (context: Context) => void,
 ): () => void {
   return listen(asyncEnd, tell)
 }
@@ -96,19 +96,19 @@ export function onEnd<Context extends OutcomeContext>(
 /** Listens to the beginnings of what a channel tells. @returns what stops it */
 export function onStart<Context extends OutcomeContext>(
   { start }: Channel<Context>,
-  tell: (told: Context) => void,
+  tell: (context: Context) => void,
 ): () => void {
   return listen(start, tell)
 }
 
 interface Subscribable {
-  subscribe(listener: (told: unknown) => void): void
-  unsubscribe(listener: (told: unknown) => void): void
+  subscribe(listener: (context: unknown) => void): void
+  unsubscribe(listener: (context: unknown) => void): void
 }
 
 /** The types of Node's channels leave out what each is told, which the channels above say. */
-function listen<Context>(channel: Subscribable, tell: (told: Context) => void): () => void {
-  const listener = (told: unknown) => tell(told as Context)
+function listen<Context>(channel: Subscribable, tell: (context: Context) => void): () => void {
+  const listener = (context: unknown) => tell(context as Context)
   channel.subscribe(listener)
   return () => channel.unsubscribe(listener)
 }

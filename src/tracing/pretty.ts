@@ -28,30 +28,30 @@ const LONGEST_TEXT = 2_000
  * @returns what stops it
  */
 function print({ dburi, isSlow = () => false, write = toStderr }: PrintOptions): () => void {
-  const say = (told: { readonly dburi: string; readonly connection?: number }, what: string) => {
-    if (dburi !== undefined && told.dburi !== dburi) return
+  const say = (context: { readonly dburi: string; readonly connection?: number }, what: string) => {
+    if (dburi !== undefined && context.dburi !== dburi) return
     write(
-      `drizzle-celery ${told.dburi}${told.connection === undefined ? '' : ` #${told.connection}`} ${what}`,
+      `drizzle-celery ${context.dburi}${context.connection === undefined ? '' : ` #${context.connection}`} ${what}`,
     )
   }
   const stops = [
-    onEnd(channels.connect, (told: ConnectContext) =>
-      say(told, told.error === undefined ? `CONNECT ${took(told)}` : `CONNECT ${failed(told)}`),
+    onEnd(channels.connect, (context: ConnectContext) =>
+      say(context, context.error === undefined ? `CONNECT ${took(context)}` : `CONNECT ${failed(context)}`),
     ),
-    onEnd(channels.checkout, (told: CheckoutContext) => {
-      const { error, durationMs = 0 } = told
-      if (error !== undefined) say(told, `NO CONNECTION ${failed(told)}`)
-      else if (durationMs >= WAIT) say(told, `WAITED ${took(told)} for a connection`)
+    onEnd(channels.checkout, (context: CheckoutContext) => {
+      const { error, durationMs = 0 } = context
+      if (error !== undefined) say(context, `NO CONNECTION ${failed(context)}`)
+      else if (durationMs >= WAIT) say(context, `WAITED ${took(context)} for a connection`)
     }),
-    onEnd(channels.statement, (told: StatementContext) => {
-      const { durationMs = 0, rows, error, text } = told
-      const outcome = error === undefined ? `${took(told)} ${inRows(rows)}` : failed(told)
-      say(told, `${isSlow(durationMs) ? 'SLOW ' : ''}${outcome} ${inOneLine(text)}`)
+    onEnd(channels.statement, (context: StatementContext) => {
+      const { durationMs = 0, rows, error, text } = context
+      const outcome = error === undefined ? `${took(context)} ${inRows(rows)}` : failed(context)
+      say(context, `${isSlow(durationMs) ? 'SLOW ' : ''}${outcome} ${inOneLine(text)}`)
     }),
-    onStart(channels.transaction, (told: TransactionContext) =>
-      say(told, told.depth === 0 ? 'BEGIN' : 'SAVEPOINT'),
+    onStart(channels.transaction, (context: TransactionContext) =>
+      say(context, context.depth === 0 ? 'BEGIN' : 'SAVEPOINT'),
     ),
-    onEnd(channels.transaction, (told: TransactionContext) => say(told, endOf(told))),
+    onEnd(channels.transaction, (context: TransactionContext) => say(context, endOf(context))),
   ]
   return () => {
     for (const stop of stops.splice(0)) stop()
@@ -102,20 +102,20 @@ export function printsAll(): boolean {
   return enabled
 }
 
-function endOf(told: TransactionContext): string {
-  const { depth, outcome, error } = told
-  if (error !== undefined) return `${depth === 0 ? 'COMMIT' : 'RELEASE'} ${failed(told)}`
+function endOf(context: TransactionContext): string {
+  const { depth, outcome, error } = context
+  if (error !== undefined) return `${depth === 0 ? 'COMMIT' : 'RELEASE'} ${failed(context)}`
   const words =
     depth === 0 ? { commit: 'COMMIT', rollback: 'ROLLBACK' } : { commit: 'RELEASE', rollback: 'ROLLBACK TO' }
-  return `${words[outcome ?? 'rollback']} ${took(told)}`
+  return `${words[outcome ?? 'rollback']} ${took(context)}`
 }
 
 function took({ durationMs = 0 }: OutcomeContext): string {
   return `${durationMs.toFixed(1)} ms`
 }
 
-function failed(told: OutcomeContext): string {
-  return `FAILED ${told.errorCode ?? ''} ${took(told)}`.replace('  ', ' ')
+function failed(context: OutcomeContext): string {
+  return `FAILED ${context.errorCode ?? ''} ${took(context)}`.replace('  ', ' ')
 }
 
 function inRows(rows: number | undefined): string {

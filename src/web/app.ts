@@ -226,12 +226,12 @@ class ResultsApp {
   }
 
   #errorPage(error: unknown): Response {
-    const told = this.#toldOf(error)
-    return plainPage(this.#site, this.#notice(told.title, told.message, told.status, told.headers))
+    const { title, message, status, headers } = this.#pageErrorOf(error)
+    return plainPage(this.#site, this.#notice(title, message, status, headers))
   }
 
   /** What a visitor is told. Of what nobody foresaw, nothing: its message may have anything in it. */
-  #toldOf(error: unknown): PageError {
+  #pageErrorOf(error: unknown): PageError {
     if (error instanceof PageError) return error
     if (error instanceof OptionError)
       return new PageError(400, 'The address cannot be read', `${error.message}.`)

@@ -157,7 +157,7 @@ export class LibsqlConnection implements Connection {
     if (mode === 'query-only' || (mode === 'write' && this.#parts.kind === 'file')) {
       return this.#lockRetry.resuming(deadline, () => beginLocally(client, mode), PROBES[mode])
     }
-    return this.#lockRetry.patiently(deadline, () => client.transaction(mode))
+    return this.#lockRetry.retryingBusy(deadline, () => client.transaction(mode))
   }
 
   async commit(): Promise<boolean> {

@@ -74,12 +74,12 @@ export class LockRetry {
 
   /** Retries SQLITE_BUSY while holding the write mutex. */
   inTurn<Result>(deadline: number, call: () => Promise<Result>, failure?: unknown): Promise<Result> {
-    return this.holding(deadline, () => this.patiently(deadline, call, failure))
+    return this.holding(deadline, () => this.retryingBusy(deadline, call, failure))
   }
 
   /** Retries SQLITE_BUSY of a read. @param failure the error of the first attempt */
   reading<Result>(deadline: number, call: () => Promise<Result>, failure: unknown): Promise<Result> {
-    return this.patiently(deadline, call, failure, LOOK.sql)
+    return this.retryingBusy(deadline, call, failure, LOOK.sql)
   }
 
   /**
@@ -87,7 +87,7 @@ export class LockRetry {
    * @param failure the error of the first attempt, if there was one
    * @param probe fails as long as others would not let it
    */
-  async patiently<Result>(
+  async retryingBusy<Result>(
     deadline: number,
     call: () => Promise<Result>,
     failure?: unknown,

@@ -51,7 +51,7 @@ export type LibsqlLocation =
     }
 
 /**
- * Judges the options of a dburi and where it leads.
+ * Validates the options of a dburi, and where it leads.
  *
  * `timeout` is in seconds as in SQLAlchemy, and what only pysqlite knows has no effect here. A database in memory
  * belongs to its engine, so `cache=shared` asks for what is the case anyway: its sessions share it, other engines do not.

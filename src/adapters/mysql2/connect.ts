@@ -227,10 +227,10 @@ function reasonOf(error: unknown, stage: string): Reason {
   if (error instanceof TooSlow) {
     return { code: 'CONNECT_TIMEOUT', what: stage, cause: error }
   }
-  const told = error instanceof AggregateError ? error.errors[0] : error
-  const message = told instanceof Error ? inOneLine(told.message) : 'for no reason that was given'
+  const first = error instanceof AggregateError ? error.errors[0] : error
+  const message = first instanceof Error ? inOneLine(first.message) : 'for no reason that was given'
   const what = `${stage}: ${message}`
-  switch (told instanceof Error && 'code' in told ? told.code : undefined) {
+  switch (first instanceof Error && 'code' in first ? first.code : undefined) {
     case 'HANDSHAKE_NO_SSL_SUPPORT':
       return { code: 'TLS_REFUSED', what: 'it has no TLS, which ssl_mode demands', cause: error }
     case 'HANDSHAKE_SSL_ERROR':

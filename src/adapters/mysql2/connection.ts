@@ -43,7 +43,7 @@ import { type BoundValue, bindParameters, type Integers } from './values.ts'
 
 export interface ConnectionParts {
   readonly driver: Driver
-  /** What is told of all that is asked of the server. */
+  /** Counts what is asked of the server. */
   readonly packets: Pick<ServerPackets, 'ask'>
   readonly integers: Integers
   readonly target: ServerTarget
@@ -194,7 +194,7 @@ export class MysqlConnection implements Connection {
   /**
    * The server has let us in.
    * @param vet what its pings ask, instead of a sign of life only
-   * @param join has it told when its server cannot serve; what it returns is called at its end
+   * @param join registers it, to be left when its server cannot serve; what it returns is called at its end
    */
   opened(vet: Vet | null, join: (connection: MysqlConnection) => () => void): void {
     this.#vet = vet
@@ -419,9 +419,9 @@ export class MysqlConnection implements Connection {
       const translated = this.#parts.exposeParameters ? error : scrub(error, sql, bound)
       const unfit = this.#unfitness(error, isCommit)
       if (unfit !== null) {
-        const told = unfit === 'not done' ? notServing(translated) : lostBy(translated)
-        this.#passOver(told)
-        return told
+        const reason = unfit === 'not done' ? notServing(translated) : lostBy(translated)
+        this.#passOver(reason)
+        return reason
       }
       if (connectionIsGone(error)) this.discard(translated)
       return withConflict(translated, isUndone)

@@ -37,15 +37,15 @@ export async function send(driver: Driver, work: Work, ask: Ask): Promise<Answer
   let columns: readonly unknown[] | undefined
   let isMarked = false
   const answer = await ask((done) => {
-    const told = (error: Error | null, answer: unknown, fields?: readonly unknown[]) => {
+    const answered = (error: Error | null, answer: unknown, fields?: readonly unknown[]) => {
       columns = fields
       done(error, answer)
     }
     // Without parameters the text protocol saves a round trip, and takes what cannot be prepared.
     const query =
       work.bound.length === 0
-        ? driver.query(optionsOf(work), told)
-        : driver.execute(optionsOf(work), work.bound, told)
+        ? driver.query(optionsOf(work), answered)
+        : driver.execute(optionsOf(work), work.bound, answered)
     // Told also of results that are no rows, with no columns.
     query.on('fields', (fields?: readonly FieldPacket[]) => {
       if (fields !== undefined && markNames(fields)) isMarked = true

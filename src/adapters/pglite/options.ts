@@ -11,7 +11,7 @@ export interface PglitePlan {
 }
 
 /**
- * Judges the options of a dburi.
+ * Validates the options of a dburi.
  * @throws OptionError for what is unknown, refused or wrong
  */
 export function pgliteOptions(dburi: Dburi): PglitePlan {

@@ -2,12 +2,12 @@ import { assertNotTooMany, bind, UNKNOWN } from '../postgresql/parameters.ts'
 
 /** A parameter on its way to PGlite. */
 export interface BoundValue {
-  readonly value: string | null | SpelledObject
+  readonly value: string | null | BoundObject
   readonly oid: number
 }
 
 /** What PGlite is given for an array or object: how it is written depends on the type PostgreSQL finds for it. */
-class SpelledObject {
+class BoundObject {
   readonly #object: object
   readonly #text: string
 
@@ -45,7 +45,7 @@ function toJson(value: unknown): string {
 }
 
 /**
- * Spells the parameters of a statement before any of it is sent.
+ * Binds the parameters of a statement before any of it is sent.
  * @throws StatementError naming the position
  */
 export function bindParameters(params: readonly unknown[]): BoundValue[] {
@@ -54,7 +54,7 @@ export function bindParameters(params: readonly unknown[]): BoundValue[] {
     if (param === null || typeof param === 'string') return { value: param, oid: UNKNOWN }
     const { text, oid } = bind(param, index)
     return {
-      value: oid === UNKNOWN && typeof param === 'object' ? new SpelledObject(param, text) : text,
+      value: oid === UNKNOWN && typeof param === 'object' ? new BoundObject(param, text) : text,
       oid,
     }
   })

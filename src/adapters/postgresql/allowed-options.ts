@@ -15,7 +15,7 @@ import {
 } from './spellings.ts'
 
 /** The query arguments of a dburi, sorted by whom they are for. */
-export interface JudgedOptions {
+export interface ValidatedOptions {
   readonly given: RawPostgresOptions
   /** For the server, in its startup message. */
   readonly startup: Readonly<Record<string, string>>
@@ -25,7 +25,7 @@ export interface JudgedOptions {
  * Sorts the arguments into the driver's, the server's and those without effect, and refuses the others.
  * @throws OptionError
  */
-export function validateOptions(dburi: Dburi): JudgedOptions {
+export function validateOptions(dburi: Dburi): ValidatedOptions {
   const given: RawPostgresOptions = new RawOptions()
   const startup = new Map<string, string>()
   const addToStartup = (name: string, text: string) => {

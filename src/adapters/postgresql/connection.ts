@@ -53,7 +53,7 @@ export interface ConnectionParts {
   readonly client: Client
   /** The one socket the client was given; it never gets another. */
   readonly socket: Socket
-  /** What is told of each statement that is sent. */
+  /** Counts the statements that are sent. */
   readonly messages: Pick<ServerMessages, 'ask' | 'backend'>
   readonly target: ServerTarget
   readonly prepare: boolean
@@ -144,7 +144,7 @@ export class PostgresConnection implements Connection {
   /**
    * The server has let us in.
    * @param vet what its pings ask, instead of a sign of life only
-   * @param join has it told when its server cannot serve; what it returns is called at its end
+   * @param join registers it, to be left when its server cannot serve; what it returns is called at its end
    */
   opened(vet: Vet | null, join: (connection: PostgresConnection) => () => void): void {
     this.#vet = vet
@@ -335,14 +335,14 @@ export class PostgresConnection implements Connection {
   /**
    * Asks the server itself whether it takes no writes any more, outside of the transaction that was refused one: a
    * transaction of the user's that only reads is refused with the same error.
-   * @param told what it refused the write with
+   * @param refusal what it refused the write with
    */
-  async #dispelDoubt(told: Error): Promise<Error> {
+  async #dispelDoubt(refusal: Error): Promise<Error> {
     this.#doubt = null
     // A connection that breaks has its own end.
     const [answer] = await this.#control(ONLY_READS).catch(() => [])
-    if (textOf(answer, 'reads') !== 'only') return told
-    const error = notServing(told)
+    if (textOf(answer, 'reads') !== 'only') return refusal
+    const error = notServing(refusal)
     this.#passOver(error)
     return error
   }
@@ -428,11 +428,11 @@ export class PostgresConnection implements Connection {
       prepared.drop(parsed)
       if (this.#isAlone(work) && (isStale(error) || prepared.mayRepeat())) return this.#again(work)
     }
-    const told = this.#translateError(error, work)
-    if (!isServerError(told) || !isReadOnly(told) || !this.#parts.isForWriting) throw told
-    if (this.#transaction === null && work.transaction === null) throw await this.#dispelDoubt(told)
-    this.#doubt = told
-    throw told
+    const failure = this.#translateError(error, work)
+    if (!isServerError(failure) || !isReadOnly(failure) || !this.#parts.isForWriting) throw failure
+    if (this.#transaction === null && work.transaction === null) throw await this.#dispelDoubt(failure)
+    this.#doubt = failure
+    throw failure
   }
 
   /** Nothing else is lost with a statement that fails: it autocommits, or is the first one of its transaction. */
@@ -461,14 +461,14 @@ export class PostgresConnection implements Connection {
     }
 
     const params = bound.map((param) => (typeof param === 'object' && param !== null ? param.value : param))
-    const told = translated(error, { sql, params }, this.#parts)
+    const failure = translated(error, { sql, params }, this.#parts)
     if (letsNobodyIn(error)) {
-      const reason = isCommit ? lostBy(told) : notServing(told)
+      const reason = isCommit ? lostBy(failure) : notServing(failure)
       this.#passOver(reason)
       return reason
     }
-    if (connectionIsGone(error)) this.discard(told)
-    return withConflict(told)
+    if (connectionIsGone(error)) this.discard(failure)
+    return withConflict(failure)
   }
 
   /** The server's own word on why it ends the connection says more than how the socket ended. */

@@ -111,15 +111,15 @@ export function translated(
 /** The same error without what may repeat a parameter. */
 export function scrub(error: ServerError, statement: FailedStatement): ServerError {
   const names = Object.keys(ALSO_CALLED).flatMap((field) => textOf(error, field) ?? [])
-  const told = new Error(redactedMessage(error, statement, names))
-  Object.setPrototypeOf(told, Object.getPrototypeOf(error))
+  const redacted = new Error(redactedMessage(error, statement, names))
+  Object.setPrototypeOf(redacted, Object.getPrototypeOf(error))
   const fields = SAFE.flatMap((field) => {
     const value: unknown = Reflect.get(error, field)
     return value === undefined ? [] : [[field, value]]
   })
   // `name` is an own property of theirs, and that of the class in a program that was minified.
   const name = error.name === 'error' ? 'error' : 'PostgresError'
-  return Object.assign(told, { name, code: error.code }, Object.fromEntries(fields))
+  return Object.assign(redacted, { name, code: error.code }, Object.fromEntries(fields))
 }
 
 /**

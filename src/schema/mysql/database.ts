@@ -82,10 +82,10 @@ class MysqlSchema implements DatabaseSchema {
 
   async locked<Result>(
     work: (schema: LockedSchema) => Promise<Result>,
-    { lock, patient = false }: LockedOptions = {},
+    { lock, waitsForever = false }: LockedOptions = {},
   ): Promise<Result> {
     const names = lock === undefined ? this.#definitions.map(({ label }) => label) : [lock]
-    const timeout = patient ? FOR_EVER : 5
+    const timeout = waitsForever ? FOR_EVER : 5
     return await onOneConnection(this.#target, (db) =>
       withLock(db, { names, timeout }, async (state) => {
         // The lock's last holder may have created what was missing.

@@ -86,11 +86,11 @@ class PostgresqlSchema implements DatabaseSchema {
 
   async locked<Result>(
     work: (schema: LockedSchema) => Promise<Result>,
-    { lock, patient = false }: LockedOptions = {},
+    { lock, waitsForever = false }: LockedOptions = {},
   ): Promise<Result> {
     const key = lockKey(lock === undefined ? this.definitions.map(({ label }) => label) : [lock])
     // A function in FROM runs before the select list, so the timeout is set when the lock is taken.
-    const timeout = patient ? '' : ` from pg_catalog.set_config('lock_timeout', '5000', true)`
+    const timeout = waitsForever ? '' : ` from pg_catalog.set_config('lock_timeout', '5000', true)`
     // Under repeatable read, which may be the default, the introspection under the lock would use an old snapshot.
     const locked = this.#db.transaction(
       async (tx) => {

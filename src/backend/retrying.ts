@@ -105,7 +105,10 @@ const ROLLBACK_BUDGET = 2_000
 /** Milliseconds that bound a wait after a rollback: by then the other transaction has mostly ended. */
 const ROLLBACK_WAIT = 100
 
-/** Milliseconds that bound a wait for a server: an attempt to connect costs it little, and so does its absence then. */
+/**
+ * Milliseconds that bound a wait for a server, also for one that breaks connections off, as a proxy does while it has none to
+ * choose: an attempt to connect costs it little, and a server that is back is to be found within a second.
+ */
 const CONNECT_WAIT = 500
 
 /** How often one operation has failed, and whether it may be retried. */
@@ -138,7 +141,7 @@ class RetryBudget {
     const reason = error instanceof NotBegunError ? error.cause : error
     return {
       failures: this.#failures++,
-      max: isElsewhere(reason) ? Math.min(max, Math.max(base, CONNECT_WAIT)) : max,
+      max: isElsewhere(reason) || isLoss(reason) ? Math.min(max, Math.max(base, CONNECT_WAIT)) : max,
     }
   }
 

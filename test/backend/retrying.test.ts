@@ -207,6 +207,23 @@ describe('retrying', () => {
     await expect(retrying(failing([() => new NotBegunError(bug)], STORE).operation, POLICY)).rejects.toBe(bug)
   })
 
+  it('whoever waits for a server looks for it every half second, also where connections to it were lost', async () => {
+    const errors = Array.from({ length: 24 }, (_, number) => (number % 2 ? refused : lost))
+    const { attempt, operation } = failing(errors, STORE)
+    vi.useFakeTimers()
+    // The longest waits there can be.
+    vi.spyOn(Math, 'random').mockReturnValue(0.9999)
+    try {
+      const outcome = retrying(operation, { ...POLICY, retries: 100, base: 10, max: 10_000 })
+      await vi.advanceTimersByTimeAsync(errors.length * 500)
+      expect(attempt).toHaveBeenCalledTimes(errors.length + 1)
+      expect(await outcome).toBe('after a loss')
+    } finally {
+      vi.restoreAllMocks()
+      vi.useRealTimers()
+    }
+  })
+
   it('after the deadline nothing is tried again', async () => {
     const { attempt, operation } = failing([refused, refused], STORE)
 

@@ -13,7 +13,7 @@ import { LibsqlConnection } from './connection.ts'
 import { shareFile } from './database-file.ts'
 import type { Client } from './driver.ts'
 import { LibsqlClient } from './drizzle-client.ts'
-import { releaseFrames } from './errors.ts'
+import { onlyReads, releaseFrames } from './errors.ts'
 import { HttpRequests, type HttpRequestsOptions, ReplicationIndex } from './http-requests.ts'
 import { type LibsqlPlan, libsqlPlan } from './options.ts'
 import { SafeText } from './text/safe-text.ts'
@@ -125,6 +125,7 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         primary: primaryOf(location),
         file,
         readOnly,
+        tokenOnlyReads: onlyReads(authToken),
         busyTimeout,
         requestTimeout,
         statementCacheSize,

@@ -1,6 +1,7 @@
 import { isOwnError, StatementCache, traitsOf } from '../../driver/statement.ts'
 import type { Connection, RunOptions, TransactionOptions, WaitOptions } from '../../driver/types.ts'
 import {
+  AccessDeniedError,
   ClosedError,
   ConnectionLostError,
   type ConnectTarget,
@@ -43,6 +44,8 @@ export interface ConnectionParts extends Contended {
   readonly target: ConnectTarget | undefined
   /** The file can only be read. */
   readonly readOnly: boolean
+  /** The server was given a token that may only read. */
+  readonly tokenOnlyReads: boolean
   /** Milliseconds that a server has for its answers to one call. */
   readonly requestTimeout: number
   readonly statementCacheSize: number
@@ -89,8 +92,12 @@ export class LibsqlConnection implements Connection {
       execute: this.#isLocal
         ? (statement, writes, askedAt) => this.#execute(statement, writes, askedAt)
         : (statement, writes) => this.#execute(statement, writes).then(wellFormed),
-      translateError: (error, { sql, params, named }) =>
-        this.#translateError(error, { sql, values: named === undefined ? params : Object.values(named) }),
+      translateError: (error, { sql, params, named }, writes) =>
+        this.#translateError(error, {
+          sql,
+          values: named === undefined ? params : Object.values(named),
+          writes,
+        }),
     })
   }
 
@@ -284,7 +291,8 @@ export class LibsqlConnection implements Connection {
       },
       (error: unknown) => {
         const isHalfDone = call.name === 'executeMultiple' && isContention(error)
-        throw this.#translateError(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error)
+        const sent = { sql, values: [], writes: call.name !== 'sync' }
+        throw this.#translateError(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error, sent)
       },
     )
   }
@@ -379,14 +387,16 @@ export class LibsqlConnection implements Connection {
   }
 
   /** The error to throw; where the connection is lost, it is from now on. */
-  #translateError(error: unknown, sent: Sent = { sql: '', values: [] }): unknown {
-    const { exposeParameters, kind, file, primary } = this.#parts
+  #translateError(error: unknown, sent: Sent = { sql: '', values: [], writes: false }): unknown {
+    const { exposeParameters, kind, file, primary, tokenOnlyReads } = this.#parts
     if (this.#isLocal) releaseFrames(error)
     if (!exposeParameters) scrub(error, sent)
     if (this.lost !== null) return this.#queue.lostError()
     const hasExpired = this.#transaction !== null && isExpired(error)
     if (kind === 'remote' && (hasExpired || isLoss(error))) {
       this.discard(hasExpired ? new TransactionExpiredError({ cause: error }) : toError(error))
+      // Over WebSockets sqld breaks off what such a token asks for, and does not say why; it did not do it in any case.
+      if (tokenOnlyReads && sent.writes) return new AccessDeniedError({ cause: error })
       return this.#queue.lostError()
     }
     if (isOwnError(error)) return error

@@ -140,6 +140,18 @@ function isParameterError(error: unknown): error is Error {
 export interface Sent {
   readonly sql: string
   readonly values: readonly unknown[]
+  readonly writes: boolean
+}
+
+/** Whether a token says of itself that it may only read, as those of sqld and Turso do: a JWT with `a: 'ro'`. */
+export function onlyReads(authToken: string | null): boolean {
+  const claims = authToken?.split('.')[1] ?? ''
+  try {
+    return textOf(JSON.parse(Buffer.from(claims, 'base64url').toString()), 'a') === 'ro'
+  } catch {
+    // No JWT: what it may do is the server's secret.
+    return false
+  }
 }
 
 /** Takes the values of parameters out of the messages of an error and its causes, in place. */

@@ -63,6 +63,26 @@ describeNeeding('sqld', 'a replica', () => {
     expect(await backend.counts()).toEqual({ SUCCESS: 100 })
   })
 
+  it('shows whoever wrote through it by WebSockets what they wrote, in sessions', {
+    timeout: 60_000,
+  }, async () => {
+    const primary = kept(await openSqld())
+    const replica = kept(await openSqld({ primary }))
+    const manager = kept(new SessionManager())
+    const seen: number[] = []
+    for (let number = 0; number < 50; number++) {
+      const session = kept(await manager.sessionFactory(replica.sockets))
+      const { db, models } = session
+      await db.insert(models.task).values({ taskId: `t-${number}` })
+      await session.commit()
+      const reading = (options: { readOnly: boolean }) =>
+        manager.session(replica.sockets, options, (db) => db.select().from(models.task))
+      seen.push((await reading({ readOnly: number % 2 === 0 })).length)
+    }
+
+    expect(seen).toEqual(seen.map((_, number) => number + 1))
+  })
+
   it('serves again after it and its primary were set back to nothing', { timeout: 60_000 }, async () => {
     const primary = kept(await openSqld())
     const replica = kept(await openSqld({ primary }))
@@ -123,27 +143,50 @@ describeNeeding('sqld', 'a transaction that is open for too long', () => {
 })
 
 describeNeeding('sqld', 'a token', () => {
-  it('that may only read, or is not known, is told from a lost connection', { timeout: 60_000 }, async () => {
+  const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
+
+  /** A server that wants tokens, and its dburi with one that makes these claims. */
+  async function openLocked() {
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     const key = join(directory, 'key.pem')
     writeFileSync(key, publicKey.export({ type: 'spki', format: 'pem' }))
     const server = kept(await openSqld({ flags: [`--auth-jwt-key-file=${key}`] }))
-    const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
-    const withToken = (claims: object): `http://${string}` => {
+    const withToken = (claims: object, protocol: 'http' | 'sockets' = 'http') => {
       const text = `${encoded({ alg: 'EdDSA', typ: 'JWT' })}.${encoded(claims)}`
-      return `${server.http}?authToken=${text}.${sign(null, Buffer.from(text), privateKey).toString('base64url')}`
+      const signature = sign(null, Buffer.from(text), privateKey).toString('base64url')
+      return `${server[protocol]}?authToken=${text}.${signature}` as const
     }
-    const manager = kept(new SessionManager())
-    const reading = withToken({ a: 'ro' })
-    const selecting = () =>
-      manager.session(reading, { readOnly: true }, (db, { models }) => db.select().from(models.task))
+    return { server, withToken }
+  }
 
-    expect(await failure(selecting())).toMatchObject({ code: 'SCHEMA_PERMISSION' })
-    await kept(new DatabaseBackend(withToken({ a: 'rw' }))).markAsDone('t', 1)
-    expect(await selecting()).toHaveLength(1)
-    expect(await failure(kept(new DatabaseBackend(reading)).markAsDone('t', 2))).toMatchObject({
-      code: 'ACCESS_DENIED',
-    })
+  it.each(['http', 'sockets'] as const)(
+    'that may only read is told from a lost connection, over %s',
+    { timeout: 60_000 },
+    async (protocol) => {
+      const { withToken } = await openLocked()
+      const manager = kept(new SessionManager())
+      const reading = withToken({ a: 'ro' }, protocol)
+      const selecting = () =>
+        manager.session(reading, { readOnly: true }, (db, { models }) => db.select().from(models.task))
+      const denied = { code: 'ACCESS_DENIED' }
+
+      expect(await failure(selecting())).toMatchObject({ code: 'SCHEMA_PERMISSION' })
+      await kept(new DatabaseBackend(withToken({ a: 'rw' }, protocol))).markAsDone('t', 1)
+      expect(await selecting()).toHaveLength(1)
+      const { db } = await manager.getEngine(reading)
+      expect(await failure(kept(new DatabaseBackend(reading)).markAsDone('t', 2))).toMatchObject(denied)
+      expect(await failure(db.run(sql`delete from celery_taskmeta`).then())).toMatchObject(denied)
+      expect(await failure(db.$client.executeMultiple('delete from celery_taskmeta'))).toMatchObject(denied)
+      const deleting = manager.session(reading, (db) => db.run(sql`delete from celery_taskmeta`))
+      expect(await failure(deleting)).toMatchObject(denied)
+      expect(await selecting()).toMatchObject([{ taskId: 't', result: expect.anything() }])
+    },
+  )
+
+  it('that is not known is told from a lost connection', { timeout: 60_000 }, async () => {
+    const { server, withToken } = await openLocked()
+    const manager = kept(new SessionManager())
+
     for (const unknown of [server.http, withToken({ a: 'rw', exp: 1_000 })])
       expect(await failure(manager.getEngine(unknown).then((engine) => engine.connect()))).toMatchObject({
         code: 'AUTH_REFUSED',

@@ -74,7 +74,7 @@ export interface SafeStatementsParts {
   readonly safeText: SafeText
   execute(statement: SentStatement, writes: boolean, askedAt?: number): Promise<ResultSet>
   /** The error to throw instead of another one. */
-  translateError(error: unknown, statement: LibsqlStatement): unknown
+  translateError(error: unknown, statement: LibsqlStatement, writes: boolean): unknown
 }
 
 /** Runs statements the way `SafeText` says, and again where what it knew of their columns or rows was not so. */
@@ -132,7 +132,7 @@ export class SafeStatements {
       const unlearned = safeText.look(statement.sql)
       if ('describe' in unlearned) return this.#learnAndRun(statement, unlearned)
     }
-    throw translateError(error, statement)
+    throw translateError(error, statement, reading.writes)
   }
 
   async #learnAndRun(statement: LibsqlStatement, unlearned: UnknownColumns): Promise<unknown> {
@@ -141,7 +141,7 @@ export class SafeStatements {
     try {
       reading = await safeText.learn(unlearned, (sql) => this.#describe(sql, statement.sql))
     } catch (error) {
-      throw translateError(error, statement)
+      throw translateError(error, statement, false)
     }
     return this.#run(statement, reading, true)
   }

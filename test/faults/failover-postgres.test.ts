@@ -209,9 +209,7 @@ for (const scheme of schemes) {
         const report = await load.end()
 
         expectKept(report)
-        console.info(
-          `behind HAProxy: ${JSON.stringify(report)}, stored ${Math.round(after)} ms after promotion`,
-        )
+        tell('behind HAProxy', report, after)
       })
     })
 

@@ -3,9 +3,9 @@
  * every Node it promises to run on: what npm brings, types, imports, missing drivers, the first programs of the README and
  * the guides, and the recipes for frameworks.
  *
- *     npm run build && npx tsx scripts/check-installed.ts
+ *     npm run build && npx tsx scripts/check-installed.ts [PART …]
  *
- * `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the programs on that database are skipped.
+ * The parts are those of `parts` below, all of them by default. `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the programs on that database are skipped.
  */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -18,6 +18,7 @@ import { type Driver, drivers } from './check-installed/drivers.ts'
 import { type Example, examples, installExample } from './check-installed/examples.ts'
 import { type Loader, loaders } from './check-installed/loaders.ts'
 import { bundleAlone, bundlers, oneDriverProgram } from './check-installed/one-driver.ts'
+import { assertMounted, MOUNTS, pagePrograms, SERVERS } from './check-installed/page.ts'
 import {
   entriesProgram,
   handleProgram,
@@ -54,33 +55,37 @@ const nodes = new Project(join(directory, 'nodes'))
 /** The first version of the other major that `peerDependencies` allows. */
 const DRIZZLE_1 = { 'drizzle-orm': manifest.peerDependencies['drizzle-orm']?.match(/1[\w.-]+/)?.[0] ?? '' }
 const FRAMEWORKS = {
-  ...{ express: '^5', fastify: '^5', hono: '^4', rxjs: '^7', 'reflect-metadata': '^0.2' },
+  ...SERVERS,
+  ...{ rxjs: '^7', 'reflect-metadata': '^0.2' },
   ...{ '@nestjs/common': '^11', '@nestjs/core': '^11', '@nestjs/platform-express': '^11' },
 }
 /** As `recipes.js` names them. */
 const RECIPES = ['next', 'fastify', 'express', 'hono', 'nest', 'lambda', 'worker']
 const isLong = Boolean(process.env['LONG'])
 const counts = { passed: 0, failed: 0, skipped: 0 }
+const parts: Readonly<Record<string, () => Promise<unknown>>> = {
+  drivers: () => twoAtATime([...drivers, null], checkProject),
+  oldest: () => twoAtATime(drivers, checkOldest),
+  bundles: checkBundles,
+  bundlers: checkAllBundlers,
+  types: checkTypes,
+  'types-1.0': checkTypesOfDrizzle1,
+  loaders: () => twoAtATime(loaders, checkLoader),
+  runtimes: () => Promise.all([checkRuntimes(), checkPnpm()]),
+  recipes: checkRecipes,
+  ...Object.fromEntries(examples.map((each) => [each.folder, () => checkExample(each)])),
+}
+const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => !Object.hasOwn(parts, name))
+assert.deepEqual(unknown, [], `the parts are ${Object.keys(parts).join(', ')}`)
 
 try {
   await check('npm pack', () => run('npm', ['pack', '--pack-destination', directory], { cwd: root }))
   await check(`Node ${versions.join(', ')}`, installNodes)
   if (counts.failed === 0) {
-    await twoAtATime([...drivers, null], checkProject)
-    await twoAtATime(drivers, checkOldest)
-    await checkBundles()
-    // With 1.0 what says how a driver gives values is a part of ours: one driver is enough, where LONG does not ask for all.
-    const besideDrizzle1 = (isLong ? drivers : drivers.slice(0, 1)).map(
-      (driver) => [driver, DRIZZLE_1] as const,
-    )
-    const bundled = drivers.map((driver) => [driver, locked(['drizzle-orm'])] as const)
-    await twoAtATime([...bundled, ...besideDrizzle1], ([driver, drizzle]) => checkBundlers(driver, drizzle))
-    await checkTypes()
-    await checkTypesOfDrizzle1()
-    await twoAtATime(loaders, checkLoader)
-    await Promise.all([checkRuntimes(), checkPnpm()])
-    await checkRecipes()
-    for (const each of examples) await checkExample(each)
+    for (const [name, part] of Object.entries(parts)) {
+      if (chosen.length === 0 || chosen.includes(name)) await part()
+    }
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -240,9 +245,10 @@ async function checkPnpm(): Promise<void> {
   })
 }
 
-/** The programs of docs/frameworks.md: each serves a request that writes a row, and one that reads it. */
+/** The programs of docs/frameworks.md: each serves a request that writes a row, and one that reads it; and of docs/web.md. */
 async function checkRecipes(): Promise<void> {
   const project = new Project(join(directory, 'recipes'))
+  const pageDburi = `file:${project.path('page.db')}`
   const isReady = await check('recipes: types', async () => {
     await project.install({
       dependencies: {
@@ -256,6 +262,9 @@ async function checkRecipes(): Promise<void> {
     })
     for (const [name, code] of namedPrograms(page('docs/frameworks.md'))) project.write(name, code)
     project.write('main.js', page('scripts/check-installed/recipes.js'))
+    const programs = pagePrograms(pageDburi)
+    for (const name of ['results', ...MOUNTS])
+      project.write(`page/${name}.ts`, programs.get(`${name}.ts`) ?? '')
     await project.compile({ experimentalDecorators: true, rewriteRelativeImportExtensions: true })
   })
   if (!isReady) return
@@ -265,6 +274,11 @@ async function checkRecipes(): Promise<void> {
       assert.deepEqual({ stdout, stderr }, { stdout: `${recipe} was here\n`, stderr: '' })
     })
   }
+  for (const mount of MOUNTS) {
+    await check(`recipes: the page in ${mount} shows, tells and forgets`, () =>
+      assertMounted(project, binary('22'), mount, pageDburi, 'page'),
+    )
+  }
 }
 
 async function checkExample({ folder, prove }: Example): Promise<void> {
@@ -273,6 +287,15 @@ async function checkExample({ folder, prove }: Example): Promise<void> {
     await installExample(project, join(root, 'examples'), folder, tarball)
     await prove(project)
   })
+}
+
+async function checkAllBundlers(): Promise<void> {
+  // With 1.0 what says how a driver gives values is a part of ours: one driver is enough, where LONG does not ask for all.
+  const besideDrizzle1 = (isLong ? drivers : drivers.slice(0, 1)).map(
+    (driver) => [driver, DRIZZLE_1] as const,
+  )
+  const bundled = drivers.map((driver) => [driver, locked(['drizzle-orm'])] as const)
+  await twoAtATime([...bundled, ...besideDrizzle1], ([driver, drizzle]) => checkBundlers(driver, drizzle))
 }
 
 /**

@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { assertMounted, pagePrograms } from './page.ts'
 import { type Project, run } from './project.ts'
 
 /** An example of `examples/`, and what shows that it works once it is installed. */
@@ -19,7 +20,14 @@ export const examples: readonly Example[] = [
   {
     folder: 'nextjs',
     async prove(project) {
-      const showsNotes = (address: string) => contains(address, 'hello')
+      const dburi = `file:${project.path('page.db')}`
+      const programs = pagePrograms(dburi)
+      project.write('results.ts', programs.get('results.ts') ?? '')
+      project.write('app/results/[[...path]]/route.ts', programs.get('next.ts') ?? '')
+      const showsNotes = async (address: string) => {
+        await contains(address, 'hello')
+        await assertMounted(project, process.execPath, address, dburi)
+      }
       await servesNotes(project, showsNotes)
       // What `output: 'standalone'` traced is whole: it runs where nothing else is.
       const alone = mkdtempSync(`${project.directory}-alone-`)

@@ -78,7 +78,7 @@ export class Project {
       ...{ module: 'nodenext', target: 'es2022', lib: ['es2023', 'esnext.disposable'], types: ['node'] },
       ...options,
     }
-    this.write('tsconfig.json', JSON.stringify({ compilerOptions, include: ['*.ts'] }))
+    this.write('tsconfig.json', JSON.stringify({ compilerOptions, include: ['**/*.ts'] }))
     await this.node(process.execPath, 'node_modules/typescript/bin/tsc')
   }
 

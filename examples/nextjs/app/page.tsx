@@ -1,5 +1,5 @@
 import { revalidatePath } from 'next/cache'
-import { dburi, manager, note } from '../lib/db'
+import { dburi, manager, note } from '@/lib/db'
 
 export const dynamic = 'force-dynamic'
 

@@ -1,4 +1,4 @@
-import { dburi, manager, note } from '../../lib/db'
+import { dburi, manager, note } from '@/lib/db'
 
 export const dynamic = 'force-dynamic'
 

@@ -63,33 +63,41 @@ const FRAMEWORKS = {
 const RECIPES = ['next', 'fastify', 'express', 'hono', 'nest', 'lambda', 'worker']
 const isLong = Boolean(process.env['LONG'])
 const counts = { passed: 0, failed: 0, skipped: 0 }
+/** What is checked, by the names that choose it. What takes long at a stretch comes first, so that nothing waits for it at the end. */
 const parts: Readonly<Record<string, () => Promise<unknown>>> = {
-  drivers: () => twoAtATime([...drivers, null], checkProject),
-  oldest: () => twoAtATime(drivers, checkOldest),
-  bundles: checkBundles,
-  bundlers: checkAllBundlers,
+  ...Object.fromEntries(examples.map((each) => [each.folder, () => checkExample(each)])),
+  recipes: checkRecipes,
   types: checkTypes,
   'types-1.0': checkTypesOfDrizzle1,
-  loaders: () => twoAtATime(loaders, checkLoader),
+  drivers: () => Promise.all([...drivers, null].map(checkProject)),
+  bundlers: checkAllBundlers,
+  bundles: checkBundles,
+  oldest: () => Promise.all(drivers.map(checkOldest)),
   runtimes: () => Promise.all([checkRuntimes(), checkPnpm()]),
-  recipes: checkRecipes,
-  ...Object.fromEntries(examples.map((each) => [each.folder, () => checkExample(each)])),
+  loaders: () => Promise.all(loaders.map(checkLoader)),
 }
 const chosen = process.argv.slice(2)
 const unknown = chosen.filter((name) => !Object.hasOwn(parts, name))
 assert.deepEqual(unknown, [], `the parts are ${Object.keys(parts).join(', ')}`)
 
+/** How many more checks may run, and what starts those that wait. */
+let free = 2
+const waiting: (() => void)[] = []
+const took: { readonly claim: string; readonly seconds: number }[] = []
+
 try {
   await check('npm pack', () => run('npm', ['pack', '--pack-destination', directory], { cwd: root }))
   await check(`Node ${versions.join(', ')}`, installNodes)
   if (counts.failed === 0) {
-    for (const [name, part] of Object.entries(parts)) {
-      if (chosen.length === 0 || chosen.includes(name)) await part()
-    }
+    const isChosen = (name: string) => chosen.length === 0 || chosen.includes(name)
+    await Promise.all(Object.entries(parts).map(([name, part]) => isChosen(name) && part()))
   }
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
+const slowest = took.toSorted((one, other) => other.seconds - one.seconds).slice(0, 10)
+console.log(`\nThe slowest of ${took.length} checks:`)
+for (const { seconds, claim } of slowest) console.log(`${seconds.toFixed(1).padStart(7)} s  ${claim}`)
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 process.exitCode = counts.failed > 0 ? 1 : 0
 
@@ -105,15 +113,6 @@ async function installNodes(): Promise<void> {
 
 function binary(version: string): string {
   return nodes.path('node_modules', version, 'bin/node')
-}
-
-/** As CI has two cores. */
-async function twoAtATime<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
-  const waiting = items.values()
-  const worker = async () => {
-    for (const item of waiting) await work(item)
-  }
-  await Promise.all([worker(), worker()])
 }
 
 async function checkProject(driver: Driver | null): Promise<void> {
@@ -289,13 +288,13 @@ async function checkExample({ folder, prove }: Example): Promise<void> {
   })
 }
 
-async function checkAllBundlers(): Promise<void> {
+function checkAllBundlers(): Promise<unknown> {
   // With 1.0 what says how a driver gives values is a part of ours: one driver is enough, where LONG does not ask for all.
-  const besideDrizzle1 = (isLong ? drivers : drivers.slice(0, 1)).map(
-    (driver) => [driver, DRIZZLE_1] as const,
-  )
-  const bundled = drivers.map((driver) => [driver, locked(['drizzle-orm'])] as const)
-  await twoAtATime([...bundled, ...besideDrizzle1], ([driver, drizzle]) => checkBundlers(driver, drizzle))
+  const besideDrizzle1 = isLong ? drivers : drivers.slice(0, 1)
+  return Promise.all([
+    ...drivers.map((driver) => checkBundlers(driver, locked(['drizzle-orm']))),
+    ...besideDrizzle1.map((driver) => checkBundlers(driver, DRIZZLE_1)),
+  ])
 }
 
 /**
@@ -416,11 +415,13 @@ async function compiledEverywhere(
   )
   if (!isInstalled) return null
   const everywhere = by.flatMap((compiler) => Object.keys(kinds).map((kind) => ({ compiler, kind })))
-  await twoAtATime(everywhere, async ({ compiler, kind }) => {
-    await check(`${beside}, ${compiler}, ${kind}: all entries compile, without skipLibCheck`, () =>
-      compileEverywhere(project, compiler, kind, entriesProgram(entriesIn(project))),
-    )
-  })
+  await Promise.all(
+    everywhere.map(({ compiler, kind }) =>
+      check(`${beside}, ${compiler}, ${kind}: all entries compile, without skipLibCheck`, () =>
+        compileEverywhere(project, compiler, kind, entriesProgram(entriesIn(project))),
+      ),
+    ),
+  )
   return project
 }
 
@@ -500,7 +501,11 @@ function manifestIn(folder: string): Manifest {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 }
 
+/** Two at a time, as CI has two cores; the others wait in the order they came. */
 async function check(claim: string, prove: () => Promise<unknown>): Promise<boolean> {
+  if (free > 0) free--
+  else await new Promise<void>((resolve) => waiting.push(resolve))
+  const startedAt = performance.now()
   try {
     await prove()
     tell('passed', claim)
@@ -509,6 +514,11 @@ async function check(claim: string, prove: () => Promise<unknown>): Promise<bool
     tell('failed', claim)
     console.log(error instanceof Error ? error.message : error)
     return false
+  } finally {
+    took.push({ claim, seconds: (performance.now() - startedAt) / 1_000 })
+    const next = waiting.shift()
+    if (next === undefined) free++
+    else next()
   }
 }
 

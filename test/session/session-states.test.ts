@@ -14,6 +14,7 @@ import { describe, expect, it } from 'vitest'
 import { Engine } from '../../src/engine/engine.ts'
 import { DEFAULT_POOL_OPTIONS } from '../../src/options/pool.ts'
 import { Session } from '../../src/session/session.ts'
+import { loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 
 /** Random programs of calls on one session, at the same time and one after the other, beside a model of its states. */
@@ -476,7 +477,7 @@ describe('a session', () => {
           expect(await disagreements(schedule, options, steps)).toEqual([])
         },
       ),
-      { numRuns: 3_000 },
+      { numRuns: loops(3_000, 10_000, 600) },
     )
   })
 

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { drizzleMajor } from './test/fixtures/drizzle-major.ts'
+import SlowFirst from './test/fixtures/slow-first.ts'
 
 const src = fileURLToPath(new URL('./src/', import.meta.url))
 const fixtures = fileURLToPath(new URL(`./test/fixtures/drizzle-${drizzleMajor}/`, import.meta.url))
@@ -24,6 +25,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // CI names its own reporters, this one among them.
     reporters: ['default', './test/fixtures/slowest-files.ts'],
+    sequence: { sequencer: SlowFirst },
     globalSetup: ['test/fixtures/global-setup.ts'],
     // Processes, not threads: a native driver that aborts takes its own test file along, not the run.
     pool: 'forks',

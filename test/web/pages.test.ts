@@ -215,7 +215,7 @@ describe('a page', () => {
     const ask = asking(backend)
     const strip = async (query = '') => {
       const { text } = await ask(`/${query}`)
-      return seenIn(/<nav class="counts"[^]*?<\/nav>/.exec(text)?.[0] ?? '').trim()
+      return seenIn(/<nav class="counts".*?<\/nav>/s.exec(text)?.[0] ?? '').trim()
     }
     const never = () => new Promise<never>(() => {})
 

@@ -13,6 +13,8 @@ export const PROPAGATIONS: readonly Propagation[] = ['new', 'join', 'nested']
 
 /** A session whose work is under way. */
 interface Entry {
+  /** Whose session it is: a manager's own. */
+  readonly context: SessionContext
   /** `null` once the work has settled: what it left running opens sessions of its own, and is to keep nothing alive. */
   session: Session | null
   /** The engine that was opened for it, of all that share its database. */
@@ -30,9 +32,11 @@ interface Root {
   readonly dburi: string
 }
 
+/** One for all managers: before Node 24 each costs every promise of the process time and memory. */
+const storage = new AsyncLocalStorage<Entry>()
+
 /** Which sessions code is called within: those of the callbacks around it, however many promises and timers lie between. */
 export class SessionContext {
-  readonly #storage = new AsyncLocalStorage<Entry>()
   /** What counts whoever asks. */
   readonly #roots = new Set<Root>()
 
@@ -52,12 +56,12 @@ export class SessionContext {
 
   /** Runs the work of a session, so that all it calls finds the session. */
   async run<Result>(session: Session, dburi: string, work: () => Promise<Result>): Promise<Result> {
-    let outer = this.#storage.getStore()
+    let outer = storage.getStore()
     // A job that begins the next one would otherwise have all before it around itself.
     while (outer?.session === null) outer = outer.outer
-    const entry: Entry = { session, engine: session.engine.origin, dburi, outer }
+    const entry: Entry = { context: this, session, engine: session.engine.origin, dburi, outer }
     try {
-      return await this.#storage.run(entry, work)
+      return await storage.run(entry, work)
     } finally {
       entry.session = null
     }
@@ -85,8 +89,8 @@ export class SessionContext {
   }
 
   #find(isMeant: (entry: Entry) => boolean): Session | null {
-    for (let entry = this.#storage.getStore(); entry !== undefined; entry = entry.outer) {
-      if (isMeant(entry)) return entry.session
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
+      if (entry.context === this && isMeant(entry)) return entry.session
     }
     return null
   }

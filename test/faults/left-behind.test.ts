@@ -264,6 +264,18 @@ describe('a manager', () => {
       )
     }),
   )
+
+  it('leaves nothing on the promises of its process, however many there are', TIMEOUT, async () => {
+    const managers = Array.from({ length: 200 }, () => new SessionManager({ prepare: 'none' }))
+    for (const manager of managers) await manager.session(':memory:', async () => {})
+    const before = await settled()
+
+    const promises = Array.from({ length: 10_000 }, () => new Promise(() => {}))
+    const after = await settled()
+
+    expect((after.bytes - before.bytes) / promises.length).toBeLessThan(MOST)
+    await Promise.all(managers.map((manager) => manager.dispose()))
+  })
 })
 
 describe('a session', () => {

@@ -14,7 +14,7 @@ import { openPgServer, type PgServer } from '../fixtures/pg-server.ts'
 import { openPgBouncer } from '../fixtures/pgbouncer.ts'
 import { describeNeeding, POSTGRES_SCHEMES } from '../fixtures/servers.ts'
 import { nameFor } from '../fixtures/several-addresses.ts'
-import { until } from './support.ts'
+import { pidOf, until } from './support.ts'
 
 /** A failover is seen below the drivers; a long run does it by both. */
 const schemes = isLong ? POSTGRES_SCHEMES : POSTGRES_SCHEMES.slice(0, 1)
@@ -173,24 +173,76 @@ for (const scheme of schemes) {
       expect(row).toEqual({ standby: false })
     })
 
-    it("a user's own transaction that only reads costs nobody his server", async () => {
+    it('a server told to refuse writes while a transaction is open is left after the one that it refuses', async () => {
+      await administer(primary, 'create table notes (id int)')
+      await standby.promote()
+      await administer(primary, 'alter system reset synchronous_standby_names')
+      await administer(primary, 'select pg_reload_conf()')
+      await using manager = new SessionManager({
+        prepare: 'none',
+        engineOptions: { poolSize: 1, maxOverflow: 0 },
+      })
+      const session = await manager.sessionFactory(at([primary, standby], ''))
+      const insert = (id: number) => session.db.execute(sql`insert into notes values (${id})`)
+      await insert(1)
+      await setReadOnly(primary, true)
+      const isRefusing = async () => (await reads(primary, 'show transaction_read_only'))[0]
+      await until(async () => (await isRefusing())?.['transaction_read_only'] === 'on')
+
+      // PostgreSQL lets it end as it began.
+      await insert(2)
+      await session.commit()
+      const refused = await causeOf(
+        session.db.transaction((tx) => tx.execute(sql`insert into notes values (3)`)),
+      )
+      await session.commit()
+      await insert(4)
+      await session.commit()
+      await session.close()
+
+      expect(refused).toMatchObject({ code: '25006' })
+      expect(await reads(primary, 'select id from notes order by id')).toEqual([{ id: 1 }, { id: 2 }])
+      expect(await reads(standby, 'select id from notes order by id')).toEqual([{ id: 4 }])
+    })
+
+    it.each([
+      ['that only reads', [], { accessMode: 'read only' }],
+      ['that sets itself to only read', ['set transaction read only'], undefined],
+      ['whose code gives that error', ['select refuse()'], undefined],
+    ] as const)("a user's own transaction %s costs nobody his server", async (_, texts, options) => {
+      const refusal = "begin raise exception 'no' using errcode = '25006'; end"
+      await administer(primary, `create function refuse() returns int language plpgsql as $$ ${refusal} $$`)
       await using manager = new SessionManager({
         prepare: 'none',
         engineOptions: { poolSize: 1, maxOverflow: 0 },
       })
       const engine = await manager.getEngine(at([primary, standby], ''))
-      const pid = async () =>
-        Reflect.get(Object((await engine.db.execute(sql`select pg_backend_pid() as pid`))[0]), 'pid')
-      const before = await pid()
+      const before = await pidOf(engine.db)
 
       const error = await causeOf(
-        engine.db.transaction((tx) => tx.execute(sql`create table nothing (id int)`), {
-          accessMode: 'read only',
-        }),
+        engine.db.transaction(async (tx) => {
+          for (const text of texts) await tx.execute(sql.raw(text))
+          await tx.execute(sql`create table nothing (id int)`)
+        }, options),
       )
 
       expect(error).toMatchObject({ code: '25006' })
-      expect(await pid()).toBe(before)
+      expect(await pidOf(engine.db)).toBe(before)
+    })
+
+    it('nor does a connection that its user has told to only read', async () => {
+      await using manager = new SessionManager({ prepare: 'none' })
+      const engine = await manager.getEngine(at([primary, standby], ''))
+      const connection = await engine.connect()
+      const before = await pidOf(connection.db)
+      await connection.db.execute(sql`set default_transaction_read_only = on`)
+
+      const error = await causeOf(connection.db.execute(sql`create table nothing (id int)`))
+
+      expect(error).toMatchObject({ code: '25006' })
+      expect(await pidOf(connection.db)).toBe(before)
+      await connection.close()
+      await engine.db.execute(sql`create table something (id int)`)
     })
 
     describeNeeding('haproxy', 'behind HAProxy', () => {

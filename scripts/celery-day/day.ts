@@ -1,8 +1,10 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { createConnection } from 'mysql2/promise'
@@ -11,16 +13,19 @@ import { DatabaseBackend } from '../../src/backend/index.ts'
 import { SessionManager } from '../../src/session/open-manager.ts'
 
 /**
- * A day of a shop in Celery, and the command used on it: real workers run what `day.py` sends, then their rows are copied under
+ * A day of a shop in Celery, and the command and the page used on it: real workers run what `day.py` sends, then their rows are copied under
  * new ids and over the hours of a day until there are 100,000. Wants `npm run build`, POSTGRES_URL, MYSQL_URL and AMQP_URL (a
  * virtual host of its own: the queues are `celery`, `mail` and `reports`).
  *
- *     npx tsx scripts/celery-day/day.ts [--sent 3000] [--rows 100000] [--keep]
+ *     npx tsx scripts/celery-day/day.ts [--sent 3000] [--rows 100000] [--home /srv/shop] [--keep]
+ *
+ * The workers run a copy of `day.py` in `--home`, a new folder unless it is said, as the tracebacks tell who reads them.
  */
 const { values: options } = parseArgs({
   options: {
     sent: { type: 'string', default: '3000' },
     rows: { type: 'string', default: '100000' },
+    home: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -28,6 +33,7 @@ const ROWS = Number(options.rows)
 const PYTHON = process.env['CELERY_PYTHON'] ?? '/usr/bin/python3'
 const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const directory = mkdtempSync(join(tmpdir(), 'dc-day-'))
+const home = options.home ?? directory
 const run = promisify(execFile)
 
 /** Where the copies of a row come from; `n` numbers them. */
@@ -85,7 +91,7 @@ async function runWorkers({
 }: Database): Promise<{ groups: string[]; ran: number; seconds: number }> {
   const backend = `db+${dburi.replace('mysql://', 'mysql+pymysql://')}`
   const env = { ...process.env, DAY_BROKER: process.env['AMQP_URL'] ?? '', DAY_BACKEND: backend }
-  const cwd = fileURLToPath(new URL('.', import.meta.url))
+  const cwd = home
   const queues = dialect === 'sqlite' ? ['celery,mail,reports'] : ['celery', 'celery,mail', 'celery,reports']
   const workers = queues.map((queue, at) => {
     const node = ['-n', `${['one', 'two', 'three'][at]}@shop`, '-Q', queue]
@@ -114,7 +120,7 @@ async function settled(dburi: string): Promise<number> {
     const now = JSON.stringify(counts)
     if (now !== last) [last, since] = [now, Date.now()]
     else if (Date.now() - since > 8_000) return Object.values(counts).reduce((sum, count) => sum + count, 0)
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await sleep(500)
   }
 }
 
@@ -221,7 +227,67 @@ async function useCommand(dburi: string, groups: readonly string[]): Promise<voi
   await use('cleanup --dry-run', ['cleanup', dburi, '--older-than', '12h', '--dry-run'])
 }
 
+/** The page of `drizzle-celery web`: what it takes when it is first asked, and after that, at most and mostly. */
+async function usePage(dburi: string, groups: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [COMMAND, 'web', dburi, '--port', '0', '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    const [line] = await once(createInterface(child.stdout), 'line')
+    const { origin, searchParams } = new URL(JSON.parse(line).url)
+    const headers = { authorization: `Bearer ${searchParams.get('token')}` }
+    const visit = async (path: string) => {
+      const startedAt = performance.now()
+      const response = await fetch(`${origin}${path}`, { headers })
+      const text = await response.text()
+      if (!response.ok) throw new Error(`${path} gave ${response.status}: ${text}`)
+      return { text, took: performance.now() - startedAt }
+    }
+    const look = async (path: string) => {
+      const { text, took: first } = await visit(path)
+      const times: number[] = []
+      for (let turn = 0; turn < 10; turn++) times.push((await visit(path)).took)
+      const [middle = 0, most = 0] = [times.sort((one, other) => one - other)[5], times[9]]
+      const rows = [...text.matchAll(/<tr data-id="([^"]+)"/g)].map(([, id = '']) => id)
+      const took = `${first.toFixed(0)} ms, then ${middle.toFixed(0)}, up to ${most.toFixed(0)} ms`
+      const [, next] = /href="([^"]+)" rel="next"/.exec(text) ?? []
+      console.log(`  page ${path.slice(0, 60).padEnd(62)} ${took.padStart(34)}  ${rows.length} tasks`)
+      return { rows, next: next?.replaceAll('&amp;', '&') }
+    }
+    const { rows, next } = await look('/')
+    await look(next ?? '/')
+    for (const state of ['SUCCESS', 'FAILURE', 'REVOKED']) {
+      const { rows } = await look(`/?state=${state}`)
+      if (rows.length === 0) throw new Error(`No task is ${state}`)
+    }
+    const [failed = ''] = (await look('/?state=FAILURE&sort=done')).rows
+    const [big = ''] = (await look('/?name=report.daily')).rows
+    for (const filters of [
+      ...['name=not.there', 'worker=one%40shop', 'queue=mail', 'name=mail.send&state=RETRY', 'since=1h'],
+      ...['since=12h&until=6h&state=FAILURE', `id=${rows[0]?.slice(0, 8)}`, 'id=a'],
+    ])
+      await look(`/?${filters}`)
+    for (const id of [failed, big]) await look(`/task?id=${id}`)
+    await look(`/group?id=${groups[0]}`)
+    const startedAt = performance.now()
+    const { took } = await visit('/charts?range=24h')
+    while ((await visit('/charts?range=24h')).text.includes('being counted')) await sleep(100)
+    const whole = (performance.now() - startedAt) / 1_000
+    console.log(`  charts of 24h: at once ${took.toFixed(0)} ms, whole after ${whole.toFixed(1)} s`)
+    await look('/charts?range=24h')
+  } finally {
+    child.kill('SIGINT')
+    await once(child, 'exit')
+  }
+}
+
+async function useBoth(dburi: string, groups: readonly string[]): Promise<void> {
+  await useCommand(dburi, groups)
+  await usePage(dburi, groups)
+}
+
 try {
+  cpSync(fileURLToPath(new URL('day.py', import.meta.url)), join(home, 'day.py'))
   let first: { dburi: string; groups: string[] } | undefined
   for (const database of await databases()) {
     const { groups, ran, seconds } = await runWorkers(database)
@@ -231,11 +297,11 @@ try {
       `${database.dialect}: ${ran} tasks run by workers in ${seconds.toFixed(0)} s, ${ROWS - ran} copied`,
     )
     console.log(`  ${options.keep ? database.dburi : ''}`)
-    await useCommand(database.dburi, groups)
+    await useBoth(database.dburi, groups)
   }
   const dburi = await copyToPGlite(first?.dburi ?? '')
   console.log(`pglite: ${ROWS} copied`)
-  await useCommand(dburi, first?.groups ?? [])
+  await useBoth(dburi, first?.groups ?? [])
 } finally {
   if (!options.keep) rmSync(directory, { recursive: true })
 }

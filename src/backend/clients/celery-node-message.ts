@@ -105,7 +105,7 @@ export class UnsentError extends Error {
 
 function unknownCanvas(task: string): UnsentError {
   return new UnsentError(
-    `A worker of celery-node cannot start a ${task}: it sends tasks, and groups and chords of tasks, only`,
+    `A worker of celery-node cannot start a ${task} here: it sends tasks, chains of them, and groups and chords of these`,
   )
 }
 
@@ -119,22 +119,52 @@ function messagesOf(
   const isLast = chain === null || chain.length === 0
   if (kind === 'chord') return chordOf(signature, partial, received, chain)
   if (kind === 'group' && isLast)
-    return groupOf(signature, optionsOf(signature)['task_id'], partial, received)
-  // Chains are flat in a chain, and a group before another task is a chord there. Elsewhere they are not.
+    return groupOf(signature, optionsOf(signature)['task_id'], partial, received).map(
+      ({ message }) => message,
+    )
+  if (kind === 'chain' && isLast) return [chainOf(signature, null, partial, received).message]
+  // Chains are flat in a chain, and a group before another task is a chord there.
   if (kind === 'group' || kind === 'chain') throw unknownCanvas(`celery.${kind}`)
   return [messageOf(signature, partial, received, chain)]
 }
 
-function groupOf(
-  group: Signature,
-  id: unknown,
+/** What a group or chord has begun with, and the id of the task whose result is waited for. */
+interface Member {
+  readonly message: Message
+  readonly resultId: string
+}
+
+function groupOf(group: Signature, id: unknown, partial: readonly PlainJson[], received: Received): Member[] {
+  return membersOf(group).map((member) => chainOf(member, id, partial, received))
+}
+
+/**
+ * The first task of a chain, which has those after it with it; a task is a chain of one. The last one is the member of the group.
+ * @throws UnsentError where there is a group or a chord among them
+ */
+function chainOf(
+  signature: Signature,
+  groupId: unknown,
   partial: readonly PlainJson[],
   received: Received,
-): Message[] {
-  return membersOf(group).map((member) => {
-    if (typeof member['subtask_type'] === 'string') throw unknownCanvas(`celery.${member['subtask_type']}`)
-    return messageOf({ ...member, options: { group_id: id, ...optionsOf(member) } }, partial, received, null)
-  })
+): Member {
+  const steps = stepsOf(signature)
+  const canvas = steps.find(({ subtask_type }) => typeof subtask_type === 'string')
+  if (canvas !== undefined) throw unknownCanvas(`celery.${canvas['subtask_type']}`)
+  const last = steps.pop()
+  if (last === undefined) throw unknownCanvas('celery.chain without tasks')
+  const resultId = textOf(optionsOf(last)['task_id']) ?? randomUUID()
+  const options = { group_id: groupId, ...optionsOf(last), task_id: resultId }
+  const [first = last, ...others] = [...steps, { ...last, options }]
+  return {
+    message: messageOf(first, partial, received, others.length > 0 ? others.reverse() : null),
+    resultId,
+  }
+}
+
+/** The tasks of a chain and of the chains in it, in their order. */
+function stepsOf(signature: Signature): Signature[] {
+  return signature['subtask_type'] === 'chain' ? membersOf(signature).flatMap(stepsOf) : [signature]
 }
 
 /** Its header, and what waits for it in a worker of Celery's and sends its body then, as with each result backend that counts nothing. */
@@ -154,14 +184,14 @@ function chordOf(
   const unlock = {
     task: 'celery.chord_unlock',
     args: [id, after],
-    kwargs: { result: members.map((member) => [[member.id, null], null]) },
+    kwargs: { result: members.map(({ resultId }) => [[resultId, null], null]) },
     options: { queue, countdown: 1 },
     immutable: true,
   }
-  return [...members, messageOf(unlock, [], received, null)]
+  return [...members.map(({ message }) => message), messageOf(unlock, [], received, null)]
 }
 
-/** Of a group, or of a chord's header. */
+/** Of a group, a chord's header or a chain. */
 function membersOf({ kwargs }: Signature): Signature[] {
   return isRecord(kwargs) ? signaturesIn(kwargs['tasks']) : []
 }

@@ -435,36 +435,56 @@ describeNeeding(['python celery', 'postgresql', 'rabbitmq'], 'beside Python, ove
       expect(await Promise.all(ids.map((id) => pythonClient.get(id)))).toEqual([failure, failure, failure])
     })
 
+    it('is chains within a group, whose last tasks are its members', async () => {
+      const inner = {
+        chain: [node('node.add', 1), { chain: [ofPython('shop.add', 2), node('node.add', 3)] }],
+      }
+      const group = { group: [inner, ofPython('shop.add', 10), { chain: [node('node.add', 20)] }] }
+      const ended = await pythonClient.apply({ chain: [node('node.add', 1, 2), group] })
+      const added = await pythonClient.apply({
+        chain: [node('node.add', 1, 2), group, ofPython('shop.total')],
+      })
+
+      expect(await Promise.all(ended.members.map((id) => pythonClient.get(id)))).toEqual(
+        ['9', '13', '23'].map((value) => ({ value })),
+      )
+      expect(await pythonClient.get(added.ids[0] ?? '')).toEqual({ value: '45' })
+    })
+
     it('fails where it cannot be started, and nobody waits for it', async () => {
-      const inner = { chain: [ofPython('shop.add', 1), ofPython('shop.add', 2)] }
+      const group = { group: [ofPython('shop.add', 1), ofPython('shop.add', 2)] }
+      const inner = { chain: [ofPython('shop.add', 1), group, ofPython('shop.total')] }
       const { members } = await pythonClient.apply({
         chain: [node('node.add', 1, 2), { group: [inner, ofPython('shop.add', 3)] }],
       })
 
       expect(await pythonClient.get(members[1] ?? '')).toMatchObject({
         type: 'CeleryError',
-        args: expect.stringContaining('cannot start a celery.chain'),
+        args: expect.stringContaining('cannot start a celery.chord'),
       })
       await vi.waitFor(() => expect(problems).toHaveLength(1))
       expect(problems[0]?.error).toMatchObject({
         code: 'CHAIN_BROKEN',
-        message: expect.stringContaining('celery.chain'),
+        message: expect.stringContaining('celery.chord'),
       })
     })
 
-    it('are its callbacks, and its errbacks with its id', async () => {
-      const [linked, told] = [randomUUID(), randomUUID()]
+    it('are its callbacks, a chain too, and its errbacks with its id', async () => {
+      const [linked, chained, told] = [randomUUID(), randomUUID(), randomUUID()]
       const links = (task: string, task_id: string, ...args: unknown[]) => ({
         ...{ task, args },
         options: { queue: queues.node, task_id },
       })
       await pythonClient.apply({ ...node('node.add', 1, 2), link: links('node.add', linked, 5) })
+      const chain = [ofPython('shop.add', 6), links('node.add', chained, 7)]
+      await pythonClient.apply({ ...node('node.add', 1, 2), link: { chain } })
       const { ids } = await pythonClient.apply({
         ...node('node.fail', 'x'),
         link_error: links('node.text', told, 'failed'),
       })
 
       expect(await pythonClient.get(linked)).toEqual({ value: '8' })
+      expect(await pythonClient.get(chained)).toEqual({ value: '16' })
       expect(await pythonClient.get(told)).toEqual({ value: `'${ids[0]} failed'` })
     })
 

@@ -279,6 +279,7 @@ async function introspect(engine: Engine, statement: Statement): Promise<TableFa
     group: ofKind('group'),
     hasTaskSequence: ofKind('task sequence').size > 0,
     hasGroupSequence: ofKind('group sequence').size > 0,
+    indexes: new Set(ofKind('index').keys()),
     mostBytes: ofKind('packet').get('')?.octets ?? null,
   }
 }

@@ -95,6 +95,61 @@ const EXPLAIN = { postgresql: 'explain', mysql: 'explain', sqlite: 'explain quer
 
 describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => {
   findsByIndex('postgresql', createPostgres)
+
+  it('find what came long ago only, and page by page what is there', { timeout: 60_000 }, async () => {
+    const { dburi, drop } = await createPostgres()
+    try {
+      const models = { postgresql: await resultModelsOf('postgresql', { indexes: 'dashboard' }) }
+      await using preparing = new SessionManager({ models })
+      await preparing.prepareModels(await preparing.getEngine(dburi))
+      await using manager = new SessionManager()
+      await using backend = new DatabaseBackend(dburi, { manager, resultExtended: true })
+      await backend.counts()
+      const engine: Engine = await manager.getEngine(dburi)
+      const run = (sql: string) => engine.run({ sql, params: [], asArrays: false })
+      const past = (then: string, now: string) =>
+        `case when n <= 5000 and n % 2 = 0 then '${then}' else '${now}' end`
+      await run(
+        'insert into celery_taskmeta (id, task_id, status, name, worker, queue, date_done) ' +
+          `select n, n::text, ${past('FAILURE', 'SUCCESS')}, ${past('old', 'new')}, ${past('w1', 'w2')}, ${past('q1', 'q2')}, ` +
+          "'2026-11-01'::timestamp + (n / 10) * interval '1 second' from generate_series(1, 40000) n (n)",
+      )
+      await run('vacuum analyze celery_taskmeta')
+
+      const asked: readonly ListOptions[] = [
+        { state: 'FAILURE' },
+        { name: 'old' },
+        { worker: 'w1' },
+        { queue: 'q1' },
+        { state: ['FAILURE'], orderBy: 'dateDone' },
+      ]
+      for (const [at, options] of asked.entries()) {
+        const plans: string[] = []
+        for (const order of ['desc', 'asc'] as const) {
+          const ids: string[] = []
+          for (let cursor: string | null | undefined; cursor !== null; ) {
+            const run = vi.spyOn(engine, 'run')
+            const page = await backend.list({ ...options, order, cursor, limit: 600 })
+            const [[statement] = []] = run.mock.calls as [Statement][]
+            run.mockRestore()
+            ids.push(...page.items.map(({ taskId }) => taskId))
+            cursor = page.cursor
+            const { sql = '', params = [] } = statement ?? {}
+            plans.push(JSON.stringify(await engine.run({ sql: `explain ${sql}`, params, asArrays: false })))
+          }
+          const all = Array.from({ length: 2_500 }, (_, each) => String(2 * each + 2))
+          expect(ids).toEqual(order === 'asc' ? all : all.reverse())
+        }
+        expect(plans).toHaveLength(10)
+        for (const plan of plans) {
+          expect(plan).toContain(INDEXES[at])
+          expect(plan).not.toMatch(/sort| any |filter: .*name|filter: .*row/i)
+        }
+      }
+    } finally {
+      await drop()
+    }
+  })
 })
 
 describeNeeding('mysql', 'the indexes of a dashboard on MySQL', () => {

@@ -189,6 +189,7 @@ describeNeeding('mysql', 'on MySQL or MariaDB', () => {
         group: unknown,
         hasTaskSequence: false,
         hasGroupSequence: false,
+        indexes: new Set<string>(),
         mostBytes: null,
       }
       const { get, getMany, state, finished, forget } = mysql.statements(names, facts, {

@@ -48,7 +48,18 @@ export interface Syntax {
   readonly isPrefixed: (prefix: string, bind: Bind) => string
   readonly idOrder: (direction: 'asc' | 'desc') => string
   readonly isBehindId: (than: '<' | '>', taskId: string, bind: Bind) => string
+  /** How a list is read by an index that this database would not choose; `null` where it chooses well. */
+  readonly guide: (request: ListRequest, bind: Bind) => Guide | null
   readonly limit: (rows: number, bind: Bind) => string
+}
+
+/** What makes a list be read by one index. */
+export interface Guide {
+  /** What of the request is not in these conditions. */
+  readonly rest: ListRequest
+  readonly conditions: readonly string[]
+  /** By what it is ordered first, which is the same in all of its rows. */
+  readonly orderedBy: string
 }
 
 /** The statements that are the same in every dialect but for their syntax. */
@@ -100,7 +111,8 @@ export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: St
     list(request) {
       const params: unknown[] = []
       const bind: Bind = (value, type) => syntax.placeholder(params.push(value), type)
-      const conditions = conditionsOf(request, syntax, bind)
+      const guide = syntax.guide(request, bind)
+      const conditions = [...conditionsOf(guide?.rest ?? request, syntax, bind), ...(guide?.conditions ?? [])]
       const where = conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''
       const direction = request.descending ? 'desc' : 'asc'
       const order = {
@@ -108,8 +120,9 @@ export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: St
         dateDone: `t.date_done ${direction}, t.id ${direction}`,
         taskId: syntax.idOrder(direction),
       }[request.orderBy]
+      const first = guide === null ? '' : `${guide.orderedBy} ${direction}, `
       const limit = syntax.limit(request.limit, bind)
-      return statement(`${selectListed}${where} order by ${order} limit ${limit}`, params)
+      return statement(`${selectListed}${where} order by ${first}${order} limit ${limit}`, params)
     },
   } satisfies Partial<Statements>
 }

@@ -139,6 +139,7 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
     idOrder: (direction) => `t.task_id ${direction}`,
     isBehindId: (than, taskId, bind) => `t.task_id ${than} ${bind(asked('task_id', taskId))}`,
     // In the text, since not every server takes a parameter there.
+    guide: () => null,
     limit: String,
   }
   const texts = {

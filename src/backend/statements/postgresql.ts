@@ -2,9 +2,12 @@ import type { Statement } from '../../driver/statement.ts'
 import { namesBy, quoteBy, quotedText } from '../../models/names.ts'
 import { textOf, UTC } from '../clock.ts'
 import { LARGEST_LEAD } from '../date-done.ts'
+import { READY_STATES } from '../types.ts'
 import {
+  type Bind,
   behindPrefix,
   commonStatements,
+  type Guide,
   isTimestamp,
   positionsWith,
   type Syntax,
@@ -14,6 +17,7 @@ import {
   type BackendDialect,
   countOf,
   isOptional,
+  type ListRequest,
   READY,
   type Statements,
   type StatementsOptions,
@@ -69,7 +73,7 @@ const TYPES = {
   stamps: 'bytea',
 } as const satisfies Record<TaskColumn, string>
 
-/** Asks for the columns of both tables and for the sequences. */
+/** Asks for the columns of both tables, for the sequences, and for the indexes that are of columns only. */
 function introspect(names: TableNames): Statement {
   const { task, group } = tablesOf(names)
   const columnsOf = (table: string, at: number) =>
@@ -79,7 +83,9 @@ function introspect(names: TableNames): Statement {
     sql:
       `${columnsOf('task', 1)} union all ${columnsOf('group', 2)} ` +
       `union all select 'task sequence', '' where pg_catalog.to_regclass($3::text) is not null ` +
-      `union all select 'group sequence', '' where pg_catalog.to_regclass($4::text) is not null`,
+      `union all select 'group sequence', '' where pg_catalog.to_regclass($4::text) is not null ` +
+      "union all select 'index', substring(pg_catalog.pg_get_indexdef(i.indexrelid) from ' USING btree \\(([a-z_, ]+)\\)$') " +
+      'from pg_catalog.pg_index i where i.indrelid = pg_catalog.to_regclass($1::text) and i.indisvalid',
     params: [task, group, ...sequencesOf(names)],
     asArrays: false,
   }
@@ -138,6 +144,7 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
     },
     idOrder: (direction) => `t.task_id using ${direction === 'asc' ? '~<~' : '~>~'}`,
     isBehindId: (than, taskId, bind) => `t.task_id ~${than}~ ${bind(taskId, 'varchar')}`,
+    guide: (request, bind) => guideOf(request, facts.indexes, bind),
     limit: (rows, bind) => bind(rows, 'integer'),
   }
   const texts = {
@@ -182,6 +189,42 @@ interface Store {
   readonly preserves: boolean
   /** What `date_done` shows of now. */
   readonly now: string
+}
+
+/**
+ * PostgreSQL takes the rows of a state, name, worker or queue to be spread evenly over the table: for one that was usual only long
+ * ago it would read, by id or by date, all that came since. Where the text is a range of one value and not a constant, only the
+ * index that begins with it has the order of the list. With several filters, or times, what is best depends on their values.
+ */
+function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind): Guide | null {
+  const { orderBy, descending, after, states, name, worker, queue, since, until } = request
+  const filters = Object.entries({ status: states, name, worker, queue }).filter(
+    ([, value]) => value !== null,
+  )
+  const [[column = '', values] = []] = filters
+  const [text, ...others] = [values ?? []].flat()
+  const byDate = orderBy === 'dateDone'
+  const isOne = filters.length === 1 && text !== undefined && others.length === 0 && text !== 'PENDING'
+  const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
+  if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
+  // Nothing in such a state counts as done.
+  if (byDate && !READY_STATES.has(text)) return null
+  const given = bind(text, 'varchar')
+  const [from, than] = descending ? ['>=', '<'] : ['<=', '>']
+  const place = ({ id, dateDone }: NonNullable<typeof after>) =>
+    byDate
+      ? `(t.${column}, t.date_done, t.id) ${than} (${given}, ${bind(dateDone, 'timestamp')}, ${bind(id, 'integer')})`
+      : `(t.${column}, t.id) ${than} (${given}, ${bind(id, 'integer')})`
+  return {
+    // With a list of all states that are done the index would be read from the end of the text, not from the place.
+    rest: { ...request, orderBy: 'id', [column === 'status' ? 'states' : column]: null, after: null },
+    conditions: [
+      `t.${column} ${from} ${given}`,
+      after === null ? `t.${column} ${than}= ${given}` : place(after),
+      ...(byDate ? ['t.date_done is not null'] : []),
+    ],
+    orderedBy: `t.${column}`,
+  }
 }
 
 /** When a task was done, in UTC. */

@@ -88,6 +88,7 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
     },
     idOrder: (direction) => `t.task_id ${direction}`,
     isBehindId: (than, taskId, bind) => `t.task_id ${than} ${bind(taskId)}`,
+    guide: () => null,
     limit: (rows, bind) => bind(rows),
   }
   const into = `insert into ${task} as t (${columns.join(', ')})`

@@ -91,6 +91,8 @@ export interface TableFacts {
   /** Whether the sequences are there that Celery draws ids from. */
   readonly hasTaskSequence: boolean
   readonly hasGroupSequence: boolean
+  /** Indexes of the tasks' table by their columns, as in `name, id`; those of PostgreSQL that are of nothing but columns. */
+  readonly indexes: ReadonlySet<string>
   /** The most bytes of one statement; `null` where there is no limit. */
   readonly mostBytes: number | null
 }

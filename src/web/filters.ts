@@ -14,6 +14,7 @@ export interface Filters {
   /** As it was written: a time ago or a date. */
   readonly since: string | null
   readonly until: string | null
+  /** By when they were done, where that time is filtered. */
   readonly sort: 'stored' | 'done'
 }
 
@@ -29,15 +30,17 @@ export function filtersIn(query: URLSearchParams): Filters {
     if (value.length > 155) throw wrong(name, 'is a text of up to 155 characters')
     return value === '' ? null : value
   }
-  const sort = text('sort') ?? 'stored'
-  if (sort !== 'stored' && sort !== 'done') throw wrong('sort', 'is stored or done')
+  const [since, until] = [text('since'), text('until')]
+  const asked = text('sort') ?? 'stored'
+  if (asked !== 'stored' && asked !== 'done') throw wrong('sort', 'is stored or done')
+  // In the other order all that was stored since would be read, or all of that time sorted.
+  const sort = since !== null || until !== null ? 'done' : asked
   const states = [...new Set(query.getAll('state').filter((state) => state !== ''))]
   if (states.length > 20) throw wrong('state', 'is given up to 20 times')
   const filters = {
     states,
     ...{ name: text('name'), worker: text('worker'), queue: text('queue'), id: text('id') },
-    ...{ since: text('since'), until: text('until') },
-    sort,
+    ...{ since, until, sort },
   } satisfies Filters
   // For their errors.
   momentOf('since', filters.since)
@@ -90,7 +93,7 @@ export function matches(filters: Filters, task: ListedTask): boolean {
     (id === null || task.taskId.startsWith(id)) &&
     (since === undefined || at >= since.getTime()) &&
     (until === undefined || at < until.getTime()) &&
-    (isDone || (sort === 'stored' && since === undefined && until === undefined))
+    (isDone || sort === 'stored')
   )
 }
 

@@ -230,6 +230,22 @@ describe('a page', () => {
     expect(await strip()).toMatch(/^CUSTOM 1 counted/)
   })
 
+  it('lists what was done in a time in the order in which it was', async () => {
+    await using backend = inMemory()
+    await backend.markAsStarted('slow')
+    await backend.storeResult('quick', 1, 'SUCCESS')
+    await backend.markAsStarted('running')
+    await backend.markAsDone('slow', 2)
+    const ask = asking(backend)
+
+    expect(idsIn((await ask('/')).text)).toEqual(['running', 'quick', 'slow'])
+    for (const query of ['since=1h', 'until=2999-01-01', 'since=1h&sort=stored']) {
+      const { text } = await ask(`/?${query}`)
+      expect(idsIn(text)).toEqual(['slow', 'quick'])
+      expect(text).toContain('<option value="done" selected>')
+    }
+  })
+
   it('names a filter that cannot be read', async () => {
     await using backend = inMemory()
     const ask = asking(backend)

@@ -5,7 +5,8 @@
  *
  *     npm run build && npx tsx scripts/check-installed.ts [PART …]
  *
- * The parts are those of `parts` below, all of them by default. `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not set, the programs on that database are skipped.
+ * The parts are those of `parts` below, all of them by default. `POSTGRES_URL` and `MYSQL_URL` name servers; where one is not
+ * set, the programs on that database are skipped.
  */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'

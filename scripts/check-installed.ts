@@ -17,6 +17,7 @@ import { bundle, bundles } from './check-installed/bundles.ts'
 import { coreProgram, strangersIn } from './check-installed/core.ts'
 import { type Driver, drivers } from './check-installed/drivers.ts'
 import { type Example, examples, installExample } from './check-installed/examples.ts'
+import { type Installer, installers } from './check-installed/installers.ts'
 import { type Loader, loaders } from './check-installed/loaders.ts'
 import { bundleAlone, bundlers, oneDriverProgram } from './check-installed/one-driver.ts'
 import { assertMounted, MOUNTS, pagePrograms, SERVERS } from './check-installed/page.ts'
@@ -30,7 +31,7 @@ import {
   requiredProgram,
 } from './check-installed/programs.ts'
 import { type Output, Project, run } from './check-installed/project.ts'
-import { installByPnpm, runBy, runtimes } from './check-installed/runtimes.ts'
+import { runBy, runtimes } from './check-installed/runtimes.ts'
 import { compileEverywhere, compilers, costRatio, kinds } from './check-installed/types.ts'
 
 interface Manifest {
@@ -74,7 +75,8 @@ const parts: Readonly<Record<string, () => Promise<unknown>>> = {
   bundlers: checkAllBundlers,
   bundles: checkBundles,
   oldest: () => Promise.all(drivers.map(checkOldest)),
-  runtimes: () => Promise.all([checkRuntimes(), checkPnpm()]),
+  runtimes: checkRuntimes,
+  installers: () => Promise.all(installers.map(checkInstaller)),
   loaders: () => Promise.all(loaders.map(checkLoader)),
 }
 const chosen = process.argv.slice(2)
@@ -222,13 +224,14 @@ async function checkRuntimes(): Promise<void> {
   }
 }
 
-async function checkPnpm(): Promise<void> {
-  const project = new Project(join(directory, 'pnpm'))
+/** Programs by the drivers that need no server, and drivers that are missing, installed by what is no npm. */
+async function checkInstaller({ name, install, runMain }: Installer): Promise<void> {
+  const project = new Project(join(directory, `by ${name}`))
   const present = drivers.filter(({ server }) => server === undefined)
   const absent = drivers.filter(({ server }) => server !== undefined)
-  await check('pnpm: programs, and missing drivers', async () => {
+  await check(`${name}: programs, and missing drivers`, async () => {
     project.write('main.js', oneDriverProgram)
-    await installByPnpm(project, {
+    await install(project, {
       ...locked(['drizzle-orm', ...present.map(({ name }) => name)]),
       [manifest.name]: `file:${tarball}`,
     })
@@ -237,10 +240,7 @@ async function checkPnpm(): Promise<void> {
     )
     for (const { dburi } of present) {
       const args = [dburi, ...absent.map(({ dburi }) => dburi)]
-      assert.deepEqual(await project.node(binary(versions[0] ?? ''), 'main.js', '.', args), {
-        stdout,
-        stderr: '',
-      })
+      assert.deepEqual(await runMain(project, binary(versions[0] ?? ''), args), { stdout, stderr: '' })
     }
   })
 }

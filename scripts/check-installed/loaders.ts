@@ -1,6 +1,5 @@
+import { type Dependencies, installByYarn, runByYarn } from './installers.ts'
 import { type Project, run } from './project.ts'
-
-type Dependencies = Readonly<Record<string, string>>
 
 /** What finds packages in its own way, and says in its own words that there is none. */
 export interface Loader {
@@ -13,22 +12,8 @@ export const loaders: readonly Loader[] = [
   {
     name: 'Yarn Plug-and-Play',
     async prove(project, dependencies) {
-      const yarn = (...args: string[]) =>
-        run('npx', ['--yes', '--package=@yarnpkg/cli-dist@4.18.1', 'yarn', ...args], {
-          cwd: project.directory,
-        })
-      const { stdout: registry } = await run('npm', ['config', 'get', 'registry'], { cwd: project.directory })
-      const settings = {
-        ...{ nodeLinker: 'pnp', globalFolder: './global', npmRegistryServer: registry.trim() },
-        ...{ enableTelemetry: false, enableImmutableInstalls: false },
-      }
-      project.write('package.json', JSON.stringify({ private: true, type: 'module', dependencies }))
-      // JSON is YAML.
-      project.write('.yarnrc.yml', JSON.stringify(settings))
-      // What says that the project ends here.
-      project.write('yarn.lock', '')
-      await yarn('install')
-      await yarn('node', 'missing.js')
+      await installByYarn(project, dependencies)
+      await runByYarn(project, 'missing.js')
     },
   },
   {

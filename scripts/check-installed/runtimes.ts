@@ -20,10 +20,3 @@ export function runBy({ command }: Runtime, project: Project, program: string, a
   const env = { PATH: process.env['PATH'], HOME: project.directory }
   return run(binary, [...flags, project.path(program), ...args], { cwd: project.directory, env })
 }
-
-/** Installs by pnpm, in whose node_modules a package finds only what it asks for. */
-export async function installByPnpm(project: Project, dependencies: Readonly<Record<string, string>>) {
-  project.write('package.json', JSON.stringify({ private: true, type: 'module', dependencies }))
-  const args = ['--yes', '--package=pnpm@10', 'pnpm', 'install', '--prefer-offline', '--ignore-workspace']
-  await run('npx', [...args, `--store-dir=${project.path('.store')}`], { cwd: project.directory })
-}

@@ -159,17 +159,17 @@ export class Scope implements Transaction {
     })
   }
 
-  /** @param limits other than those of the level, for what is run inside */
-  begin(options: TransactionOptions = {}, limits: Limits = this.#limits): Promise<Scope> {
-    return this.#inTurn(async () => await this.#begin(options, limits))
+  /** @param limits other than those of the level, for what is run inside @param own those of beginning itself */
+  begin(options: TransactionOptions = {}, limits = this.#limits, own = this.#limits): Promise<Scope> {
+    return this.#inTurn(async () => await this.#begin(options, limits, own))
   }
 
   /** The same without a promise, where nothing is waited for; it throws what would reject then. */
-  beginNow(options: TransactionOptions, limits: Limits): Scope | Promise<Scope> {
-    return this.#inner === null ? this.#begin(options, limits) : this.begin(options, limits)
+  beginNow(options: TransactionOptions, limits: Limits, own = this.#limits): Scope | Promise<Scope> {
+    return this.#inner === null ? this.#begin(options, limits, own) : this.begin(options, limits, own)
   }
 
-  #begin(options: TransactionOptions, limits: Limits): Scope | Promise<Scope> {
+  #begin(options: TransactionOptions, limits: Limits, own: Limits): Scope | Promise<Scope> {
     const refusal = this.#refusal() ?? (limits === this.#limits ? null : unsent(limits))
     if (refusal !== null) throw refusal
     if (this.#outer !== null) assertSameAsOuter(options, this.#options)
@@ -187,7 +187,7 @@ export class Scope implements Transaction {
       throw error
     }
     try {
-      const ending = this.#beginEnding(options)
+      const ending = this.#beginEnding(options, own)
       return isPending(ending)
         ? ending.then(begun).then((scope) => this.#unlessOver(scope), failed)
         : begun(ending)
@@ -203,11 +203,11 @@ export class Scope implements Transaction {
     throw new ClosedError('transaction')
   }
 
-  #beginEnding(options: TransactionOptions): Ending | Promise<Ending> {
+  #beginEnding(options: TransactionOptions, limits: Limits): Ending | Promise<Ending> {
     if (this.#outer !== null) return this.#setSavepoint()
     // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
-    if (this.#running > 0) return this.#quiet().then(() => this.#beginTransaction(options))
-    return this.#beginTransaction(options)
+    if (this.#running > 0) return this.#quiet().then(() => this.#beginTransaction(options, limits))
+    return this.#beginTransaction(options, limits)
   }
 
   /**
@@ -305,7 +305,7 @@ export class Scope implements Transaction {
     }
   }
 
-  #beginTransaction(options: TransactionOptions): Ending | Promise<Ending> {
+  #beginTransaction(options: TransactionOptions, limits: Limits): Ending | Promise<Ending> {
     const connection = this.#connection
     const within = <Result>(work: () => Promise<Result>, limits: Limits = this.#limits) =>
       runWithin(connection, work, limits)
@@ -320,7 +320,7 @@ export class Scope implements Transaction {
     }
     const wait = this.#takeWait()
     if (connection.beginLater === undefined || this.#limits.signal?.aborted)
-      return within(() => connection.begin(options, wait)).then(() => ending)
+      return within(() => connection.begin(options, wait), limits).then(() => ending)
     connection.beginLater(options)
     return ending
   }

@@ -306,7 +306,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #openCursor(statement: Statement, batch: number, limits?: Limits): Promise<Cursor> {
-    const scope = await untilStopped(this.scope(), limits)
+    const scope = await untilStopped(this.scope(limits), limits)
     if (!this.inTransaction) throw cursorWithout()
     return scope.openCursor(statement, batch, limits)
   }
@@ -314,20 +314,20 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #run(statement: Statement, limits: Limits | undefined): Promise<unknown> {
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
-    const opened = this.#opened()
+    const opened = this.#opened(limits)
     if (!isPending(opened)) return opened.scope.run(statement, limits)
     return untilStopped(opened, limits).then(({ scope }) => scope.run(statement, limits))
   }
 
   async #beginInner(options?: TransactionOptions, limits?: Limits): Promise<Transaction> {
-    const scope = await untilStopped(this.scope(), limits)
+    const scope = await untilStopped(this.scope(limits), limits)
     return scope.begin(options, limits)
   }
 
   /** Where its statements go; its transaction is begun for it. @internal */
-  async scope(): Promise<Scope> {
+  async scope(limits?: Limits): Promise<Scope> {
     this.#assertUsable()
-    const { scope } = await this.#opened()
+    const { scope } = await this.#opened(limits)
     return scope
   }
 
@@ -336,12 +336,12 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     return state.is === 'in transaction' || (state.is === 'connected' && this.#options.autocommit === true)
   }
 
-  /** Ready for statements; opened once for all callers that come meanwhile, and without a promise where nothing is waited for. */
-  #opened(): Connected | Promise<Connected> {
+  /** Ready for statements, begun by the deadline of the first; opened once for all callers that come meanwhile, and without a promise where it can be. */
+  #opened(limits?: Limits): Connected | Promise<Connected> {
     const state = this.#state
     if (this.#isReady(state)) return state
     if (state.is === 'opening') return state.next
-    return this.#open(this.#options.autocommit ? null : this.#transactionOptions)
+    return this.#open(this.#options.autocommit ? null : this.#transactionOptions, limits)
   }
 
   /** Moves to a state; when its promise settles, on to the next one, unless another call has moved the session meanwhile. */
@@ -356,24 +356,24 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   /** @param options of the transaction to begin; `null` for none */
-  #open(options: TransactionOptions | null): Connected | Promise<Connected> {
+  #open(options: TransactionOptions | null, limits?: Limits): Connected | Promise<Connected> {
     const from = this.#state
     const opening = new Opening(options !== null)
     // Before anything is done: those who are told of it may call the session.
     this.#state = opening
-    const opened = opening.became(this.#connect(from, options))
+    const opened = opening.became(this.#connect(from, options, limits))
     if (this.#state === opening) this.#move(isPending(opened) ? opening : opened)
     return opened
   }
 
-  #connect(from: State, options: TransactionOptions | null): Connected | Promise<Connected> {
-    if (from.is === 'opening') return from.next.then(({ hold }) => this.#begin(hold, options))
+  #connect(from: State, options: TransactionOptions | null, limits?: Limits): Connected | Promise<Connected> {
+    if (from.is === 'opening') return from.next.then(({ hold }) => this.#begin(hold, options, limits))
     const hold = from.is === 'connected' ? from.hold : this.#checkout()
-    if (!isPending(hold)) return this.#begin(hold, options)
-    return hold.then((held) => this.#begin(held, options))
+    if (!isPending(hold)) return this.#begin(hold, options, limits)
+    return hold.then((held) => this.#begin(held, options, limits))
   }
 
-  #begin(hold: Hold, options: TransactionOptions | null): Connected | Promise<Connected> {
+  #begin(hold: Hold, options: TransactionOptions | null, limits?: Limits): Connected | Promise<Connected> {
     if (options === null) return { is: 'connected', hold, scope: hold.level }
     const begun = (scope: Scope): Connected => ({ is: 'in transaction', hold, scope })
     const failed = async (error: unknown): Promise<never> => {
@@ -381,7 +381,8 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       throw error
     }
     try {
-      const scope = hold.level.beginNow(options, this.#limits)
+      const own = limits && limitsWithin(this.#limits, { statementTimeout: limits.statementTimeout })
+      const scope = hold.level.beginNow(options, this.#limits, own)
       return isPending(scope) ? scope.then(begun, failed) : begun(scope)
     } catch (error) {
       return failed(error)

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import {
   AbortedError,
@@ -7,7 +10,8 @@ import {
   StatementTimeoutError,
 } from 'drizzle-celery'
 import { type SQL, sql } from 'drizzle-orm'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FaultProxy } from '../fixtures/fault-proxy.ts'
 import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
 
 interface Runs {
@@ -21,7 +25,13 @@ const rejection = (work: PromiseLike<unknown>, kind: new (...args: never[]) => E
   )
 
 const servers = [
-  ['postgresql', 'PostgreSQL', createPostgres, sql`select pg_sleep(20)`],
+  ['postgresql', 'PostgreSQL', () => createPostgres(), sql`select pg_sleep(20)`],
+  [
+    'postgresql',
+    'PostgreSQL by pg',
+    () => createPostgres({ scheme: 'postgresql+pg' }),
+    sql`select pg_sleep(20)`,
+  ],
   ['mysql', 'MySQL or MariaDB', createMysql, sql`select sleep(20)`],
 ] as const
 
@@ -46,6 +56,25 @@ for (const [dialect, title, create, sleep] of servers) {
           StatementTimeoutError,
         )
         await session.rollback()
+        await (session.db as unknown as Runs).execute(sql`select 1`)
+        await session.close()
+      })
+
+      it('are given up at their deadline where BEGIN gets no answer, and the session goes on', async () => {
+        await using database = await create()
+        await using proxy = await FaultProxy.before(database.dburi)
+        await using manager = new SessionManager({ prepare: 'none' })
+        const session = await manager.sessionFactory(proxy.dburi)
+        await (session.db as unknown as Runs).execute(sql`select 1`)
+        await session.commit()
+        proxy.mode = 'blackhole'
+        await rejection(
+          (session.with({ statementTimeout: 0.05 }).db as Runs).execute(sql`select 1`),
+          StatementTimeoutError,
+        )
+        proxy.mode = 'pass'
+        await session.rollback()
+
         await (session.db as unknown as Runs).execute(sql`select 1`)
         await session.close()
       })
@@ -83,6 +112,40 @@ for (const [dialect, title, create, sleep] of servers) {
     })
   })
 }
+
+describe('on a SQLite file, statements with a signal or a deadline of their own', () => {
+  let directory: string
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-test-'))
+  })
+  afterAll(() => rmSync(directory, { recursive: true }))
+
+  it('wait no longer for the lock of another writer, and others go on', async () => {
+    const dburi = `file:${join(directory, 'locked.db')}` as const
+    await using writer = new SessionManager()
+    await using manager = new SessionManager()
+    const engine = await manager.getEngine(dburi)
+    await manager.prepareModels(engine)
+    const holds = await writer.sessionFactory(dburi)
+    await holds.db.insert(holds.models.task).values({ taskId: 'held' })
+
+    const write = sql`update celery_taskmeta set status = 'SUCCESS'`
+    const ends = [
+      [() => ({ statementTimeout: 0.05 }), StatementTimeoutError],
+      [() => ({ signal: AbortSignal.timeout(50) }), AbortedError],
+    ] as const
+    for (const [options, kind] of ends) {
+      await rejection(engine.with(options()).db.run(write), kind)
+      const session = await manager.sessionFactory(dburi)
+      await rejection(session.with(options()).db.run(write), kind)
+      await session.close()
+    }
+    await holds.commit()
+
+    expect(await engine.db.run(write)).toMatchObject({ rowsAffected: 1 })
+    await holds.close()
+  })
+})
 
 function controllable(): { signal: AbortSignal; abort(): void } {
   const controller = new AbortController()

@@ -10,6 +10,7 @@ import {
   type SessionWorkOptions,
 } from 'drizzle-celery'
 import type { ResultModels } from 'drizzle-celery/models/postgresql'
+import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Subject } from './conformance.ts'
 
@@ -251,6 +252,34 @@ export function sessionContext(name: string, subject: Subject): void {
       const error = await refused.catch((reason: unknown) => reason)
       expect(error).toMatchObject({ cause: expect.any(AbortedError) })
       expect(await ids()).toEqual(['sent'])
+    })
+
+    it('ends the wait of a single statement at its signal: for a connection, and for its turn in a session', async () => {
+      const engine = await manager.getEngine(dburi, subject.isStatic ? {} : { poolSize: 1, maxOverflow: 0 })
+      const one = (db: PostgresJsHandle) =>
+        db.select({ one: sql<number>`one` }).from(sql`(select 1 as one) as ones`)
+      const stopped = async (start: (signal: AbortSignal) => PostgresJsHandle) => {
+        const controller = new AbortController()
+        const error = one(start(controller.signal)).catch((reason: unknown) => reason)
+        await setTimeout(20)
+        controller.abort(new Error('gone'))
+        expect(await error).toMatchObject({ cause: expect.any(AbortedError) })
+      }
+
+      const held = await engine.connect()
+      await stopped((signal) => engine.with({ signal }).db as unknown as PostgresJsHandle)
+      expect(engine.stats()).toMatchObject({ waiting: 0, checkedOut: 1 })
+      await held.close()
+      await run(async (session) => {
+        await insert(session, 'kept')
+        await session.db.transaction(async (tx) => {
+          await one(tx as unknown as PostgresJsHandle)
+          await stopped((signal) => session.with({ signal }).db)
+        })
+        expect(await idsIn(session)).toEqual(['kept'])
+      })
+
+      expect(await ids()).toEqual(['kept'])
     })
   })
 }

@@ -138,8 +138,8 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
       `and ${bytesOf(`left(t.task_id, ${[...prefix].length})`)} = ${bytesOf(bind(prefix))}`,
     idOrder: (direction) => `t.task_id ${direction}`,
     isBehindId: (than, taskId, bind) => `t.task_id ${than} ${bind(asked('task_id', taskId))}`,
-    // In the text, since not every server takes a parameter there.
     guide: () => null,
+    // In the text, since not every server takes a parameter there.
     limit: String,
   }
   const texts = {

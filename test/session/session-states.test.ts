@@ -48,6 +48,8 @@ type Verdict = 'goes' | 'nothing to do' | 'CLOSED' | 'IN_TRANSACTION' | 'PENDING
 class Model {
   is: Tag = 'idle'
   begins = false
+  /** How often it was opened. */
+  openings = 0
   isLost = false
   readonly #options: Options
 
@@ -93,6 +95,7 @@ class Model {
 
   #open(begins: boolean): Verdict {
     this.begins = begins
+    this.openings++
     return this.#goTo('opening')
   }
 
@@ -294,6 +297,8 @@ async function disagreements(
   const made: Made[] = []
   /** Each begin is known by its options. */
   const optionsOf = new Map<string, TransactionOptions>()
+  /** The server's transactions before the session was opened last. */
+  let begunBefore = 0
   const wrong: string[] = []
   const say = (text: string) => wrong.push(text)
 
@@ -328,7 +333,9 @@ async function disagreements(
     const shares = isShared
       ? made.findLast((other) => other.step === 'commit' && other.verdict === 'goes')
       : undefined
+    const { openings } = model
     const verdict = model.call(kind)
+    if (model.openings > openings) begunBefore = server.begun.length
     const outcome = perform[step](name).then(() => 'ok', codeOf)
     const entry: Made = { step, name, verdict, outcome, shares, settled: null }
     void outcome.then((code) => {
@@ -351,7 +358,9 @@ async function disagreements(
       if (session.inTransaction === model.begins && isThere) model.opened(true)
       else if (!isPending(['statement', 'failing statement', 'begin', 'nested'])) model.opened(false)
     }
-    const isHeld = (options.autocommit || options.shortLivedSessions) && !model.isLost
+    // Where nothing was begun the connection went back at once.
+    const hasBegun = server.begun.length > begunBefore
+    const isHeld = (options.autocommit || options.shortLivedSessions) && !model.isLost && hasBegun
     if (model.is === 'committing' && !isPending(['commit'])) {
       const last = made.findLast(({ step, verdict }) => step === 'commit' && verdict === 'goes')
       model.ended('committing', last?.settled !== 'ok', isHeld)

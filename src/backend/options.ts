@@ -78,7 +78,10 @@ export interface DatabaseBackendOptions {
    * @default Infinity, as in Celery; `retryDeadline` bounds them
    */
   resultBackendMaxRetries?: number | undefined
-  /** Milliseconds that bound the first wait; each later bound is twice the one before. @default 10 */
+  /**
+   * Milliseconds that bound the first wait; each later bound is twice the one before, up to 500 where the server is away or
+   * breaks connections off. @default 10
+   */
   resultBackendBaseSleepBetweenRetriesMs?: number | undefined
   /** Milliseconds that bound every wait. @default 10_000 */
   resultBackendMaxSleepBetweenRetriesMs?: number | undefined

@@ -1,5 +1,5 @@
 import type { ParseArgsConfig } from 'node:util'
-import { secondsIn } from '../backend/durations.ts'
+import { momentIn, secondsIn } from '../backend/durations.ts'
 import type { Output } from './output.ts'
 
 /** A word of the command line, and what it does. */
@@ -72,15 +72,15 @@ export class Flags {
     return seconds
   }
 
-  /** So long ago, or a date. @throws UsageError */
+  /** A time ago, or a date. @throws UsageError */
   moment(name: string): Date | undefined {
     const text = this.text(name)
     if (text === undefined) return undefined
-    const seconds = secondsIn(text)
-    const date = new Date(seconds === undefined ? text : Date.now() - seconds * 1_000)
-    const year = date.getUTCFullYear()
-    if (year >= 1 && year <= 9_999) return date
-    throw new UsageError(`--${name} takes a time ago, such as 12h or 7d, or a date, such as 2026-11-29`)
+    const date = momentIn(text)
+    if (date !== undefined) return date
+    throw new UsageError(
+      `--${name} takes a time ago, such as 12h or 7d, or a date, such as 2026-11-29 or '2026-11-29 08:30', in UTC`,
+    )
   }
 }
 

@@ -1,16 +1,15 @@
-import { isPending, stopAfter, unlessStopped } from '../driver/deadline.ts'
+import { isPending } from '../driver/deadline.ts'
 import { Fifo } from '../driver/fifo.ts'
 import type { Statement } from '../driver/statement.ts'
 import type { Connection, Cursor, Transaction, TransactionOptions, WaitOptions } from '../driver/types.ts'
 import {
-  AbortedError,
   ClosedError,
   PendingRollbackError,
   StatementError,
-  StatementTimeoutError,
   TransactionAbortedError,
   toError,
 } from '../errors.ts'
+import { type Limits, runWithin, unsent, untilStopped } from './limits.ts'
 import { noCursors } from './stream.ts'
 import { type SeenTransaction, seenBeginning, seenRunning, seenStreaming } from './traced.ts'
 
@@ -159,17 +158,20 @@ export class Scope implements Transaction {
     })
   }
 
-  /** @param limits other than those of the level, for what is run inside @param own those of beginning itself */
-  begin(options: TransactionOptions = {}, limits = this.#limits, own = this.#limits): Promise<Scope> {
-    return this.#inTurn(async () => await this.#begin(options, limits, own))
+  /**
+   * @param limits other than those of the level, for what is run inside
+   * @param toBegin the same, for beginning it
+   */
+  begin(options: TransactionOptions = {}, limits = this.#limits, toBegin = this.#limits): Promise<Scope> {
+    return this.#inTurn(async () => await this.#begin(options, limits, toBegin))
   }
 
   /** The same without a promise, where nothing is waited for; it throws what would reject then. */
-  beginNow(options: TransactionOptions, limits: Limits, own = this.#limits): Scope | Promise<Scope> {
-    return this.#inner === null ? this.#begin(options, limits, own) : this.begin(options, limits, own)
+  beginNow(options: TransactionOptions, limits: Limits, toBegin = this.#limits): Scope | Promise<Scope> {
+    return this.#inner === null ? this.#begin(options, limits, toBegin) : this.begin(options, limits, toBegin)
   }
 
-  #begin(options: TransactionOptions, limits: Limits, own: Limits): Scope | Promise<Scope> {
+  #begin(options: TransactionOptions, limits: Limits, toBegin: Limits): Scope | Promise<Scope> {
     const refusal = this.#refusal() ?? (limits === this.#limits ? null : unsent(limits))
     if (refusal !== null) throw refusal
     if (this.#outer !== null) assertSameAsOuter(options, this.#options)
@@ -187,7 +189,7 @@ export class Scope implements Transaction {
       throw error
     }
     try {
-      const ending = this.#beginEnding(options, own)
+      const ending = this.#beginEnding(options, toBegin)
       return isPending(ending)
         ? ending.then(begun).then((scope) => this.#unlessOver(scope), failed)
         : begun(ending)
@@ -204,7 +206,7 @@ export class Scope implements Transaction {
   }
 
   #beginEnding(options: TransactionOptions, limits: Limits): Ending | Promise<Ending> {
-    if (this.#outer !== null) return this.#setSavepoint()
+    if (this.#outer !== null) return this.#setSavepoint(limits)
     // Not every driver keeps a statement that it takes several calls for out of a transaction begun after it.
     if (this.#running > 0) return this.#quiet().then(() => this.#beginTransaction(options, limits))
     return this.#beginTransaction(options, limits)
@@ -333,13 +335,14 @@ export class Scope implements Transaction {
     return { askedAt }
   }
 
-  async #setSavepoint(): Promise<Ending> {
+  async #setSavepoint(limits: Limits): Promise<Ending> {
     // Levels nest strictly, so the depth makes a unique name.
     const name = `dc_${this.#depth}`
     const connection = this.#connection
-    const within = (work: () => Promise<unknown>) => runWithin(connection, work, this.#limits)
+    const within = (work: () => Promise<unknown>, limits = this.#limits) =>
+      runWithin(connection, work, limits)
     const run = (sql: string) => connection.run({ sql, params: [], asArrays: false })
-    await within(() => connection.savepoint?.(name) ?? run(`savepoint ${name}`))
+    await within(() => connection.savepoint?.(name) ?? run(`savepoint ${name}`), limits)
     return {
       commit: () =>
         within(() => connection.release?.(name) ?? run(`release savepoint ${name}`)).then(() => true),
@@ -443,78 +446,4 @@ function innerStillOpen(seconds: number): StatementError {
     `Waited ${seconds} s for a nested transaction of this handle to end. Inside db.transaction(async (tx) => …) ` +
       'use `tx`: the outer handle waits until the transaction has ended.',
   )
-}
-
-/** How long a holder's statements may take, and what stops them. */
-export interface Limits {
-  /** Seconds a statement may take; its connection is thrown away when it takes longer. @default none */
-  readonly statementTimeout?: number | undefined
-  /** Stops the running statement; the connection is thrown away. */
-  readonly signal?: AbortSignal | undefined
-  /** Seconds a statement waits for a nested transaction of its handle to end. */
-  readonly turnTimeout: number
-}
-
-/** What of `options` is given counts instead of that of `limits`; of two signals each counts. */
-export function limitsWithin(
-  limits: Limits,
-  { statementTimeout = limits.statementTimeout, signal }: Pick<Limits, 'statementTimeout' | 'signal'>,
-): Limits {
-  const signals = [limits.signal, signal].filter((each) => each !== undefined)
-  return {
-    statementTimeout,
-    turnTimeout: limits.turnTimeout,
-    signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0],
-  }
-}
-
-/** What is waited for before a statement is sent, unless its signal is aborted first. */
-export function untilStopped<Result>(waiting: Promise<Result>, limits?: Limits): Promise<Result> {
-  if (limits?.signal === undefined) return waiting
-  return unlessStopped(waiting, undefined, limits.signal, () => notSent(limits.signal))
-}
-
-/** Why a statement is not to be sent, where it has a signal of its own; the connection is as good as before. */
-function unsent(limits: Limits | undefined): AbortedError | null {
-  return limits?.signal?.aborted ? notSent(limits.signal) : null
-}
-
-/** For a statement that was stopped before it was sent. */
-export function notSent(signal: AbortSignal | undefined): AbortedError {
-  return new AbortedError('The statement was not sent: the signal was aborted', { cause: signal?.reason })
-}
-
-/**
- * Does something on a connection within limits. Stopping it means breaking the connection, since nothing else settles a
- * statement whose server fell silent.
- * @throws StatementTimeoutError, AbortedError, and what the connection throws
- */
-export function runWithin<Result>(
-  connection: Connection,
-  work: () => Promise<Result>,
-  { statementTimeout, signal }: Pick<Limits, 'statementTimeout' | 'signal'>,
-): Promise<Result> {
-  if (statementTimeout === undefined && signal === undefined) return work()
-
-  return new Promise((resolve, reject) => {
-    const milliseconds = statementTimeout === undefined ? undefined : statementTimeout * 1_000
-    const over = stopAfter(milliseconds, signal, (isAborted) => {
-      const error = isAborted ? aborted(signal) : new StatementTimeoutError(statementTimeout ?? 0)
-      reject(error)
-      connection.discard(error)
-    })
-    const settling =
-      <Value>(settle: (value: Value) => void) =>
-      (value: Value) => {
-        over()
-        settle(value)
-      }
-    if (!signal?.aborted) work().then(settling(resolve), settling(reject))
-  })
-}
-
-function aborted(signal: AbortSignal | undefined): AbortedError {
-  return new AbortedError('The statement was stopped: the signal was aborted. Its outcome is unknown.', {
-    cause: signal?.reason,
-  })
 }

@@ -18,16 +18,18 @@ import {
   type StatementOptions,
   streamOf,
 } from '../engine/limited.ts'
+import { type Limits, limitsWithin, untilStopped } from '../engine/limits.ts'
 import { assertOfDialect, refuseAll, TRANSACTION_CHECKS, transactionOptionsOf } from '../engine/options.ts'
 import type { Lease } from '../engine/pool-rules.ts'
-import { type Limits, limitsWithin, type Scope, untilStopped } from '../engine/scope.ts'
+import type { Scope } from '../engine/scope.ts'
 import type { StreamOptions, StreamSource } from '../engine/stream.ts'
-import { ClosedError, DrizzleCeleryError, PendingRollbackError, StatementError, toError } from '../errors.ts'
+import { ClosedError, PendingRollbackError, toError } from '../errors.ts'
 import { aFlag, type Checks, checkOptions } from '../options/check.ts'
 import {
   type Closed,
   type Connected,
   committed,
+  cursorWithout,
   type Ending,
   type Hold,
   hasBegun,
@@ -35,6 +37,7 @@ import {
   holdWithin,
   IDLE,
   type Idle,
+  inTransaction,
   isEnding,
   Opening,
   SessionTrace,
@@ -321,7 +324,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   async #beginInner(options?: TransactionOptions, limits?: Limits): Promise<Transaction> {
     const scope = await untilStopped(this.scope(limits), limits)
-    return scope.begin(options, limits)
+    return scope.begin(options, limits, this.#limitsToBegin(limits))
   }
 
   /** Where its statements go; its transaction is begun for it. @internal */
@@ -340,8 +343,22 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #opened(limits?: Limits): Connected | Promise<Connected> {
     const state = this.#state
     if (this.#isReady(state)) return state
-    if (state.is === 'opening') return state.next
+    if (state.is === 'opening') {
+      const { statementTimeout } = this.#limitsToBegin(limits)
+      return state.joined(statementTimeout).then((opened) => opened ?? this.#openedAnew(limits))
+    }
     return this.#open(this.#options.autocommit ? null : this.#transactionOptions, limits)
+  }
+
+  #openedAnew(limits?: Limits): Connected | Promise<Connected> {
+    this.#assertUsable()
+    return this.#opened(limits)
+  }
+
+  /** By the deadline of the statement that needs it begun; its signal must not end what others share. */
+  #limitsToBegin(limits?: Limits): Limits {
+    if (limits?.statementTimeout === undefined) return this.#limits
+    return limitsWithin(this.#limits, { statementTimeout: limits.statementTimeout })
   }
 
   /** Moves to a state; when its promise settles, on to the next one, unless another call has moved the session meanwhile. */
@@ -358,7 +375,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   /** @param options of the transaction to begin; `null` for none */
   #open(options: TransactionOptions | null, limits?: Limits): Connected | Promise<Connected> {
     const from = this.#state
-    const opening = new Opening(options !== null)
+    const opening = new Opening(options !== null, this.#limitsToBegin(limits).statementTimeout)
     // Before anything is done: those who are told of it may call the session.
     this.#state = opening
     const opened = opening.became(this.#connect(from, options, limits))
@@ -381,8 +398,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
       throw error
     }
     try {
-      const own = limits && limitsWithin(this.#limits, { statementTimeout: limits.statementTimeout })
-      const scope = hold.level.beginNow(options, this.#limits, own)
+      const scope = hold.level.beginNow(options, this.#limits, this.#limitsToBegin(limits))
       return isPending(scope) ? scope.then(begun, failed) : begun(scope)
     } catch (error) {
       return failed(error)
@@ -402,7 +418,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   }
 
   async #holdWithin(outer: Session): Promise<Hold> {
-    const hold = holdWithin(await untilStopped(outer.scope(), this.#limits))
+    const hold = holdWithin(await untilStopped(outer.scope(this.#limits), this.#limits))
     if (this.isClosed) throw new ClosedError('session')
     return this.#keep(hold)
   }
@@ -501,19 +517,4 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
         return null
     }
   }
-}
-
-function cursorWithout(): StatementError {
-  return new StatementError(
-    'INVALID_STATEMENT',
-    'Cannot stream rows in a session with autocommit: they come within a transaction. Use begin(), or engine.stream().',
-  )
-}
-
-function inTransaction(): DrizzleCeleryError {
-  return new DrizzleCeleryError(
-    'IN_TRANSACTION',
-    'Cannot begin a transaction: this session is in one already. Await commit() or rollback() first, ' +
-      'or use db.transaction() for a savepoint.',
-  )
 }

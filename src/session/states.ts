@@ -1,8 +1,10 @@
 import { isPending } from '../driver/deadline.ts'
 import type { Connection } from '../driver/types.ts'
 import type { Origin, Trace } from '../engine/leaks.ts'
+import type { Limits } from '../engine/limits.ts'
 import type { Lease } from '../engine/pool-rules.ts'
-import { type Limits, Scope } from '../engine/scope.ts'
+import { Scope } from '../engine/scope.ts'
+import { DrizzleCeleryError, StatementError, StatementTimeoutError } from '../errors.ts'
 
 /** What a session holds while it has a connection. */
 export interface Hold {
@@ -44,11 +46,14 @@ export class Opening {
   readonly is = 'opening'
   /** Whether a transaction is begun too. */
   readonly begins: boolean
+  /** Seconds that beginning it may take. */
+  readonly #timeout: number | undefined
   #next: Promise<Connected> | null = null
   #resolve: (opened: Connected | Promise<Connected>) => void = () => {}
 
-  constructor(begins: boolean) {
+  constructor(begins: boolean, timeout?: number) {
     this.begins = begins
+    this.#timeout = timeout
   }
 
   get next(): Promise<Connected> {
@@ -56,6 +61,16 @@ export class Opening {
       this.#resolve = resolve
     })
     return this.#next
+  }
+
+  /** For who comes meanwhile: `null` where it was ended by a deadline that is not theirs. */
+  async joined(timeout: number | undefined): Promise<Connected | null> {
+    try {
+      return await this.next
+    } catch (error) {
+      if (error instanceof StatementTimeoutError && timeout !== this.#timeout) return null
+      throw error
+    }
   }
 
   /** Tells those who have asked meanwhile. @returns what to wait for, if anything */
@@ -144,4 +159,19 @@ export class SessionTrace implements Trace {
     const closed = this.#hold === null ? Promise.resolve() : this.#hold.close(null)
     void closed.then(() => this.closed())
   }
+}
+
+export function cursorWithout(): StatementError {
+  return new StatementError(
+    'INVALID_STATEMENT',
+    'Cannot stream rows in a session with autocommit: they come within a transaction. Use begin(), or engine.stream().',
+  )
+}
+
+export function inTransaction(): DrizzleCeleryError {
+  return new DrizzleCeleryError(
+    'IN_TRANSACTION',
+    'Cannot begin a transaction: this session is in one already. Await commit() or rollback() first, ' +
+      'or use db.transaction() for a savepoint.',
+  )
 }

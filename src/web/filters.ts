@@ -1,4 +1,4 @@
-import { secondsIn } from '../backend/durations.ts'
+import { momentIn } from '../backend/durations.ts'
 import type { ListedTask, ListOptions } from '../backend/list.ts'
 import { READY_STATES } from '../backend/types.ts'
 import { PageError } from './errors.ts'
@@ -97,19 +97,10 @@ export function matches(filters: Filters, task: ListedTask): boolean {
   )
 }
 
-/** So long ago, or a date, in UTC unless it says another zone. */
 function momentOf(name: 'since' | 'until', text: string | null): Date | undefined {
   if (text === null) return undefined
-  const isUtc = !/(?:z|[+-]\d\d:?\d\d)$/i.test(text)
-  const written = /^\d{4}-\d\d-\d\d$/.test(text) || !isUtc ? text : `${text.replace(' ', 'T')}Z`
-  // With its unit: a number alone may be meant as a year.
-  const ago = /[smhdw]$/.test(text) ? secondsIn(text) : undefined
-  const date =
-    ago === undefined
-      ? new Date(/^\d{4}-\d\d-\d\d/.test(text) ? written : Number.NaN)
-      : new Date(Date.now() - ago * 1_000)
-  const year = date.getUTCFullYear()
-  if (year >= 1 && year <= 9_999) return date
+  const date = momentIn(text)
+  if (date !== undefined) return date
   throw wrong(
     name,
     'is a time ago, such as 45m, 12h or 7d, or a date, such as 2026-11-29 or 2026-11-29 08:30',

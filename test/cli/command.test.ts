@@ -194,6 +194,22 @@ describe('a command line', () => {
       expect(Object.values(run(args)).join()).not.toContain('canary')
   })
 
+  it('reads times in UTC, as it shows them, wherever the machine is', async () => {
+    const dburi = `file:${join(directory, 'zones.db')}`
+    const backend = new DatabaseBackend(dburi)
+    await backend.storeResult('t', 1, 'SUCCESS')
+    await backend.dispose()
+    const inHours = (hours: number) =>
+      new Date(Date.now() + hours * 3_600_000).toISOString().slice(0, 16).replace('T', ' ')
+    const idsSince = (since: string, TZ: string) =>
+      run(['tasks', dburi, '--since', since, '--json'], { TZ }).stdout.match(/"taskId":"t"/g) ?? []
+
+    for (const zone of ['Asia/Tokyo', 'America/Los_Angeles']) {
+      expect(idsSince(inHours(1), zone)).toEqual([])
+      expect(idsSince(inHours(-1), zone)).toHaveLength(1)
+    }
+  })
+
   it('takes the dburi from the environment', () => {
     expect(run(['counts'], { DATABASE_URL: database })).toMatchObject({ status: 0 })
     expect(run(['counts', '--env', 'RESULTS'], { RESULTS: database })).toMatchObject({ status: 0 })

@@ -16,6 +16,13 @@ import { createMysql, createPostgres, describeNeeding } from '../fixtures/server
 
 interface Runs {
   execute(query: SQL): PromiseLike<unknown>
+  transaction(work: (tx: Runs) => Promise<unknown>): Promise<unknown>
+}
+
+/** The first that a session is asked for. */
+const FIRST: Readonly<Record<string, (db: Runs) => PromiseLike<unknown>>> = {
+  'a statement': (db) => db.execute(sql`select 1`),
+  'a nested transaction': (db) => db.transaction(async (tx) => tx.execute(sql`select 1`)),
 }
 
 /** Whatever it is wrapped in. */
@@ -60,24 +67,24 @@ for (const [dialect, title, create, sleep] of servers) {
         await session.close()
       })
 
-      it('are given up at their deadline where BEGIN gets no answer, and the session goes on', async () => {
-        await using database = await create()
-        await using proxy = await FaultProxy.before(database.dburi)
-        await using manager = new SessionManager({ prepare: 'none' })
-        const session = await manager.sessionFactory(proxy.dburi)
-        await (session.db as unknown as Runs).execute(sql`select 1`)
-        await session.commit()
-        proxy.mode = 'blackhole'
-        await rejection(
-          (session.with({ statementTimeout: 0.05 }).db as Runs).execute(sql`select 1`),
-          StatementTimeoutError,
-        )
-        proxy.mode = 'pass'
-        await session.rollback()
+      it.each(Object.entries(FIRST))(
+        'are given up at their deadline where BEGIN gets no answer, and the session goes on: %s',
+        async (_first, work) => {
+          await using database = await create()
+          await using proxy = await FaultProxy.before(database.dburi)
+          await using manager = new SessionManager({ prepare: 'none' })
+          const session = await manager.sessionFactory(proxy.dburi)
+          await (session.db as unknown as Runs).execute(sql`select 1`)
+          await session.commit()
+          proxy.mode = 'blackhole'
+          await rejection(work(session.with({ statementTimeout: 0.05 }).db as Runs), StatementTimeoutError)
+          proxy.mode = 'pass'
+          await session.rollback()
 
-        await (session.db as unknown as Runs).execute(sql`select 1`)
-        await session.close()
-      })
+          await (session.db as unknown as Runs).execute(sql`select 1`)
+          await session.close()
+        },
+      )
 
       it('are stopped on an engine, whose others go on', async () => {
         await using database = await create()
@@ -119,6 +126,42 @@ describe('on a SQLite file, statements with a signal or a deadline of their own'
     directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-test-'))
   })
   afterAll(() => rmSync(directory, { recursive: true }))
+
+  it('end the BEGIN that they share with others only for themselves', async () => {
+    const dburi = `file:${join(directory, 'shared.db')}` as const
+    await using writer = new SessionManager()
+    await using manager = new SessionManager({ prepare: 'none' })
+    const holds = await writer.sessionFactory(dburi)
+    await holds.db.insert(holds.models.task).values({ taskId: 'held' })
+    const session = await manager.sessionFactory(dburi)
+    const write = sql`update celery_taskmeta set status = 'SUCCESS'`
+    const hasty = session.with({ statementTimeout: 0.05 }).db.run(write).then()
+    const others = [session.db.run(write).then(), session.with({ statementTimeout: 60 }).db.run(write).then()]
+
+    await rejection(hasty, StatementTimeoutError)
+    await holds.commit()
+    await Promise.all(others)
+    await session.commit()
+    await session.close()
+    await holds.close()
+  })
+
+  it('wait no longer for the lock of another writer in a transaction of a session that autocommits', async () => {
+    const dburi = `file:${join(directory, 'autocommit.db')}` as const
+    await using writer = new SessionManager()
+    await using manager = new SessionManager({ prepare: 'none' })
+    const holds = await writer.sessionFactory(dburi)
+    await holds.db.insert(holds.models.task).values({ taskId: 'held' })
+    const session = await manager.sessionFactory(dburi, { autocommit: true })
+    const { db } = session.with({ statementTimeout: 0.05 })
+
+    await rejection(
+      db.transaction((tx) => tx.run(sql`update celery_taskmeta set status = 'SUCCESS'`).then()),
+      StatementTimeoutError,
+    )
+    await session.close()
+    await holds.close()
+  })
 
   it('wait no longer for the lock of another writer, and others go on', async () => {
     const dburi = `file:${join(directory, 'locked.db')}` as const

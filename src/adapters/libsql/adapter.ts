@@ -125,7 +125,7 @@ function open(plan: LibsqlPlan, options: AdapterOptions, driver: Driver): Databa
         primary: primaryOf(location),
         file,
         readOnly,
-        tokenOnlyReads: onlyReads(authToken),
+        tokenOnlyReads: protocolOf(plan) === 'ws' && onlyReads(authToken),
         busyTimeout,
         requestTimeout,
         statementCacheSize,

@@ -44,7 +44,7 @@ export interface ConnectionParts extends Contended {
   readonly target: ConnectTarget | undefined
   /** The file can only be read. */
   readonly readOnly: boolean
-  /** The server was given a token that may only read. */
+  /** The server was given a token that may only read, and does not say so itself where it refuses. */
   readonly tokenOnlyReads: boolean
   /** Milliseconds that a server has for its answers to one call. */
   readonly requestTimeout: number
@@ -291,7 +291,7 @@ export class LibsqlConnection implements Connection {
       },
       (error: unknown) => {
         const isHalfDone = call.name === 'executeMultiple' && isContention(error)
-        const sent = { sql, values: [], writes: call.name !== 'sync' }
+        const sent = { sql, values: [], writes: call.name !== 'sync' && !traitsOf(sql).reads }
         throw this.#translateError(isHalfDone ? this.#lockRetry.tooLong(error, HALF_DONE) : error, sent)
       },
     )
@@ -395,7 +395,7 @@ export class LibsqlConnection implements Connection {
     const hasExpired = this.#transaction !== null && isExpired(error)
     if (kind === 'remote' && (hasExpired || isLoss(error))) {
       this.discard(hasExpired ? new TransactionExpiredError({ cause: error }) : toError(error))
-      // Over WebSockets sqld breaks off what such a token asks for, and does not say why; it did not do it in any case.
+      // Over WebSockets sqld breaks off what such a token may not do, and does not say why.
       if (tokenOnlyReads && sent.writes) return new AccessDeniedError({ cause: error })
       return this.#queue.lostError()
     }

@@ -143,11 +143,12 @@ export interface Sent {
   readonly writes: boolean
 }
 
-/** Whether a token says of itself that it may only read, as those of sqld and Turso do: a JWT with `a: 'ro'`. */
+/** Whether a token says of itself that it may only read, as those of sqld and Turso do: a JWT with `a: 'ro'`, unless `p` says more. */
 export function onlyReads(authToken: string | null): boolean {
   const claims = authToken?.split('.')[1] ?? ''
   try {
-    return textOf(JSON.parse(Buffer.from(claims, 'base64url').toString()), 'a') === 'ro'
+    const { a, p } = JSON.parse(Buffer.from(claims, 'base64url').toString())
+    return a === 'ro' && p === undefined
   } catch {
     // No JWT: what it may do is the server's secret.
     return false

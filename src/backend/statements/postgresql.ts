@@ -207,8 +207,8 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
   const isOne = filters.length === 1 && text !== undefined && others.length === 0 && text !== 'PENDING'
   const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
   if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
-  // Nothing in such a state counts as done.
-  if (byDate && !READY_STATES.has(text)) return null
+  // Only a state can say that all its tasks are done.
+  if (byDate && (column !== 'status' || !READY_STATES.has(text))) return null
   const given = bind(text, 'varchar')
   const [from, than] = descending ? ['>=', '<'] : ['<=', '>']
   const place = ({ id, dateDone }: NonNullable<typeof after>) =>

@@ -134,8 +134,12 @@ interface Member {
   readonly resultId: string
 }
 
+/** Its own options overrule those of its members. */
 function groupOf(group: Signature, id: unknown, partial: readonly PlainJson[], received: Received): Member[] {
-  return membersOf(group).map((member) => chainOf(member, id, partial, received))
+  const { sending } = optionsApart(group)
+  return membersOf(group).map((member) =>
+    chainOf({ ...member, options: { ...optionsOf(member), ...sending } }, id, partial, received),
+  )
 }
 
 /**
@@ -148,16 +152,19 @@ function chainOf(
   partial: readonly PlainJson[],
   received: Received,
 ): Member {
-  const steps = stepsOf(signature)
+  const isChain = signature['subtask_type'] === 'chain'
+  const steps = isChain ? stepsWithOptionsOf(signature) : [signature]
   const canvas = steps.find(({ subtask_type }) => typeof subtask_type === 'string')
   if (canvas !== undefined) throw unknownCanvas(`celery.${canvas['subtask_type']}`)
   const last = steps.pop()
   if (last === undefined) throw unknownCanvas('celery.chain without tasks')
-  const resultId = textOf(optionsOf(last)['task_id']) ?? randomUUID()
-  const options = { group_id: groupId, ...optionsOf(last), task_id: resultId }
+  const own = optionsOf(last)
+  const resultId = textOf(own['task_id']) ?? randomUUID()
+  const options = { ...own, group_id: own['group_id'] ?? groupId, task_id: resultId }
+  const given = isChain ? argsOf(signature, partial) : partial
   const [first = last, ...others] = [...steps, { ...last, options }]
   return {
-    message: messageOf(first, partial, received, others.length > 0 ? others.reverse() : null),
+    message: messageOf(first, given, received, others.length > 0 ? others.reverse() : null),
     resultId,
   }
 }
@@ -165,6 +172,41 @@ function chainOf(
 /** The tasks of a chain and of the chains in it, in their order. */
 function stepsOf(signature: Signature): Signature[] {
   return signature['subtask_type'] === 'chain' ? membersOf(signature).flatMap(stepsOf) : [signature]
+}
+
+/**
+ * The tasks of a chain that has options itself: errbacks are for each of them, callbacks and what its result is known by for the
+ * last one, and how it is sent for the first (Celery's `_chain.run`).
+ */
+function stepsWithOptionsOf(chain: Signature): Signature[] {
+  const { link, errbacks, identity, sending } = optionsApart(chain)
+  return stepsOf(chain).map((step, at, { length }) => {
+    const isLast = at === length - 1
+    const own = optionsOf(step)
+    return {
+      ...step,
+      options: {
+        ...(isLast && identity),
+        ...own,
+        ...(at === 0 && sending),
+        link: joined(own['link'], isLast ? link : []),
+        link_error: joined(own['link_error'], errbacks),
+      },
+    }
+  })
+}
+
+/** The options of a group or chain, by what they are for. */
+function optionsApart(canvas: Signature) {
+  const { link, link_error, task_id, group_id, group_index, chord, root_id, parent_id, ...sending } =
+    optionsOf(canvas)
+  return { link, errbacks: link_error, identity: { task_id, group_id, group_index, chord }, sending }
+}
+
+/** Celery has one or a list of them. */
+function joined(own: unknown, others: unknown): unknown[] | undefined {
+  const all = [own, others].flat().filter((each) => each !== undefined && each !== null)
+  return all.length > 0 ? all : undefined
 }
 
 /** Its header, and what waits for it in a worker of Celery's and sends its body then, as with each result backend that counts nothing. */
@@ -206,8 +248,7 @@ function messageOf(
   const options = optionsOf(signature)
   const task = String(signature['task'])
   const id = textOf(options['task_id']) ?? randomUUID()
-  const own = toPlainJson(Array.isArray(signature['args']) ? signature['args'] : [])
-  const args = signature['immutable'] === true ? own : [...partial, ...(Array.isArray(own) ? own : [])]
+  const args = argsOf(signature, partial)
   const kwargs = toPlainJson(signature['kwargs'] ?? {})
   const { link, link_error, chord, eta, countdown, expires, time_limit, soft_time_limit } = options
   return {
@@ -235,6 +276,12 @@ function messageOf(
     routingKey: textOf(options['routing_key']),
     queue: textOf(options['queue']),
   }
+}
+
+/** With what it is given behind, unless it wants nothing. */
+function argsOf({ args, immutable }: Signature, partial: readonly PlainJson[]): PlainJson[] {
+  const own = toPlainJson(Array.isArray(args) ? args : [])
+  return [...(immutable === true ? [] : partial), ...(Array.isArray(own) ? own : [])]
 }
 
 /** Seconds from now, or the text of a time. */

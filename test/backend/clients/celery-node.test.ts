@@ -266,6 +266,68 @@ describe('on a database of its own', () => {
     expect(error).toMatchObject({ code: 'CHAIN_BROKEN', message: expect.not.stringContaining('canary') })
   })
 
+  it('sends a chain within a group as the options of both say', async () => {
+    const publish = vi.fn((..._message: unknown[]) => Promise.resolve())
+    const worker = {
+      _backend: undefined as CeleryNodeBackend | undefined,
+      get backend() {
+        return this._backend ?? {}
+      },
+      broker: { publish },
+      createTaskHandler: () => (_message: unknown) => {},
+    }
+    useDatabaseBackend(worker, open())
+    const [tell, cry, own] = ['tell', 'cry', 'own'].map((task) => ({ task, options: {} }))
+    const chain = {
+      ...{ task: 'celery.chain', subtask_type: 'chain', args: ['given'] },
+      options: { link: tell, link_error: [cry], queue: 'special', countdown: 60 },
+      kwargs: {
+        tasks: [
+          { task: 'b', options: { task_id: 'b', queue: 'usual' } },
+          { task: 'c', options: { task_id: 'c', queue: 'usual', link_error: [own] } },
+        ],
+      },
+    }
+    const group = {
+      ...{ task: 'celery.group', subtask_type: 'group', options: { task_id: 'g', priority: 7 } },
+      kwargs: { tasks: [chain, { task: 'd', options: { task_id: 'd', queue: 'usual' } }] },
+    }
+    worker.createTaskHandler()({
+      headers: { id: 'a', task: 'a' },
+      decode: () => [[], {}, { chain: [group] }],
+    })
+    await worker._backend?.storeResult('a', 1, 'SUCCESS')
+
+    expect(publish.mock.calls).toMatchObject([
+      [
+        [
+          [1, 'given'],
+          {},
+          {
+            errbacks: [cry],
+            callbacks: null,
+            chain: [
+              {
+                task: 'c',
+                options: {
+                  task_id: 'c',
+                  group_id: 'g',
+                  queue: 'usual',
+                  link: [tell],
+                  link_error: [own, cry],
+                },
+              },
+            ],
+          },
+        ],
+        ...['', 'special'],
+        { id: 'b', eta: expect.any(String), group: null },
+        { priority: 7 },
+      ],
+      [[[1], {}, { errbacks: null }], '', 'usual', { id: 'd', group: 'g', eta: null }, { priority: 7 }],
+    ])
+  })
+
   it('sends the errbacks of a task even where the rest of its chain cannot be stored as failed', async () => {
     const publish = vi.fn((..._message: unknown[]) => Promise.resolve())
     const worker = {

@@ -55,7 +55,6 @@ export interface EngineParts<D extends Dialect, Db> {
 }
 
 const GRACE = 5
-
 /** Stands for the logger of engines without one, and for Drizzle's own, which is asked for by `true`. */
 const NO_LOGGER = {}
 

@@ -317,9 +317,17 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #run(statement: Statement, limits: Limits | undefined): Promise<unknown> {
     const refusal = this.#refusal()
     if (refusal !== null) return Promise.reject(refusal)
+    const from = this.#state
     const opened = this.#opened(limits)
     if (!isPending(opened)) return opened.scope.run(statement, limits)
-    return untilStopped(opened, limits).then(({ scope }) => scope.run(statement, limits))
+    return untilStopped(opened, limits).then(
+      ({ scope }) => scope.run(statement, limits),
+      (error: unknown) => {
+        const isOthers = from.is === 'opening' && from.wasEndedByOthers(error, this.#limitsToBegin(limits))
+        if (isOthers) return this.#run(statement, limits)
+        throw error
+      },
+    )
   }
 
   async #beginInner(options?: TransactionOptions, limits?: Limits): Promise<Transaction> {
@@ -343,22 +351,14 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   #opened(limits?: Limits): Connected | Promise<Connected> {
     const state = this.#state
     if (this.#isReady(state)) return state
-    if (state.is === 'opening') {
-      const { statementTimeout } = this.#limitsToBegin(limits)
-      return state.joined(statementTimeout).then((opened) => opened ?? this.#openedAnew(limits))
-    }
+    // Not one turn later: what is called next must not overtake.
+    if (state.is === 'opening') return state.next
     return this.#open(this.#options.autocommit ? null : this.#transactionOptions, limits)
   }
 
-  #openedAnew(limits?: Limits): Connected | Promise<Connected> {
-    this.#assertUsable()
-    return this.#opened(limits)
-  }
-
   /** By the deadline of the statement that needs it begun; its signal must not end what others share. */
-  #limitsToBegin(limits?: Limits): Limits {
-    if (limits?.statementTimeout === undefined) return this.#limits
-    return limitsWithin(this.#limits, { statementTimeout: limits.statementTimeout })
+  #limitsToBegin({ statementTimeout }: Partial<Limits> = {}): Limits {
+    return statementTimeout === undefined ? this.#limits : limitsWithin(this.#limits, { statementTimeout })
   }
 
   /** Moves to a state; when its promise settles, on to the next one, unless another call has moved the session meanwhile. */

@@ -63,14 +63,9 @@ export class Opening {
     return this.#next
   }
 
-  /** For who comes meanwhile: `null` where it was ended by a deadline that is not theirs. */
-  async joined(timeout: number | undefined): Promise<Connected | null> {
-    try {
-      return await this.next
-    } catch (error) {
-      if (error instanceof StatementTimeoutError && timeout !== this.#timeout) return null
-      throw error
-    }
+  /** Whether a deadline ended it that is not that of the one who asks. */
+  wasEndedByOthers(error: unknown, { statementTimeout }: Limits): boolean {
+    return error instanceof StatementTimeoutError && statementTimeout !== this.#timeout
   }
 
   /** Tells those who have asked meanwhile. @returns what to wait for, if anything */

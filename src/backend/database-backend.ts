@@ -365,7 +365,7 @@ export class DatabaseBackend implements AsyncDisposable {
   }
 
   /**
-   * The same as it was a moment ago, for pages that many look at: whoever asks meanwhile gets one count, with its time.
+   * The same as it was a moment ago, for pages that many look at: concurrent callers share one count, with its time.
    * @throws OptionError, and what `counts()` throws
    */
   recentCounts(options?: RecentCountsOptions): Promise<RecentCounts> {

@@ -113,10 +113,10 @@ async function withAllFaults(
   for (let error = first; error instanceof OptionError; ) {
     faults.push(error)
     const given = optionsOf(left).map(([name]) => name)
-    const spelled = error.faults.map(({ option }) => spellingsOf(option, given))
+    const written = error.faults.map(({ option }) => spellingsOf(option, given))
     // One that is no option by itself, but a part of one, cannot be left out.
-    if (spelled.some((names) => names.length === 0)) break
-    const options = optionsOf(left).filter(([name]) => !spelled.flat().includes(name))
+    if (written.some((names) => names.length === 0)) break
+    const options = optionsOf(left).filter(([name]) => !written.flat().includes(name))
     left = withOptions(left, Object.fromEntries(options))
     error = await open(left).then(
       async ({ database }) => database.release?.(),

@@ -51,7 +51,7 @@ const builtIn: BuiltIn = {
 type BuiltInSchemes = { [Scheme in keyof typeof SCHEMES]: (typeof SCHEMES)[Scheme]['driver'] }
 
 /**
- * The driver of each scheme. Whoever registers an adapter adds a row here and one to `Drivers`, by declaration merging:
+ * The driver of each scheme. To register an adapter add a row here and one to `Drivers`, by declaration merging:
  *
  * ```ts
  * declare module 'drizzle-celery' {

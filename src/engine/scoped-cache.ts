@@ -33,7 +33,7 @@ function scopeOf(
   { engineKey = '', onConnect, sqliteRoot = '', timeZone = '' }: EngineOptions,
 ): string {
   const { createHash, randomUUID } = process.getBuiltinModule('node:crypto')
-  // Whoever may read the cache is to learn nothing of a password.
+  // Readers of the cache must not learn a password.
   const database = dburi.memory ? randomUUID() : dburiKey({ ...dburi, password: null })
   const isOwn = onConnect !== undefined && engineKey === ''
   const seenBy = isOwn ? (names.get(onConnect) ?? randomUUID()) : engineKey

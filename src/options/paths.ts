@@ -29,7 +29,7 @@ export function realPath(path: string): string | null {
   try {
     return realpathSync(path)
   } catch (error) {
-    // Whoever may not look cannot open either; what is wrong is said when it is tried.
+    // Where looking is not allowed opening is not either: its error says so.
     if (isLink(path)) return null
     const parent = dirname(path)
     if (parent === path) throw error

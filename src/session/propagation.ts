@@ -37,7 +37,7 @@ const storage = new AsyncLocalStorage<Entry>()
 
 /** Which sessions code is called within: those of the callbacks around it, however many promises and timers lie between. */
 export class SessionContext {
-  /** What counts whoever asks. */
+  /** Sessions that stand for all others of their engines, whatever code asks. */
   readonly #roots = new Set<Root>()
 
   /** Has a session stand for all others of its engine, until the function that is returned is called. */
@@ -98,7 +98,7 @@ export class SessionContext {
 
 /**
  * Runs work in a session that others have opened. It ends nothing; if it fails, all that the session has done since its
- * transaction began can only be rolled back, whoever catches the error.
+ * transaction began can only be rolled back, even where the error is caught.
  */
 export async function runJoined(outer: Session, options: SessionOptions, work: AnyWork): Promise<unknown> {
   const { statementTimeout, signal, logger } = options

@@ -8,7 +8,7 @@ import { SessionManager } from '../session/open-manager.ts'
 export interface TestDatabase extends AsyncDisposable {
   /** That of the database it was copied from, with the name of the copy. */
   readonly dburi: string
-  /** Removes it. Whoever has opened it is to be disposed of first; on a server those still connected are thrown out. */
+  /** Removes it. Dispose of its managers first; a server ends the connections that are left. */
   drop(): Promise<void>
 }
 

@@ -85,7 +85,7 @@ export function traced<Context extends OutcomeContext, Result>(
   })
 }
 
-/** Listens to the ends of what a channel tells. @returns what stops it */
+/** Calls a function at the end of each operation of a channel. @returns stops it */
 export function onEnd<Context extends OutcomeContext>(
   { asyncEnd }: Channel<Context>,
   tell: (context: Context) => void,
@@ -93,7 +93,7 @@ export function onEnd<Context extends OutcomeContext>(
   return listen(asyncEnd, tell)
 }
 
-/** Listens to the beginnings of what a channel tells. @returns what stops it */
+/** Calls a function at the start of each operation of a channel. @returns stops it */
 export function onStart<Context extends OutcomeContext>(
   { start }: Channel<Context>,
   tell: (context: Context) => void,

@@ -29,7 +29,7 @@ export function resultsApp(backend: DatabaseBackend, options: ResultsAppOptions)
   return (request) => app.answer(request)
 }
 
-/** What every answer bears. No script or style stands in a page itself, and no other site may show it. */
+/** Headers of every response. No inline scripts or styles, and no other site may frame a page. */
 const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +

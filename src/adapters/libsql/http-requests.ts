@@ -3,7 +3,7 @@ import { ConnectionLostError, ResponseTooLargeError } from '../../errors.ts'
 
 /**
  * How far the database had come by the answers of a server. A replica that is told so does not read before it has come as
- * far, so that whoever wrote through it reads what they wrote (sqld: Hrana's `replication_index`).
+ * far, so that reads see what was written through it (sqld: Hrana's `replication_index`).
  */
 export class ReplicationIndex {
   #latest = -1n

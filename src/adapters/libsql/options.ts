@@ -99,7 +99,7 @@ function timeoutOf(given: Given, { kind }: LibsqlLocation): number {
 }
 
 function pragmasOf(given: Given): string[] {
-  // Whoever may write has the lock from the beginning: mattn/go-sqlite3's word for it.
+  // As transactions that may write begin here anyway; the word is mattn/go-sqlite3's.
   given.take('_txlock', (name, text) => toWord(name, text, ['immediate']))
   return Object.entries(PRAGMAS).flatMap(([name, read]) => {
     const value = given.take(name, read)

@@ -126,7 +126,7 @@ class Iterating extends Client {
     },
     // Nobody waits for it; what is asked of the connection next does.
     end: () => void this.#cursor?.close(),
-    // Whatever becomes of the connection, the stream tells.
+    // A lost connection fails the stream itself.
     on() {},
     off() {},
   }

@@ -117,7 +117,7 @@ export class Instance {
   }
 
   async #close(): Promise<void> {
-    // Whoever asked for a start that failed has been told.
+    // The caller whose start failed has the error.
     const started = await this.#started?.catch(() => null)
     if (!started) return
     try {

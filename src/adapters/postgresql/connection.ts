@@ -479,7 +479,7 @@ export class PostgresConnection implements Connection {
   #break(reason: Error): void {
     if (this.#lost !== null) return
     const lost = lostBy(reason)
-    // What comes later is surely not done, when we closed it ourselves; what is under way may be, whoever broke it.
+    // What comes later is surely not done, when we closed it ourselves; what is in flight may be, on either side's break.
     this.#lost = reason instanceof ClosedError ? reason : lost
     this.#socket.destroy()
     this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)

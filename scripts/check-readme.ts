@@ -1,5 +1,6 @@
 /**
- * Type-checks the TypeScript in README.md and docs/*.md with the project's own strictness.
+ * Type-checks the TypeScript in README.md and docs/*.md with the project's own strictness, and the project with it: one
+ * program takes little more than either.
  *
  * Each ```ts block is a module of its own: what it uses it imports. A block that is not meant to compile is marked
  * ```ts skip and a word why: ```ts skip sketch.
@@ -63,6 +64,8 @@ function typeErrors(snippets: readonly Snippet[]): string[] {
   // Inside the project, so that imports resolve as they do for its own files.
   mkdirSync(join(root, 'node_modules/.cache'), { recursive: true })
   const directory = mkdtempSync(join(root, 'node_modules/.cache/readme-'))
+  const { include, exclude } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'))
+  const inRoot = (paths: readonly string[]) => paths.map((path) => join(root, path))
   try {
     for (const [index, { code }] of snippets.entries()) {
       // A block without imports would be a script, and its names global to all the others.
@@ -70,7 +73,11 @@ function typeErrors(snippets: readonly Snippet[]): string[] {
     }
     writeFileSync(
       join(directory, 'tsconfig.json'),
-      JSON.stringify({ extends: join(root, 'tsconfig.json'), include: ['*.ts'], exclude: [] }),
+      JSON.stringify({
+        extends: join(root, 'tsconfig.json'),
+        include: ['*.ts', ...inRoot(include)],
+        exclude: inRoot(exclude),
+      }),
     )
     writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: 'module' }))
     const tsc = join(dirname(fileURLToPath(import.meta.resolve('typescript'))), '../bin/tsc')

@@ -4,7 +4,7 @@ import { OptionDefaults } from 'typedoc'
 export default {
   name: 'drizzle-celery',
   tsconfig: '../tsconfig.build.json',
-  // Those of types are found by `npm run check:types`.
+  // Those of types are found by `npm run check`.
   skipErrorChecking: true,
   entryPoints: [
     '../src/index.ts',

@@ -155,7 +155,7 @@ describeNeeding('postgresql', 'a lost connection', () => {
       const engine = await manager.getEngine(withOptions(database.dburi, {}))
       const connection = await engine.connect()
       await observer.terminate(await pidOf(connection.db))
-      await sleep(20)
+      await until(() => engine.stats().checkedOut === 0)
       const codes = [
         await codeFrom(connection.db.execute(sql`select 1`)),
         await codeFrom(connection.db.transaction((tx) => tx.execute(sql`select 1`))),
@@ -166,10 +166,11 @@ describeNeeding('postgresql', 'a lost connection', () => {
     })
 
     it('what comes after a lost transaction is told why it was lost', async () => {
-      const { sessionMaker } = await manager.createSession(withOptions(database.dburi, {}))
+      const { engine, sessionMaker } = await manager.createSession(withOptions(database.dburi, {}))
       await using session = sessionMaker()
       await observer.terminate(await pidOf(session.db))
-      await sleep(20)
+      // Before it is noticed, the COMMIT would be sent, and what became of it could not be known.
+      await until(() => engine.stats().checkedOut === 0)
       const gone = await failure(session.commit())
 
       expect(gone).toMatchObject({ code: 'PENDING_ROLLBACK', cause: { code: 'CONNECTION_LOST' } })

@@ -92,11 +92,11 @@ describeNeeding('postgresql', 'the reason why PostgreSQL hung up', () => {
   })
 
   it('is told of a transaction that nobody was using just then', async () => {
-    const { db } = await manager.getEngine(database.dburi as 'postgresql://')
+    const { db, stats } = await manager.getEngine(database.dburi as 'postgresql://')
     const error = await failure(
       db.transaction(async (tx) => {
         await observer.terminate(await pidOf(tx as unknown as typeof db))
-        await sleep(50)
+        await until(() => stats().checkedOut === 0)
         await tx.execute(sql`select 1`)
       }),
     )

@@ -92,7 +92,9 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
       })()
 
       await times(40, async (task) => {
-        for (let round = 0; round < loops(4, 10); round++) {
+        // A server under load shows few moments: enough work for it to be seen at its limit.
+        const isEnough = (round: number) => round >= loops(4, 10) && peak >= Math.min(limit, 5)
+        for (let round = 0; !isEnough(round); round++) {
           // Sessions, single statements and transactions share one limit.
           if (task % 4 === 0) await engine.db.execute(sql`select pg_sleep(0.002)`)
           else if (task % 4 === 1)
@@ -108,7 +110,6 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
 
       console.log(`T14: overflow ${maxOverflow}, at most ${peak} backends`)
       expect(peak).toBeLessThanOrEqual(limit)
-      expect(peak).toBeGreaterThanOrEqual(Math.min(limit, 5))
       await until(() => engine.stats().open <= 5)
       expect(engine.stats()).toMatchObject({ checkedOut: 0, waiting: 0, running: 0 })
     },

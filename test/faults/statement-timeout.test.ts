@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type SessionFor, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { childRun, scenario } from '../fixtures/child-run.ts'
+import { childRun, scenario, startChild } from '../fixtures/child-run.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
 import { isLong } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
@@ -164,16 +164,13 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
   })
 
   it('T10 control: the driver alone waits for ever', async () => {
-    const run = childRun(scenario('faults-naive'), { arguments: ['silent network', proxy.dburi] })
-    await until(
-      async () => (await observer.backends('postgres.js')).some(({ query }) => query === 'select 42'),
-      {
-        within: 15_000,
-      },
-    )
+    await using child = await startChild(scenario('faults-naive'), {
+      arguments: ['silent network', proxy.dburi],
+    })
+    const before = await child.call('ask', 20_000)
     proxy.mode = 'blackhole'
 
-    expect((await run).emitted).toEqual(['connected', 'pending'])
+    expect([before, await child.call('ask', 1_500)]).toEqual(['fulfilled', 'pending'])
   })
 })
 

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -193,3 +193,38 @@ it('no driver is a dependency, and drizzle-orm is a peer without the holes of CV
       .sort(),
   )
 })
+
+it('has all files and headings that its pages lead to', () => {
+  const packed = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: ROOT, encoding: 'utf8' })
+  const [{ files }]: [{ files: { path: string }[] }] = JSON.parse(packed)
+  const paths = files.map(({ path }) => path)
+  const pages = new Map(
+    paths
+      .filter((path) => /^[^/]+\.md$|^docs\/.*\.md$/.test(path))
+      .map((path) => [path, readFileSync(join(ROOT, path), 'utf8')]),
+  )
+  const targets = [...pages].flatMap(([page, text]) =>
+    [...text.matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)].map(([, file = '', heading = '']) => ({
+      page,
+      file: file === '' ? page : posix.join(posix.dirname(page), file),
+      heading,
+    })),
+  )
+  const dead = targets.filter(
+    ({ file, heading }) =>
+      !paths.includes(file) || (heading !== '' && !headingsOf(pages.get(file) ?? '').includes(heading)),
+  )
+
+  expect(targets.length).toBeGreaterThan(50)
+  expect(dead).toEqual([])
+})
+
+/** As GitHub names them in links. */
+function headingsOf(page: string): string[] {
+  return [...page.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\p{Letter}\p{Number}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}

@@ -17,13 +17,15 @@ import { encryptionAttempts, type LoadedTls, loadTls } from '../../../src/adapte
 import type { Dburi } from '../../../src/dburi/types.ts'
 import { addressOf } from '../../../src/driver/socket.ts'
 import { AbortedError, ConnectError, type ServerTarget } from '../../../src/errors.ts'
+import { askPostgres } from '../../fixtures/catalogue.ts'
 import { atMost } from '../../fixtures/loops.ts'
 import { describeNeeding } from '../../fixtures/servers.ts'
 
 const plain: ConnectSocketOptions = {
   encryption: 'plain',
   tls: null,
-  connectTimeout: 2_000,
+  // Beyond what answers may take: no test of answers is to meet it.
+  connectTimeout: 20_000,
   keepAlive: 60_000,
 }
 const sslRequest = '0000000804d2162f'
@@ -61,7 +63,7 @@ async function connectAs(options: Dburi['options'], port: number, host = '127.0.
   const plan = postgresOptions(dburiOf(options, host), {})
   const [encryption = 'plain'] = encryptionAttempts({ host, port }, plan.tls)
   const tls = encryption === 'plain' ? null : await loadTls(plan.tls)
-  return connectSocket({ host, port }, { encryption, tls, connectTimeout: 2_000, keepAlive: null })
+  return connectSocket({ host, port }, { encryption, tls, connectTimeout: 20_000, keepAlive: null })
 }
 
 async function errorOf(connecting: Promise<Socket>): Promise<ConnectError> {
@@ -120,7 +122,8 @@ describe('a server that misbehaves', () => {
       'says S, then text that is not TLS',
       onRequest((socket) => {
         socket.write('S')
-        setTimeout(() => socket.write('R\0\0\0\u0008\0\0\0\0'), 20)
+        // Behind the client's hello, or it may come along with the S.
+        socket.once('data', () => socket.write('R\0\0\0\u0008\0\0\0\0'))
       }),
       'TLS_FAILED',
     ],
@@ -154,7 +157,7 @@ describe('a server that misbehaves', () => {
     const hanging = await listen(silent)
     const good = await listen(onRequest((socket) => socket.write('N')))
     let isOver = false
-    const slow = errorOf(connectSocket(targetOf(hanging), { ...required, connectTimeout: 2_000 }))
+    const slow = errorOf(connectSocket(targetOf(hanging), required))
     void slow.then(() => (isOver = true))
     const four = Array.from({ length: 4 }, () =>
       connectSocket(targetOf(good), { ...required, encryption: 'if-offered' }),
@@ -162,7 +165,8 @@ describe('a server that misbehaves', () => {
 
     for (const socket of await Promise.all(four)) socket.destroy()
     expect(isOver).toBe(false)
-    expect((await slow).code).toBe('CONNECT_TIMEOUT')
+    for (const socket of sockets) socket.destroy()
+    expect((await slow).code).toBe('CONNECT_FAILED')
   })
 
   it('that refuses is named with its cause', async () => {
@@ -199,14 +203,19 @@ describe('a server that misbehaves', () => {
   })
 
   it('leaves no socket open behind a failure', async () => {
-    const port = await listen(silent)
+    let accept: (socket: Socket) => void = silent
+    const accepting = new Promise<Socket>((resolve) => {
+      accept = resolve
+    })
+    const port = await listen((socket) => accept(socket))
     await errorOf(connectSocket(targetOf(port), { ...required, connectTimeout: 100 }))
-    const [accepted] = sockets
+    // The time may be over before this process has accepted what it connected.
+    const accepted = await accepting
 
     await new Promise((resolve) =>
-      accepted?.destroyed ? resolve(null) : accepted?.resume().once('close', resolve),
+      accepted.destroyed ? resolve(null) : accepted.resume().once('close', resolve),
     )
-    expect(accepted?.destroyed).toBe(true)
+    expect(accepted.destroyed).toBe(true)
   })
 })
 
@@ -259,21 +268,27 @@ describe('the socket that is handed over', () => {
       .map(String)
   }
 
-  it.each<[string, ConnectSocketOptions, (socket: Socket) => void]>([
+  it.each<[string, ConnectSocketOptions, (socket: Socket, connected: Promise<unknown>) => void]>([
     ['plain', plain, (socket) => socket.write('hello')],
     [
       'after N',
       { ...required, encryption: 'if-offered' },
-      (socket) => {
+      (socket, connected) => {
         socket.once('data', () => {
           socket.write('N')
-          setTimeout(() => socket.write('hello'), 20)
+          // Not sooner: what comes along with the N is refused.
+          void connected.then(() => socket.write('hello'))
         })
       },
     ],
   ])('%s: bears no listener, is open, and has every byte', async (_, options, onConnection) => {
-    const port = await listen(onConnection)
+    let isConnected: (value?: unknown) => void = () => {}
+    const connected = new Promise((resolve) => {
+      isConnected = resolve
+    })
+    const port = await listen((socket) => onConnection(socket, connected))
     const socket = await connectSocket(targetOf(port), options)
+    isConnected()
 
     expect(listeners(socket)).toEqual([])
     expect(socket.readyState).toBe('open')
@@ -310,8 +325,11 @@ describe('cancelRequest', () => {
     const started = performance.now()
     await cancelRequest(() => connectSocket(targetOf(port), plain), { pid: 258, secret: 0xfffffffe })
 
-    expect(Buffer.concat(received).toString('hex')).toBe('0000001004d2162e00000102fffffffe')
     expect(performance.now() - started).toBeGreaterThan(45)
+    // It waits no longer than a second, in which this process may not have come to read.
+    await expect
+      .poll(() => Buffer.concat(received).toString('hex'), { timeout: 20_000 })
+      .toBe('0000001004d2162e00000102fffffffe')
   })
 
   it('gives up after a second, and never rejects', async () => {
@@ -714,10 +732,12 @@ describeNeeding('postgresql', 'with a real server', () => {
   it('cancels a statement', async () => {
     const sql = postgres(process.env['POSTGRES_URL'] ?? '', { max: 1, fetch_types: false })
     const first = await sql.unsafe('select 1')
-    const sleeping = sql.unsafe('select pg_sleep(30)').catch((error: unknown) => error)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    const sleeping = sql.unsafe('select pg_sleep(60)').catch((error: unknown) => error)
     const state: unknown = Reflect.get(first, 'state')
     const { pid, secret } = state as { pid: number; secret: number } // postgres.js types it as a string
+    // A server that does not run it yet has nothing to cancel.
+    const asleep = `select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`
+    while ((await askPostgres(process.env['POSTGRES_URL'] ?? '', asleep)).length === 0);
 
     await cancelRequest(() => connectSocket(endpoint(), plain), { pid, secret })
     expect(await sleeping).toMatchObject({ code: '57014' })
@@ -728,7 +748,7 @@ describeNeeding('postgresql', 'with a real server', () => {
     const url = new URL(process.env['POSTGRES_URL'] ?? '')
     const options = {
       search_path: 'celery, public',
-      statement_timeout: '777',
+      statement_timeout: '77777',
       options: '-c lock_timeout=5s -c timezone=UTC',
       application_name: 'judged',
     }
@@ -742,6 +762,6 @@ describeNeeding('postgresql', 'with a real server', () => {
     await sql.end()
 
     const user = decodeURIComponent(url.username)
-    expect(row).toEqual({ a: 'celery, public', b: '777ms', c: '5s', d: 'UTC', e: 'judged', f: user })
+    expect(row).toEqual({ a: 'celery, public', b: '77777ms', c: '5s', d: 'UTC', e: 'judged', f: user })
   })
 })

@@ -103,7 +103,7 @@ describe.each(['delete', 'wal'])('an encrypted file, journal_mode=%s', (mode) =>
       ),
     )
     await lock.rollback()
-    await Promise.all(['timeout=0.1', 'timeout=0.2'].map((timeout) => write(withKey(KEY, timeout), timeout)))
+    for (const timeout of ['timeout=0.1', 'timeout=0.2']) await write(withKey(KEY, timeout), timeout)
 
     for (const error of waiting)
       expect(causes(error).some((cause) => cause instanceof TransactionConflictError)).toBe(true)

@@ -14,9 +14,10 @@ import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isConflict, withConflict } from '../../src/adapters/postgresql/begin.ts'
 import { failure } from '../faults/support.ts'
+import { askPostgres } from '../fixtures/catalogue.ts'
 import { scenario, startChild } from '../fixtures/child-run.ts'
 import { openMariadbServer } from '../fixtures/mariadb-server.ts'
-import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
+import { createPostgres, describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
 
 /** What a conflict with another transaction undid has one error, whoever found it and whatever it met. */
 
@@ -144,17 +145,21 @@ describeNeeding('postgresql', 'a conflict on PostgreSQL', () => {
   })
 
   it('in storeMany() that is not tried again', async () => {
-    await using backend = new DatabaseBackend(dburi(), { resultBackendAlwaysRetry: false })
+    await using own = await createPostgres()
+    // Whoever waits looks once, after this time, whether it waits in a circle: the circle must be closed by then.
+    await askPostgres(own.dburi, `alter database ${own.name} set deadlock_timeout to '5s'`)
+    await using backend = new DatabaseBackend(own.dburi, { resultBackendAlwaysRetry: false })
     await backend.storeMany(['a', 'b'].map((taskId) => ({ taskId, status: 'STARTED', result: null })))
-    await using session = await manager.sessionFactory(dburi())
+    await using session = await manager.sessionFactory(own.dburi as 'postgresql://')
     const lock = (id: string) =>
       session.db.execute(sql`update celery_taskmeta set status = 'LOCKED' where task_id = ${id}`)
     await lock('b')
-    // The one that waits first looks first whether it waits in a circle.
+    await session.db.execute(sql`set local deadlock_timeout to '60s'`)
     const storing = failure(
       backend.storeMany(['a', 'b'].map((taskId) => ({ taskId, status: 'SUCCESS', result: 1 }))),
     )
-    await sleep(300)
+    const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    while ((await askPostgres(own.dburi, waiting)).length === 0) await sleep(10)
     await lock('a')
 
     const error = await storing
@@ -307,26 +312,17 @@ describeNeeding('private mariadb', 'a conflict on a MariaDB with innodb_rollback
 describe('a conflict on SQLite', () => {
   it('with another process that holds the file: of a statement, and of a transaction', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-conflicts-'))
-    const dburi = `file:${join(directory, 'x.db')}?timeout=0.2` as const
+    const file = `file:${join(directory, 'x.db')}` as const
+    const dburi = `${file}?timeout=0.2` as const
     const { db } = await manager.getEngine(dburi)
     await db.run(sql`create table t (id integer primary key, w text)`)
-    const other = await startChild(scenario('libsql-writer'), {
-      arguments: [dburi, 'other'],
-      timeout: 60_000,
-    })
-    const held = other.call('hold', 1_500)
-    while (
-      await db.run(sql`insert into t (w) values ('before')`).then(
-        () => true,
-        () => false,
-      )
-    )
-      await sleep(5)
+    const other = await startChild(scenario('libsql-lock'), { arguments: [file], timeout: 60_000 })
+    await other.call('lock')
 
     await using session = await manager.sessionFactory(dburi)
     const insert = sql`insert into t (w) values (${'a'})`
     const errors = [await failure(db.run(insert)), await failure(session.db.run(insert))]
-    await held
+    await other.call('unlock')
     other.end()
     await other.exited
     await session.rollback()

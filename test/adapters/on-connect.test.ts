@@ -191,7 +191,7 @@ describeNeeding('postgresql', 'onConnect on a PostgreSQL server', () => {
     await using database = await createPostgres()
     await using manager = new SessionManager({ prepare: 'none' })
     const hang = { onConnect: ({ execute }) => void execute('select pg_sleep(60)') } satisfies EngineOptions
-    const engine = await manager.getEngine(`${database.dburi}?connect_timeout=1`, hang)
+    const engine = await manager.getEngine(`${database.dburi}?connect_timeout=4`, hang)
 
     await expect(engine.connect()).rejects.toMatchObject({ code: 'CONNECT_TIMEOUT', message: /onConnect/ })
     expect(engine.stats().open).toBe(0)

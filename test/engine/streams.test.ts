@@ -203,18 +203,18 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
     it('have a deadline for each batch, and none for the time between', async () => {
       const engine = await manager.getEngine(dburi())
       const slow = (seconds: SQL) => engine.db.select({ n: number.n, s: sql`sleep(${seconds})` }).from(number)
-      const limited = engine.with({ statementTimeout: 0.3 })
-      const rows = limited.stream(engine.db.select().from(number), { batch: 10 })
+      const limited = (statementTimeout: number) => engine.with({ statementTimeout })
+      const rows = limited(3).stream(engine.db.select().from(number), { batch: 10 })
       await rows.next()
-      await setTimeout(400)
+      await setTimeout(3_100)
       for (let n = 0; n < 2_000; n++) await rows.next()
       await rows.return()
       const read = async () => {
-        for await (const _ of limited.stream(slow(sql`1`)));
+        for await (const _ of limited(0.3).stream(slow(sql`1`)));
       }
 
       await expect(read().catch(causes)).resolves.toContainEqual(expect.any(StatementTimeoutError))
-      await expect.poll(() => engine.stats().checkedOut).toBe(0)
+      await expect.poll(() => engine.stats().checkedOut, { timeout: 20_000 }).toBe(0)
     })
 
     it('are what iterator() of Drizzle reads, in a session and on an engine', async () => {
@@ -229,7 +229,7 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
         expect(n).toBe(++seen)
         if (seen === 250) break
       }
-      await expect.poll(() => engine.stats().checkedOut).toBe(0)
+      await expect.poll(() => engine.stats().checkedOut, { timeout: 20_000 }).toBe(0)
       let last = 0
       const some = engine.db.select().from(number).where(sql`${number.n} <= 250`).orderBy(asc(number.n))
       for await (const { n } of await some.prepare().iterator()) last = n

@@ -72,7 +72,9 @@ for (const [dialect, title, create, sleep] of servers) {
         async (_first, work) => {
           await using database = await create()
           await using proxy = await FaultProxy.before(database.dburi)
-          await using manager = new SessionManager({ prepare: 'none' })
+          // A ping before BEGIN would have a deadline of its own.
+          const engineOptions = { poolPrePing: false }
+          await using manager = new SessionManager({ prepare: 'none', engineOptions })
           const session = await manager.sessionFactory(proxy.dburi)
           await (session.db as unknown as Runs).execute(sql`select 1`)
           await session.commit()
@@ -109,7 +111,7 @@ for (const [dialect, title, create, sleep] of servers) {
         const connection = await engine.connect()
         const { signal, abort } = controllable()
         const waiting = rejection((engine.with({ signal }).db as Runs).execute(sql`select 1`), AbortedError)
-        await expect.poll(() => engine.stats().waiting).toBe(1)
+        await expect.poll(() => engine.stats().waiting, { timeout: 20_000 }).toBe(1)
         abort()
 
         await waiting

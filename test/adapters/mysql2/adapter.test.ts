@@ -307,7 +307,7 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
     })
 
     it('is over for a handle that outlived it, whatever it sends', async () => {
-      const pool = await manager.getEngine(dburi('?pool_size=1&max_overflow=0&pool_timeout=1'))
+      const pool = await manager.getEngine(dburi('?pool_size=1&max_overflow=0&pool_timeout=10'))
       let leaked: Pick<Mysql2Handle, 'execute'> | undefined
       await pool.db.transaction(async (tx) => {
         leaked = tx

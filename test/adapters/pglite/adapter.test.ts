@@ -596,14 +596,15 @@ describe('a database in memory', () => {
   it('loses none of its data when a statement is stopped by its deadline', async () => {
     await memory.db.execute(sql`create table kept (id int)`)
     await memory.db.execute(sql`insert into kept values (1)`)
-    await using session = sessionOn(memory, { statementTimeout: 0.02 })
+    await using session = sessionOn(memory)
 
     await session.db.execute(sql`insert into kept values (2)`)
+    const { db } = session.with({ statementTimeout: 0.02 })
     const timedOut = failure(
       Promise.all([
-        session.db.execute(sql`select pg_sleep(0.1)`),
-        session.db.execute(sql`select pg_sleep(0.1)`),
-        session.db.execute(sql`insert into kept values (3)`),
+        db.execute(sql`select pg_sleep(0.1)`),
+        db.execute(sql`select pg_sleep(0.1)`),
+        db.execute(sql`insert into kept values (3)`),
       ]),
     )
 

@@ -275,12 +275,12 @@ describe.skipIf(!hasOpenssl)(`TLS with a real server${why}`, { timeout: 60_000 }
           await using proxy = await FaultProxy.before(`tcp://localhost:${server.port}`)
           const application_name = `cancel-${how}`
           const options = { sslmode: 'verify-full', sslnegotiation: how, application_name, ...ca() }
-          const manager = new SessionManager({ engineOptions: { statementTimeout: 0.5 } })
-          managers.push(manager)
-          const engine = await manager.getEngine(dburi(options, { port: proxy.port }))
+          const engine = await open(options, { port: proxy.port })
+          await engine.ping({ timeout: 20 })
 
-          const error: unknown = await engine.db
-            .execute(sql`select pg_sleep(60)`)
+          const error: unknown = await engine
+            .with({ statementTimeout: 1 })
+            .db.execute(sql`select pg_sleep(60)`)
             .then(null, (reason) => reason)
           expect(causes(error).some((cause) => cause instanceof StatementTimeoutError)).toBe(true)
           await asleepNoMore(application_name)

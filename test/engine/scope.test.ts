@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Connection } from '../../src/driver/types.ts'
 import { Scope } from '../../src/engine/scope.ts'
 
@@ -57,21 +56,26 @@ describe('a level with an inner one open', () => {
   })
 
   it('refuses what has waited for one inner level for too long, and not for being behind many short ones', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
     const { log, transaction } = await open({ turnTimeout: 0.5 })
     const short = Array.from({ length: 10 }, async () => {
       const inner = await transaction.begin()
-      await sleep(100)
+      await new Promise((resolve) => setTimeout(resolve, 100))
       await inner.commit()
     })
     const behind = transaction.run(statement('behind'))
+    await vi.advanceTimersByTimeAsync(1_000)
     await Promise.all([...short, behind])
     const inner = await transaction.begin()
 
-    const refused = await Promise.all(
+    const refusals = Promise.all(
       [transaction.run(statement('refused')), transaction.begin(), transaction.commit()].map((promise) =>
         promise.catch((error: unknown) => error),
       ),
     )
+    await vi.advanceTimersByTimeAsync(500)
+    const refused = await refusals
     await inner.commit()
     await transaction.run(statement('afterwards'))
 

@@ -30,10 +30,12 @@ describePostgres('BEGIN', (scheme) => {
     await observer[Symbol.asyncDispose]()
   })
 
+  // One connection, and no packets of its pings.
+  const single = { pool_size: '1', max_overflow: '0', pool_pre_ping: 'false' }
   const engineOf = (options: Record<string, string> = {}) =>
-    manager.getEngine(withOptions(relay.dburi, { pool_size: '1', max_overflow: '0', ...options }))
+    manager.getEngine(withOptions(relay.dburi, { ...single, ...options }))
   const sessionOf = async (options: Record<string, string> = {}) => {
-    const dburi = withOptions(relay.dburi, { pool_size: '1', max_overflow: '0', ...options })
+    const dburi = withOptions(relay.dburi, { ...single, ...options })
     return (await manager.createSession(dburi)).sessionMaker()
   }
   const there = async () => (await observer.sql`select n from numbers order by n`).map(({ n }) => Number(n))
@@ -74,7 +76,7 @@ describePostgres('BEGIN', (scheme) => {
   ])(
     'costs no round trip with options of %s, which hold from the first statement on',
     async (_, { ofSession, ofBegin }) => {
-      const dburi = withOptions(relay.dburi, { pool_size: '1', max_overflow: '0' })
+      const dburi = withOptions(relay.dburi, single)
       const { engine, sessionMaker } = await manager.createSession(dburi, ofSession)
       await engine.db.execute(sql`select 1`)
       await using session = sessionMaker()

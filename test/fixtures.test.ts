@@ -198,7 +198,7 @@ describe('FaultProxy', () => {
     await short.close()
     await short.close()
 
-    await check.nothingLeftOpen()
+    await check.nothingLeftOpen(20_000)
     expect(client.end).toBe('rst')
   })
 })
@@ -271,7 +271,7 @@ describe('childRun', () => {
 
     const order: string[] = []
     const note = (value: unknown) => order.push(String(value))
-    await Promise.all([child.call('later', 100).then(note), child.call('double', 21).then(note)])
+    await Promise.all([child.call('later', 1_000).then(note), child.call('double', 21).then(note)])
     await expect(child.call('fail')).rejects.toThrow('as asked')
     child.end()
 
@@ -306,7 +306,7 @@ describe('the standard check', () => {
     await expect(check.nothingLeftOpen(50)).rejects.toThrow(/Left open:.*socket/)
     socket.destroy()
     await echo.close()
-    await check.nothingLeftOpen()
+    await check.nothingLeftOpen(20_000)
   })
 
   it('finds a secret wherever a value can show it', () => {
@@ -590,7 +590,7 @@ function open(dburi: string) {
   return Object.assign(client, { [Symbol.asyncDispose]: async () => client.close() })
 }
 
-async function until(condition: () => boolean, timeout = 5_000): Promise<void> {
+async function until(condition: () => boolean, timeout = 20_000): Promise<void> {
   const deadline = performance.now() + timeout
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`Not within ${timeout} ms: ${condition}`)

@@ -722,10 +722,13 @@ describe('an engine', () => {
     ['left open in memory', false, ''],
     ['left open in a directory', true, ''],
     ['disposed of', true, 'disposes'],
-  ])('lets the process exit by itself: %s', async (_, inDirectory, disposes) => {
+  ])('lets the process exit by itself: %s', { timeout: 120_000 }, async (_, inDirectory, disposes) => {
     const directory = inDirectory ? ownDirectory() : ''
 
-    const result = await childRun(scenario('pglite-exit'), { arguments: [directory, disposes] })
+    const result = await childRun(scenario('pglite-exit'), {
+      arguments: [directory, disposes],
+      timeout: 100_000,
+    })
 
     expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [[{ one: 1 }]] })
     expect(result.lingered).toBeLessThan(loops(10_000, 500))
@@ -808,14 +811,14 @@ describe('the lock of a directory (T48)', () => {
 
   beforeAll(async () => {
     starters = await startMany(STARTERS)
-  })
+  }, 180_000)
 
   afterAll(() => starters[Symbol.asyncDispose]())
 
-  it('refuses a second process at once, with the pid of the holder', async () => {
+  it('refuses a second process at once, with the pid of the holder', { timeout: 120_000 }, async () => {
     const directory = ownDirectory()
-    await using holder = await startChild(scenario('pglite-holder'))
-    await using second = await startChild(scenario('pglite-holder'))
+    await using holder = await startChild(scenario('pglite-holder'), { timeout: 100_000 })
+    await using second = await startChild(scenario('pglite-holder'), { timeout: 100_000 })
     await holder.call('open', directory)
 
     const refusal = (await second.call('open', directory)) as { holder: number; milliseconds: number }

@@ -21,7 +21,7 @@ describe('the package, in a project where no driver is installed', () => {
     execFileSync('npm', ['run', 'build:types', '--', '--outDir', dist], { cwd: ROOT })
     execFileSync('npm', ['run', 'build:code', '--', `--outdir=${dist}`], { cwd: ROOT })
     writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }))
-  })
+  }, 240_000)
 
   afterAll(() => rmSync(project, { recursive: true }))
 
@@ -128,7 +128,7 @@ describe('the package, in a project where no driver is installed', () => {
     expect(stdout).toMatch(/^(?:ERR_)?(?:MODULE_NOT_FOUND|PACKAGE_PATH_NOT_EXPORTED)$/m)
   })
 
-  it('type-checks', () => {
+  it('type-checks', { timeout: 120_000 }, () => {
     symlinkSync(join(ROOT, 'node_modules/drizzle-orm'), join(project, 'node_modules/drizzle-orm'))
     writeFileSync(
       join(project, 'main.ts'),

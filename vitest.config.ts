@@ -33,6 +33,8 @@ export default defineConfig({
     maxWorkers: 2,
     // A failure that CI shows once is read from its message alone: arrays are written out.
     chaiConfig: { truncateThreshold: 2_000 },
+    // The default of a second is no sign of anything on a busy machine.
+    expect: { poll: { timeout: 20_000 } },
     testTimeout: isLong ? 600_000 : 30_000,
     hookTimeout: 60_000,
   },

@@ -239,12 +239,12 @@ describe('retrying', () => {
     // The longest wait there can be, and a process that wakes a little late from it.
     vi.spyOn(Math, 'random').mockReturnValue(1.05)
 
-    const policy = { retries: 3, base: 3_000, max: 3_000, deadline: 0.2 }
+    const policy = { retries: 3, base: 25_000, max: 25_000, deadline: 0.2 }
     await expect(retrying(operation, policy)).rejects.toMatchObject({ code: 'STORE_FAILED' })
 
     vi.restoreAllMocks()
     expect(attempt).toHaveBeenCalledOnce()
-    expect(performance.now() - startedAt).toBeLessThan(1_500)
+    expect(performance.now() - startedAt).toBeLessThan(15_000)
   })
 
   it('the waiting ends with the signal at once, and nothing is begun after it', async () => {
@@ -290,17 +290,24 @@ describe('retrying', () => {
     const { attempt, operation } = failing([...rollbacks, refused, refused, refused], STORE)
     const endless = vi.fn(async () => Promise.reject(conflict('40001')))
     const once = vi.fn(async () => Promise.reject(conflict('40001')))
+    vi.useFakeTimers()
     const startedAt = performance.now()
+    let took = 0
 
-    expect(await retrying(operation, POLICY)).toBe('done')
+    try {
+      const stored = retrying(operation, POLICY)
+      const refusal = retrying({ ...STORE, attempt: endless }, { ...POLICY, base: 10, max: 50 })
+        .catch((reason: unknown) => reason)
+        .finally(() => {
+          took = performance.now() - startedAt
+        })
+      await vi.advanceTimersByTimeAsync(10_000)
+      expect(await stored).toBe('done')
+      expect(await refusal).toMatchObject({ code: 'STORE_FAILED', isOutcomeUnknown: false })
+    } finally {
+      vi.useRealTimers()
+    }
     expect(attempt).toHaveBeenCalledTimes(44)
-    await expect(
-      retrying({ ...STORE, attempt: endless }, { ...POLICY, base: 10, max: 50 }),
-    ).rejects.toMatchObject({
-      code: 'STORE_FAILED',
-      isOutcomeUnknown: false,
-    })
-    const took = performance.now() - startedAt
     await expect(retrying({ ...STORE, attempt: once }, { ...POLICY, retries: 0 })).rejects.toMatchObject({
       code: 'TRANSACTION_CONFLICT',
       cause: { code: '40001' },

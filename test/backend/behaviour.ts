@@ -79,7 +79,7 @@ export function behavesAsCelery({ open }: Behaves): void {
 
     const meta = await backend.getTaskMeta(id)
     expect(meta).toMatchObject({ status: 'SUCCESS', result: 42, traceback: null })
-    expect(Math.abs(Number(meta.dateDone) - before)).toBeLessThan(5_000)
+    expect(Math.abs(Number(meta.dateDone) - before)).toBeLessThan(60_000)
   })
 
   it('36: what JSON cannot hold survives', async () => {

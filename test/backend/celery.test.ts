@@ -109,9 +109,9 @@ function sharesDates(python: string, make: () => Promise<Place>, timezone: strin
     const states = await Promise.all(taskIds.map((id) => backend.getState(id)))
 
     for (const { dateDone } of metas.values()) {
-      expect(Math.abs(Number(dateDone) - begun.getTime())).toBeLessThan(20_000)
+      expect(Math.abs(Number(dateDone) - begun.getTime())).toBeLessThan(60_000)
     }
-    expect(Math.max(...stored) - Math.min(...stored)).toBeLessThan(20_000)
+    expect(Math.max(...stored) - Math.min(...stored)).toBeLessThan(60_000)
     expect(recent.sort()).toEqual([...taskIds].sort())
     expect(ordered.slice(0, 2).sort()).toEqual([theirs, ours].sort())
     expect(ordered.slice(2).sort()).toEqual([theirSecond, ourSecond].sort())
@@ -226,7 +226,7 @@ function sharesTables(python: string, make: () => Promise<Place>, isTheirs: bool
         excMessage: ['expired'],
       })
       expect(metas.get(progress)).toMatchObject({ status: 'PROGRESS', result: { done: 3 } })
-      expect(Math.abs(Date.now() - Number(metas.get(done)?.dateDone))).toBeLessThan(10_000)
+      expect(Math.abs(Date.now() - Number(metas.get(done)?.dateDone))).toBeLessThan(60_000)
     },
   )
 

@@ -101,8 +101,8 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
       expect((await all).every(({ status }) => status === 'fulfilled')).toBe(true)
     }
 
-    expect(asked[1]).toBeLessThanOrEqual(asked[0] ?? 0)
-    expect(asked[0]).toBeLessThan(20)
+    // Of each a handful; no more of one than of the other would be a matter of when this process ran.
+    for (const queries of asked) expect(queries).toBeLessThan(20)
     expect(reads).not.toHaveBeenCalled()
     expect(warned).not.toHaveBeenCalled()
   }, 60_000)
@@ -130,8 +130,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
       expect([...seen]).toEqual(ids.map((id) => [id, ['PENDING null', `PROGRESS ${id}`, `SUCCESS ${id}`]]))
     }
 
-    expect(asked[1]).toBeLessThanOrEqual(asked[0] ?? 0)
-    expect(asked[0]).toBeLessThan(20)
+    for (const queries of asked) expect(queries).toBeLessThan(20)
   }, 60_000)
 
   it('get tells of updates, and ends with what onUpdate throws', async () => {
@@ -272,7 +271,8 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     )
     const joining = group.join()
     await backend.markAsDone('a', 'one')
-    await sleep(700)
+    // Of one task all who wait are told at once.
+    await new AsyncResult('a', backend).get()
     await backend.forget('a')
     await backend.markAsDone('b', 'two')
 

@@ -1,19 +1,22 @@
 /** The command `drizzle-celery`, as a person or a script runs it: a process of its own, on every database. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@libsql/client'
 import { DatabaseBackend } from 'drizzle-celery/backend'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { visible } from '../../src/backend/visible.ts'
 import { Output, widthOf } from '../../src/cli/output.ts'
 import { countsLine } from '../../src/cli/watch.ts'
+import { until } from '../faults/support.ts'
 import { compiled, projectRoot } from '../fixtures/compile.ts'
 import { openPgBouncer } from '../fixtures/pgbouncer.ts'
 import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
 
+// A busy machine takes long to start the command, which some tests do often.
+vi.setConfig({ testTimeout: 120_000 })
 const directory = mkdtempSync(join(tmpdir(), 'dc-cli-'))
 let main: string
 beforeAll(async () => {
@@ -84,10 +87,10 @@ function serves(place: { readonly dburi: string }): void {
       ['inner', 0],
       ['t-3', 1],
     ])
-    expect(run(['task', dburi, 't-4', '--wait', '--timeout', '0.2s'])).toMatchObject({
+    expect(run(['task', dburi, 't-4', '--wait', '--timeout', '3s'])).toMatchObject({
       status: 3,
       stdout: 'PROGRESS {"done":1}\n',
-      stderr: expect.stringMatching(/^drizzle-celery: The task t-4 was not done within 0.2 s.*\n$/),
+      stderr: expect.stringMatching(/^drizzle-celery: The task t-4 was not done within 3 s.*\n$/),
     })
     expect(run(['cleanup', dburi, '--older-than', '1h'])).toMatchObject({
       status: 0,
@@ -125,7 +128,7 @@ function serves(place: { readonly dburi: string }): void {
 
     expect(await ended).toEqual([130, null])
     expect(JSON.parse(told.split('\n')[0] ?? '')).toMatchObject({ status: 'STARTED' })
-  }, 60_000)
+  })
 }
 
 describe('on a SQLite file', () => serves({ dburi: `file:${join(directory, 'results.db')}` }))
@@ -136,7 +139,7 @@ describe('on PGlite', () => {
     const dburi = `pglite:${join(directory, 'pglite')}`
     expect(run(['prepare', dburi])).toMatchObject({ status: 0, stderr: '' })
     expect(jsonOf(['counts', dburi])).toEqual([{}])
-  }, 60_000)
+  })
 })
 
 describeNeeding('postgresql', 'on PostgreSQL', () => {
@@ -291,9 +294,13 @@ describe('a command line', () => {
     child.stderr.on('data', (text) => {
       stderr += text
     })
-    setTimeout(() => child.kill('SIGINT'), 3_000)
+    const ended = new Promise((resolve) => child.on('exit', resolve))
+    // It looks once it has the file open.
+    await until(() => hasOpen(child.pid, join(directory, 'line.db')))
+    await sleep(2_000)
+    child.kill('SIGINT')
 
-    expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(130)
+    expect(await ended).toBe(130)
     expect(stderr).toBe('')
   })
 
@@ -327,6 +334,19 @@ describe('a command line', () => {
     expect(stderr).toBe('')
   })
 })
+
+/** Whether a process has a file open. */
+function hasOpen(pid: number | undefined, file: string): boolean {
+  const descriptors = `/proc/${pid}/fd`
+  return readdirSync(descriptors).some((descriptor) => {
+    try {
+      return realpathSync(join(descriptors, descriptor)) === file
+    } catch {
+      // It was closed meanwhile, or is no file.
+      return false
+    }
+  })
+}
 
 describe('a table', () => {
   const rows = [

@@ -15,7 +15,7 @@ import {
   PyTimeZone,
   PyTuple,
 } from 'drizzle-celery/pickle'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { loops } from '../fixtures/loops.ts'
 import { canon } from '../fixtures/pickle/canon.ts'
 import { Random } from '../fixtures/pickle/mutate.ts'
@@ -32,6 +32,8 @@ interface Sample {
   readonly pickles: readonly Pickled[]
 }
 
+// A slow machine needs minutes for what is compared here.
+vi.setConfig({ testTimeout: 120_000 })
 const oracle = fileURLToPath(new URL('../fixtures/pickle/oracle.py', import.meta.url))
 const hasPython = spawnSync('python3', ['-c', 'import zoneinfo']).status === 0
 const title = hasPython ? 'CPython' : 'CPython (skipped: there is no python3 of 3.9 or later here)'

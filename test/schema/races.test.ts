@@ -167,7 +167,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       )
       const pids = await times(64, async () => {
         const [row] = await db.execute<{ pid: number }>(
-          sql`select pg_backend_pid() as pid from pg_sleep(0.005)`,
+          sql`select pg_backend_pid() as pid from pg_sleep(0.05)`,
         )
         return row?.pid
       })
@@ -214,7 +214,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       const waiting = times(4, prepare)
       const queue = `select from pg_locks l join pg_database d on d.oid = l.database
         where d.datname = current_database() and l.locktype = 'advisory' and not l.granted`
-      await expect.poll(() => ask(queue), { timeout: 4_000 }).toHaveLength(4)
+      await expect.poll(() => ask(queue), { timeout: 20_000 }).toHaveLength(4)
 
       const killedAt = performance.now()
       child.kill('SIGKILL')
@@ -274,7 +274,10 @@ describeNeeding('private postgresql', 'a call when all is there', () => {
     timeout,
   }, async () => {
     await using server = await openPgServer({ settings: { log_statement: 'all' } })
-    const child = await startChild(scenario('prepare-models'), { arguments: [server.dburi] })
+    const child = await startChild(scenario('prepare-models'), {
+      arguments: [server.dburi],
+      timeout: 120_000,
+    })
     await child.call('prepare')
     // What the tables were made with is parsed anew once they are there, and the server told to forget the old forms: the
     // last of them behind the answer, and before the next statement.

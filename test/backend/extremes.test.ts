@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { encodeResult, jsonSerializer } from '../../src/backend/column.ts'
 import { DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { PyDecimal, PyTuple } from '../../src/pickle/index.ts'
@@ -14,6 +14,8 @@ import { loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres, python3 } from '../fixtures/servers.ts'
 import { newId } from './behaviour.ts'
 
+// A slow machine needs long for 300 MiB.
+vi.setConfig({ testTimeout: 120_000 })
 const directory = mkdtempSync(join(tmpdir(), 'dc-extremes-'))
 afterAll(() => rmSync(directory, { recursive: true }))
 
@@ -149,7 +151,6 @@ describeNeeding(['python celery', 'postgresql'], 'with real Celery', () => {
       expect(refused).toBeGreaterThan(TEXTS / 50)
       expect(rows.length + refused).toBe(TEXTS)
     },
-    120_000,
   )
 
   it(`T72: ${VALUES} results are what CPython reads, by nothing but plain data and a few known classes`, async () => {
@@ -163,7 +164,7 @@ describeNeeding(['python celery', 'postgresql'], 'with real Celery', () => {
     const wrong = await peer.ask({ command: 'loads', pickles, values, protocol: NONE[1] })
 
     expect(wrong).toEqual([])
-  }, 120_000)
+  })
 })
 
 /** A pickled `None`, as which SQL NULL is read. */

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   decodeResult,
   encodeResult,
@@ -13,6 +13,8 @@ import { decode, encode, PyException, PyObject, PyTuple } from '../../src/pickle
 import { describeNeeding } from '../fixtures/servers.ts'
 import { askCelery, bytesOf, hexOf, type ReadRows, recordedRows, vector, type WrittenRows } from './oracle.ts'
 
+// A slow machine needs long to start Celery, and for thousands of bytes that are none of ours.
+vi.setConfig({ testTimeout: 120_000 })
 const asPickle = { wire: 'pickle', serializer: jsonSerializer } as const
 const asJson = { wire: 'serializer', serializer: jsonSerializer } as const
 

@@ -1,7 +1,6 @@
 /** Why PostgreSQL ended a connection: what it said last is the cause of CONNECTION_LOST, wherever nobody was listening. */
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { causes, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -30,9 +29,9 @@ describeNeeding('postgresql', 'the reason why PostgreSQL hung up', () => {
   afterEach(() => observer[Symbol.asyncDispose]())
 
   it('is told of a session that was idle in its transaction for too long', async () => {
-    const dburi = withOptions(database.dburi, { idle_in_transaction_session_timeout: '100' })
-    await using session = await manager.sessionFactory(dburi)
-    await session.db.execute(sql`select 1`)
+    await using session = await manager.sessionFactory(withOptions(database.dburi, {}))
+    // By the last statement, not by the dburi: whatever comes before may take its time.
+    await session.db.execute(sql`set local idle_in_transaction_session_timeout = 100`)
     await until(() => session.engine.stats().open === 0)
 
     expect(codesOf(await failure(session.db.execute(sql`select 1`)))).toEqual([
@@ -46,9 +45,9 @@ describeNeeding('postgresql', 'the reason why PostgreSQL hung up', () => {
   })
 
   it('is told of a connection that was idle for too long', async () => {
-    const engine = await manager.getEngine(withOptions(database.dburi, { idle_session_timeout: '100' }))
+    const engine = await manager.getEngine(withOptions(database.dburi, {}))
     await using connection = await engine.connect()
-    await connection.db.execute(sql`select 1`)
+    await connection.db.execute(sql`set idle_session_timeout = 100`)
     await until(() => engine.stats().open === 0)
     const error = await failure(connection.db.execute(sql`select 1`))
 
@@ -92,11 +91,11 @@ describeNeeding('postgresql', 'the reason why PostgreSQL hung up', () => {
   })
 
   it('is told of a transaction that nobody was using just then', async () => {
-    const { db, stats } = await manager.getEngine(database.dburi as 'postgresql://')
+    const engine = await manager.getEngine(database.dburi as 'postgresql://')
     const error = await failure(
-      db.transaction(async (tx) => {
-        await observer.terminate(await pidOf(tx as unknown as typeof db))
-        await until(() => stats().checkedOut === 0)
+      engine.db.transaction(async (tx) => {
+        await observer.terminate(await pidOf(tx as unknown as typeof engine.db))
+        await until(() => engine.stats().checkedOut === 0)
         await tx.execute(sql`select 1`)
       }),
     )
@@ -156,9 +155,8 @@ describeNeeding('private postgresql', 'the reason why a transaction was ended', 
     await using server = await openPgServer({ prefer: 'embedded', settings: {} })
     if (Number(/\d+/.exec(server.version.replace(/^\D*/, ''))?.[0]) < 17)
       skip('this server has no transaction_timeout')
-    const dburi = withOptions(server.dburi, { transaction_timeout: '100' })
-    await using session = await manager.sessionFactory(dburi)
-    await session.db.execute(sql`select 1`)
+    await using session = await manager.sessionFactory(withOptions(server.dburi, {}))
+    await session.db.execute(sql`set local transaction_timeout = 100`)
     await until(() => session.engine.stats().open === 0)
 
     expect(codesOf(await failure(session.db.execute(sql`select 1`)))).toEqual([

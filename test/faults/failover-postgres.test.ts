@@ -32,6 +32,8 @@ for (const scheme of schemes) {
       // After the backup: the standby, once promoted, waits for nobody.
       await administer(primary, "alter system set synchronous_standby_names = '*'")
       await administer(primary, 'select pg_reload_conf()')
+      // No commit waits for the standby before the checkpointer has read the settings, as it does before it obeys.
+      await administer(primary, 'checkpoint')
     })
     afterEach(async () => {
       await standby?.close()
@@ -186,8 +188,6 @@ for (const scheme of schemes) {
       const insert = (id: number) => session.db.execute(sql`insert into notes values (${id})`)
       await insert(1)
       await setReadOnly(primary, true)
-      const isRefusing = async () => (await reads(primary, 'show transaction_read_only'))[0]
-      await until(async () => (await isRefusing())?.['transaction_read_only'] === 'on')
 
       // PostgreSQL lets it end as it began.
       await insert(2)
@@ -266,7 +266,10 @@ for (const scheme of schemes) {
     })
 
     describeNeeding('pgbouncer', 'behind a pooler for each server', () => {
-      it('connections that outlive a demotion are left', async () => {
+      // A pooler whose server was down tries again after 15 s.
+      it('connections that outlive a demotion are left', {
+        timeout: isLong ? 600_000 : 120_000,
+      }, async () => {
         await using poolerOfFirst = await openPgBouncer(primary.dburi)
         await using poolerOfSecond = await openPgBouncer(standby.dburi)
         const poolers = [poolerOfFirst, poolerOfSecond].map(({ dburi }) => ({
@@ -277,6 +280,8 @@ for (const scheme of schemes) {
           await using backend = new DatabaseBackend(dburi)
           await Promise.all([1, 2, 3].map((n) => backend.storeResult(`before-${n}`, n, 'SUCCESS')))
           const [old, next] = attrs === 'primary' ? [primary, standby] : [standby, primary]
+          // It would be promoted without what it has not been told.
+          await until(async () => (await reads(old, FOLLOWERS)).length === 1)
 
           await old.stop()
           await next.promote()
@@ -292,6 +297,8 @@ for (const scheme of schemes) {
     })
   })
 }
+
+const FOLLOWERS = "select from pg_stat_replication where state = 'streaming'"
 
 /** What was acknowledged is there once, and no store failed. */
 function expectKept({ lost, doubled, uncounted, failures }: LoadReport): void {
@@ -311,9 +318,13 @@ async function administer(server: PgServer, text: string): Promise<void> {
   await client.end()
 }
 
+/** The backends that are there have been told as well when a new one knows it: both are the work of the same process. */
 async function setReadOnly(server: PgServer, isReadOnly: boolean): Promise<void> {
-  await administer(server, `alter system set default_transaction_read_only = ${isReadOnly ? 'on' : 'off'}`)
+  const value = isReadOnly ? 'on' : 'off'
+  await administer(server, `alter system set default_transaction_read_only = ${value}`)
   await administer(server, 'select pg_reload_conf()')
+  const isKnown = async () => (await reads(server, 'show transaction_read_only'))[0]
+  await until(async () => (await isKnown())?.['transaction_read_only'] === value)
 }
 
 /** By a client that may be cut off at any time. */

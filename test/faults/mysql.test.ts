@@ -199,17 +199,19 @@ describeNeeding('private mariadb', 'T50 a MariaDB that dies', () => {
     const kills = loops(2, 20)
     const check = startCheck()
     const manager = new SessionManager()
-    const { db } = await manager.getEngine(withOptions(server.dburi, 'pool_timeout=5'))
+    const { db } = await manager.getEngine(withOptions(server.dburi, 'pool_timeout=30'))
     await db.execute(sql`create table faults (id varchar(50) primary key)`)
     const log = new AckLog(join(directory, 'acks'))
     const errors: unknown[] = []
     const writes: Promise<void>[] = []
     let lastAck = 0
+    let acks = 0
     const writer = setInterval(() => {
       const id = String(writes.length)
       const write = insert(db, id).then(
         () => {
           log.append(id)
+          acks++
           lastAck = performance.now()
         },
         (error: unknown) => {
@@ -221,7 +223,9 @@ describeNeeding('private mariadb', 'T50 a MariaDB that dies', () => {
 
     const pauses: number[] = []
     for (let kill = 0; kill < kills; kill++) {
+      const enough = acks + 5
       await sleep(300 + Math.random() * 200)
+      await until(() => acks > enough)
       await server.killHard()
       await server.start()
       const readyAt = performance.now()

@@ -8,11 +8,13 @@ import { sql } from 'drizzle-orm'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { AckLog, readAcks } from '../fixtures/ack-log.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
-import { atMost, loops } from '../fixtures/loops.ts'
+import { atMost, isLong, loops } from '../fixtures/loops.ts'
 import { openPgServer, type PgServer } from '../fixtures/pg-server.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
 import { startCheck } from '../fixtures/standard-check.ts'
 import { codeOf, Observer, tally, times, until, withOptions } from './support.ts'
+
+const timeout = isLong ? 600_000 : 120_000
 
 describeNeeding('private postgresql', 'a server that dies', () => {
   let server: PgServer
@@ -29,20 +31,22 @@ describeNeeding('private postgresql', 'a server that dies', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('T02 200 writes a second lose nothing acknowledged to kill -9 of the server', async () => {
+  it('T02 200 writes a second lose nothing acknowledged to kill -9 of the server', { timeout }, async () => {
     const kills = loops(2, 10)
     const check = startCheck()
     const manager = new SessionManager()
-    const { db } = await manager.getEngine(withOptions(server.dburi, { pool_timeout: '5' }))
+    const { db } = await manager.getEngine(withOptions(server.dburi, { pool_timeout: '30' }))
     const log = new AckLog(join(directory, 'acks'))
     const errors: unknown[] = []
     const writes: Promise<void>[] = []
     let lastAck = 0
-    const writer = setInterval(() => {
+    let acks = 0
+    const begin = () => {
       const id = String(writes.length)
       const write = db.execute(sql`insert into faults values (${id})`).then(
         () => {
           log.append(id)
+          acks++
           lastAck = performance.now()
         },
         (error: unknown) => {
@@ -50,11 +54,16 @@ describeNeeding('private postgresql', 'a server that dies', () => {
         },
       )
       writes.push(Promise.resolve(write))
-    }, 5)
+    }
+    const writer = setInterval(begin, 5)
 
     const pauses: number[] = []
     for (let kill = 0; kill < kills; kill++) {
+      const enough = acks + 20
       await sleep(300 + Math.random() * 200)
+      await until(() => acks > enough)
+      // Under way when it happens.
+      begin()
       await server.killHard()
       await server.start()
       const readyAt = performance.now()
@@ -86,7 +95,9 @@ describeNeeding('private postgresql', 'a server that dies', () => {
     await check.nothingLeftOpen()
   })
 
-  it('T21 work goes on as soon as the server is back, and the dead server is not stormed', async () => {
+  it('T21 work goes on as soon as the server is back, and the dead server is not stormed', {
+    timeout,
+  }, async () => {
     const seconds = loops(2, 5)
     const proxy = await FaultProxy.before(server.dburi)
     const manager = new SessionManager()

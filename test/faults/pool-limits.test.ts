@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PoolTimeoutError, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
 import { atMost, isLong, loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
@@ -30,7 +30,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     manager.getEngine(withOptions(database.dburi, options))
 
   it('T11 50 waiters of an exhausted pool are told so in time, and the next one is served', async () => {
-    const engine = await engineOf({ pool_size: '3', max_overflow: '2', pool_timeout: '0.5' })
+    const engine = await engineOf({ pool_size: '3', max_overflow: '2', pool_timeout: '3' })
     const held = await times(5, () => engine.connect())
 
     const waiting = times(50, () => outcome(engine.connect(), 10_000))
@@ -38,10 +38,10 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     const results = await waiting
 
     expect(results.every(({ error }) => error instanceof PoolTimeoutError)).toBe(true)
-    expect(String(results[0]?.error)).toMatch(/within 0\.5 s: 5 of 5 are checked out/)
+    expect(String(results[0]?.error)).toMatch(/within 3 s: 5 of 5 are checked out/)
     const waits = results.map(({ after }) => after)
-    expect(Math.min(...waits)).toBeGreaterThan(490)
-    expect(Math.max(...waits)).toBeLessThan(atMost(650))
+    expect(Math.min(...waits)).toBeGreaterThan(2_990)
+    expect(Math.max(...waits)).toBeLessThan(3_000 + atMost(500))
     expect(engine.stats().waiting).toBe(0)
 
     const late = engine.connect()
@@ -68,7 +68,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
 
     expect(order).toEqual(Array.from({ length: 100 }, (_, index) => index))
     const mean = waits.reduce((sum, wait) => sum + wait, 0) / waits.length
-    expect(Math.max(...waits)).toBeLessThan(2 * mean + (isLong ? 50 : 2_000))
+    expect(Math.max(...waits)).toBeLessThan(2 * mean + (isLong ? 50 : 10_000))
   })
 
   it.each([
@@ -156,15 +156,20 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
         .join('')
         .match(/select 1/g)?.length ?? 0) - proxy.connections
 
+    // No second goes by unless the test says so.
+    let clock = performance.now()
+    const now = vi.spyOn(performance, 'now').mockImplementation(() => clock)
+    onTestFinished(() => now.mockRestore())
     for (let round = 0; round < 20; round++) await use()
     expect(pings()).toBe(0)
 
     for (let round = 1; round <= loops(1, 3); round++) {
-      await sleep(1_050)
+      clock += 1_050
       await times(5, use)
       expect(pings()).toBe(round)
     }
     expect(proxy.connections).toBe(1)
+    now.mockRestore()
     await manager.dispose()
     await proxy.close()
   })
@@ -178,7 +183,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     await sleep(1_050)
     proxy.mode = 'blackhole'
     const next = outcome(engine.db.execute(sql`select 2`), 10_000)
-    await until(() => engine.stats().open === 1 && proxy.connections >= 2, { within: 3_000 })
+    await until(() => engine.stats().open === 1 && proxy.connections >= 2, { within: 9_000 })
     proxy.mode = 'pass'
     const { state, after } = await next
 

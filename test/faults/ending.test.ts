@@ -3,11 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Child, type ChildOptions, childRun, scenario } from '../fixtures/child-run.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
-import { isLong } from '../fixtures/loops.ts'
+import { atMost, isLong } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { Observer, until, withOptions } from './support.ts'
 
-const slack = isLong ? 1 : 10
+/** What is waited for in vain takes 20 s: a time limit that nothing here is to reach. */
+const slack = isLong ? 1 : 50
 
 describeNeeding('postgresql', 'the end', () => {
   const database = freshPostgres()
@@ -22,11 +23,13 @@ describeNeeding('postgresql', 'the end', () => {
   const run = (name: string, args: readonly string[], options: ChildOptions = {}) =>
     childRun(scenario(name), { arguments: args, ...options })
 
-  it('T26 dispose() ends within its grace, tells everybody by type, and leaves nothing open', async () => {
+  it('T26 dispose() ends within its grace, tells everybody by type, and leaves nothing open', {
+    timeout: isLong ? 600_000 : 120_000,
+  }, async () => {
     await using proxy = await FaultProxy.before(database.dburi)
     proxy.mode = 'hang-on-accept'
 
-    const result = await run('faults-dispose', [database.dburi, proxy.dburi])
+    const result = await run('faults-dispose', [database.dburi, proxy.dburi], { timeout: 100_000 })
 
     expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '' })
     const closed = 'CLOSED'
@@ -105,7 +108,7 @@ describeNeeding('postgresql', 'the end', () => {
     const dburi = withOptions(database.dburi, { application_name: 'dc-never-ended' })
     const child = await Child.spawn(scenario('faults-naive'), { arguments: ['never ended', dburi] })
     child.end()
-    await until(async () => (await observer.backends('dc-never-ended')).length === 1, { within: 15_000 })
+    await until(async () => (await observer.backends('dc-never-ended')).length === 1, { within: 25_000 })
     const state = await Promise.race([child.exited.then(() => 'ended'), sleep(1_500, 'alive')])
     await child[Symbol.asyncDispose]()
 
@@ -128,7 +131,8 @@ describeNeeding('postgresql', 'the end', () => {
     expect(result).toMatchObject({ exitCode: 0, signal: null, stderr: '' })
     expect([...result.emitted].sort()).toEqual(['committed', 'drained', 'ready', 'single'])
     expect(result.emitted.at(-1)).toBe('drained')
-    expect(drained).toBeLessThan(5_000)
+    // The grace is 20 s.
+    expect(drained).toBeLessThan(12_000)
     expect(result.lingered).toBeLessThan(200 * slack)
     await until(async () => (await observer.backends('dc-sigterm')).length === 0)
     expect(await observer.sql`select to_regclass('terminated') is not null as kept`).toEqual([{ kept: true }])
@@ -141,19 +145,23 @@ describeNeeding('postgresql', 'the end', () => {
   ])(
     'a $what that is forgotten warns once where it was made, and its connection comes back',
     async ({ what, code, rows }) => {
-      const result = await run('faults-forgotten', [database.dburi, what], { nodeFlags: ['--expose-gc'] })
+      const result = await run('faults-forgotten', [database.dburi, what], {
+        nodeFlags: ['--expose-gc'],
+        timeout: 80_000,
+      })
 
       expect(result).toMatchObject({ exitCode: 0, stdout: '' })
       const [found] = result.emitted as [Collection]
       console.log(`forgotten: the ${what}'s connection was back after ${found.after} ms`)
       expect(found).toMatchObject({ held: 1, rows, isIdle: true, stats: { checkedOut: 0, waiting: 0 } })
-      expect(found.after).toBeLessThan(2_000 * slack)
+      expect(found.after).toBeLessThan(atMost(2_000))
       expect(found.warnings).toEqual([{ code, message: expect.stringContaining('forgetOne') }])
       // Whoever has the handle has what it belongs to.
       expect(found.answers).toEqual([1, 2])
       // T75: what was bound is nobody's business.
       expect(result.stderr).not.toContain('canary-f0rg0tten')
     },
+    isLong ? 600_000 : 90_000,
   )
 })
 

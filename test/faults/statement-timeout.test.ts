@@ -10,7 +10,10 @@ import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { startCheck } from '../fixtures/standard-check.ts'
 import { codeFrom, codeOf, Observer, outcome, until, withOptions } from './support.ts'
 
-const slack = isLong ? 1 : 5
+/** Seconds, in which what is to be answered is answered on any machine. */
+const LIMIT = isLong ? 1 : 3
+/** Milliseconds that a busy machine may take beyond what a test expects. */
+const slack = isLong ? 0 : 5_000
 
 describeNeeding('postgresql', 'a statement that gets no answer', () => {
   const database = freshPostgres()
@@ -36,7 +39,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     (await observer.backends(application)).filter(({ state }) => state === 'active').length
 
   it('T10 ends after statementTimeout when the network falls silent, and the next one works at once', async () => {
-    const engine = await manager.getEngine(dburi(), { statementTimeout: 1 })
+    const engine = await manager.getEngine(dburi(), { statementTimeout: LIMIT })
     await engine.db.execute(sql`select 1`)
 
     const silent = outcome(engine.db.execute(sql`select pg_sleep(60)`), 10_000)
@@ -44,21 +47,21 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     proxy.mode = 'blackhole'
     const { error, after } = await silent
     expect(codeOf(error)).toBe('STATEMENT_TIMEOUT')
-    expect(after).toBeGreaterThan(990)
-    expect(after).toBeLessThan(1_300 * slack)
+    expect(after).toBeGreaterThan(LIMIT * 1_000 - 10)
+    expect(after).toBeLessThan(LIMIT * 1_000 + 300 + slack)
     expect(engine.stats()).toMatchObject({ open: 0, running: 0 })
 
     await sleep(100)
     proxy.mode = 'pass'
     const next = await outcome(engine.db.execute(sql`select 1`), 10_000)
     expect(next.state).toBe('fulfilled')
-    expect(next.after).toBeLessThan(200 * slack)
+    expect(next.after).toBeLessThan(200 + slack)
     const stopped = await until(async () => (await working()) === 0)
-    expect(stopped).toBeLessThan(2_000 * slack)
+    expect(stopped).toBeLessThan(2_000 + slack)
   })
 
   it('T10 costs a session its transaction, and the session goes on after rollback', async () => {
-    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
+    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: LIMIT })
     await using session = sessionMaker()
     await session.db.execute(sql`create table timed (id int)`)
 
@@ -68,7 +71,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     const { error, after } = await silent
     proxy.mode = 'pass'
     expect(codeOf(error)).toBe('STATEMENT_TIMEOUT')
-    expect(after).toBeLessThan(1_300 * slack)
+    expect(after).toBeLessThan(LIMIT * 1_000 + 300 + slack)
 
     expect(await codeFrom(session.db.execute(sql`select 1`))).toBe('PENDING_ROLLBACK')
     expect(await codeFrom(session.commit())).toBe('PENDING_ROLLBACK')
@@ -88,7 +91,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
   } satisfies Record<string, (session: SessionFor<'postgresql://'>) => PromiseLike<unknown>>
 
   it.each(Object.entries(steps))('T10 %s ends in time as well', async (step, take) => {
-    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: 1 })
+    const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: LIMIT })
     await using session = sessionMaker()
     await session.db.execute(sql`select 1`)
     if (step.startsWith('the first statement')) await session.commit()
@@ -99,8 +102,8 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
 
     // What a silent server has not heard of is undone all the same once its connection is gone.
     expect(error === undefined ? null : codeOf(error)).toBe(step === 'rollback' ? null : 'STATEMENT_TIMEOUT')
-    expect(after).toBeGreaterThan(990)
-    expect(after).toBeLessThan(1_300 * slack)
+    expect(after).toBeGreaterThan(LIMIT * 1_000 - 10)
+    expect(after).toBeLessThan(LIMIT * 1_000 + 300 + slack)
     await session.rollback()
     await session.db.execute(sql`select 1`)
     await session.commit()
@@ -120,12 +123,12 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     proxy.mode = 'pass'
 
     expect(codeOf(error)).toBe('ABORTED')
-    expect(after).toBeLessThan(500 * slack)
+    expect(after).toBeLessThan(500 + slack)
     await session.close()
   })
 
   it('T10 is stopped on the server, and the statements beside it are not', async () => {
-    const engine = await manager.getEngine(dburi(), { statementTimeout: 1 })
+    const engine = await manager.getEngine(dburi(), { statementTimeout: LIMIT })
     await engine.db.execute(sql`select 1`)
 
     const codes = await Promise.all([
@@ -135,7 +138,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     ])
 
     expect(codes).toEqual([null, 'STATEMENT_TIMEOUT', null])
-    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 * slack)
+    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 + slack)
   })
 
   it('T10 is stopped on the server when the caller aborts it', async () => {
@@ -148,7 +151,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     controller.abort()
 
     expect(await aborted).toBe('ABORTED')
-    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 * slack)
+    expect(await until(async () => (await working()) === 0)).toBeLessThan(2_000 + slack)
     await session.close()
   })
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { childRun, scenario } from '../fixtures/child-run.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
-import { loops } from '../fixtures/loops.ts'
+import { isLong, loops } from '../fixtures/loops.ts'
 import { describeNeeding, freshPostgres } from '../fixtures/servers.ts'
 import { Observer } from './support.ts'
 
@@ -39,7 +39,9 @@ describeNeeding('postgresql', 'chaos', () => {
     await observer[Symbol.asyncDispose]()
   })
 
-  it('T01 24 workers lose nothing acknowledged while connections break every 0.1 to 0.25 s', async () => {
+  it('T01 24 workers lose nothing acknowledged while connections break every 0.1 to 0.25 s', {
+    timeout: isLong ? 600_000 : 150_000,
+  }, async () => {
     const seconds = loops(6, 25)
     const faults: Record<string, () => unknown> = {
       rst: () => proxy.kill('rst'),
@@ -56,7 +58,7 @@ describeNeeding('postgresql', 'chaos', () => {
     let isOver = false
     const run = childRun(scenario('faults-chaos'), {
       arguments: [proxy.dburi, database.dburi, String(seconds)],
-      timeout: (seconds + 20) * 1_000,
+      timeout: (seconds + 100) * 1_000,
     }).finally(() => {
       isOver = true
     })

@@ -27,7 +27,7 @@ describeNeeding('galera', 'a Galera cluster', () => {
 
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'dc-galera-'))
-    cluster = await openGalera()
+    cluster = await openGalera(30)
     const [first, second, third] = cluster.nodes
     if (first === undefined || second === undefined || third === undefined) throw new Error('Too few nodes')
     node = [first, second, third]
@@ -182,7 +182,7 @@ describeNeeding('galera', 'a Galera cluster', () => {
   it('begins no migration where the pool has no connection for signs of life', { timeout }, async () => {
     const folder = folderOf({ '0000_made': ['create table acc (id int primary key)'] })
     await using manager = new SessionManager({ models: { mysql: {} } })
-    const dburi = `${cluster.dburi(database)}?pool_size=1&max_overflow=0&pool_timeout=1` as const
+    const dburi = `${cluster.dburi(database)}?pool_size=1&max_overflow=0&pool_timeout=3` as const
     const engine = await manager.getEngine(dburi)
 
     const error = await causeOf(
@@ -319,7 +319,7 @@ describeNeeding('galera', 'a Galera cluster', () => {
     'stores and counts outlast %s of the first node',
     { timeout },
     async (what) => {
-      await using own = await openGalera()
+      await using own = await openGalera(4)
       const [first, second] = own.nodes
       if (first === undefined || second === undefined) throw new Error('Too few nodes')
       await first.run('create database app')

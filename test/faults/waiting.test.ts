@@ -12,7 +12,7 @@ import { withOptions } from './support.ts'
 const POOL_SIZE = 2
 const LIMIT = 4
 /** Seconds. */
-const POOL_TIMEOUT = 1.5
+const POOL_TIMEOUT = 3
 
 /** What both pools can do. */
 interface Peer {
@@ -21,12 +21,12 @@ interface Peer {
   close(): Promise<unknown>
 }
 
-async function ours(dburi: string): Promise<Peer> {
+async function ours(dburi: string, poolTimeout = POOL_TIMEOUT): Promise<Peer> {
   const manager = new SessionManager({ prepare: 'none' })
   const uri = withOptions(dburi, {
     pool_size: String(POOL_SIZE),
     max_overflow: String(LIMIT - POOL_SIZE),
-    pool_timeout: String(POOL_TIMEOUT),
+    pool_timeout: String(poolTimeout),
   })
   const engine = await manager.getEngine(uri)
   return {
@@ -127,7 +127,8 @@ describeNeeding('postgresql', 'statements and sessions beside each other', () =>
     await admin.end()
   })
   beforeEach(async () => {
-    peer = await ours(database.dburi)
+    // Here nobody is to wait in vain.
+    peer = await ours(database.dburi, 20)
   })
   afterEach(() => peer.close())
 

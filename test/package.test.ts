@@ -194,7 +194,7 @@ it('no driver is a dependency, and drizzle-orm is a peer without the holes of CV
   )
 })
 
-it('has all files and headings that its pages lead to', () => {
+it('has all files and headings that its pages lead to', { timeout: 120_000 }, () => {
   const packed = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: ROOT, encoding: 'utf8' })
   const [{ files }]: [{ files: { path: string }[] }] = JSON.parse(packed)
   const paths = files.map(({ path }) => path)

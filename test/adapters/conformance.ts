@@ -876,7 +876,10 @@ export function conformance(name: string, subject: Subject): void {
         // It is no certain deadlock: whoever holds it may be about to end.
         const last = await open()
         await insert(last, 'b')
-        const waiting = (await shared()).select().from(last.models.task)
+        const waiting = (await shared())
+          .select()
+          .from(last.models.task)
+          .then((rows) => rows)
         await last.commit()
         expect(await waiting).toHaveLength(1)
         await last.close()

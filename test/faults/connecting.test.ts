@@ -106,7 +106,7 @@ describe('a server that misbehaves while a connection is opened', () => {
       if (serve === undefined) await rogue.close()
       const parsed = new URL(withPassword(rogue.dburi, canary))
       if (host !== undefined) parsed.hostname = host
-      // A second is short for who has to hear that the server hung up.
+      // A second is short for whoever has to hear that the server hung up.
       const connect_timeout = code === 'CONNECT_TIMEOUT' ? '1' : '20'
       const dburi = withOptions(parsed.href, { connect_timeout })
 

@@ -115,13 +115,18 @@ describeNeeding('postgresql', 'the end', () => {
     expect(state).toBe('alive')
   })
 
-  it('T27 a handler of SIGTERM that disposes lets accepted work finish, and leaves no backend', async () => {
+  it('T27 a handler of SIGTERM that disposes lets accepted work finish, and leaves no backend', {
+    timeout: 90_000,
+  }, async () => {
     const dburi = withOptions(database.dburi, { application_name: 'dc-sigterm' })
-    const child = await Child.spawn(scenario('faults-exit'), { arguments: ['at SIGTERM', dburi] })
+    const child = await Child.spawn(scenario('faults-exit'), {
+      arguments: ['at SIGTERM', dburi],
+      timeout: 60_000,
+    })
     child.end()
     const sleeping = async () =>
       (await observer.backends('dc-sigterm')).filter(({ query }) => query.includes('pg_sleep')).length
-    await until(async () => (await sleeping()) === 2, { within: 15_000 })
+    await until(async () => (await sleeping()) === 2, { within: 25_000 })
 
     const started = performance.now()
     child.kill('SIGTERM')

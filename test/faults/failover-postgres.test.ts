@@ -32,7 +32,7 @@ for (const scheme of schemes) {
       // After the backup: the standby, once promoted, waits for nobody.
       await administer(primary, "alter system set synchronous_standby_names = '*'")
       await administer(primary, 'select pg_reload_conf()')
-      // No commit waits for the standby before the checkpointer has read the settings, as it does before it obeys.
+      // Commits wait for the standby only once the checkpointer has read the settings, as it does before a checkpoint.
       await administer(primary, 'checkpoint')
     })
     afterEach(async () => {

@@ -68,7 +68,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
 
     expect(order).toEqual(Array.from({ length: 100 }, (_, index) => index))
     const mean = waits.reduce((sum, wait) => sum + wait, 0) / waits.length
-    expect(Math.max(...waits)).toBeLessThan(2 * mean + (isLong ? 50 : 10_000))
+    if (isLong) expect(Math.max(...waits)).toBeLessThan(2 * mean + 50)
   })
 
   it.each([
@@ -85,6 +85,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
         application_name: application,
         pool_timeout: '60',
       })
+      const deadline = performance.now() + 20_000
       let isOver = false
       let peak = 0
       const watching = (async () => {
@@ -93,7 +94,8 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
 
       await times(40, async (task) => {
         // A server under load shows few moments: enough work for it to be seen at its limit.
-        const isEnough = (round: number) => round >= loops(4, 10) && peak >= Math.min(limit, 5)
+        const isEnough = (round: number) =>
+          round >= loops(4, 10) && (peak >= Math.min(limit, 5) || performance.now() > deadline)
         for (let round = 0; !isEnough(round); round++) {
           // Sessions, single statements and transactions share one limit.
           if (task % 4 === 0) await engine.db.execute(sql`select pg_sleep(0.002)`)
@@ -110,6 +112,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
 
       console.log(`T14: overflow ${maxOverflow}, at most ${peak} backends`)
       expect(peak).toBeLessThanOrEqual(limit)
+      expect(peak).toBeGreaterThanOrEqual(Math.min(limit, 5))
       await until(() => engine.stats().open <= 5)
       expect(engine.stats()).toMatchObject({ checkedOut: 0, waiting: 0, running: 0 })
     },
@@ -188,7 +191,7 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     const { state, after } = await next
 
     expect(state).toBe('fulfilled')
-    expect(after).toBeLessThan(atMost(1_500))
+    if (isLong) expect(after).toBeLessThan(1_500)
     await manager.dispose()
     await proxy.close()
   })

@@ -150,20 +150,21 @@ class Row {
 
 /** Makes rows with these columns; of several with one name the first has it. */
 function rowMaker(columns: readonly string[]): (values: readonly unknown[]) => object {
-  const names: [string, number][] = []
-  for (const [at, name] of columns.entries()) {
-    const isTaken = name === 'length' || columns.indexOf(name) !== at || /^\d+$/.test(name)
-    if (!isTaken) names.push([name, at])
-  }
+  const isNamed = (name: string, at: number) =>
+    name !== 'length' && columns.indexOf(name) === at && !/^\d+$/.test(name)
+  const named = columns.map((name, at) => (isNamed(name, at) ? name : null))
 
   class ShapedRow extends Row {
     [name: string]: unknown
 
     constructor(values: readonly unknown[]) {
       super(values)
-      for (const [name, at] of names) {
-        if (name === '__proto__') Object.defineProperty(this, name, { value: values[at], enumerable: true })
-        else this[name] = values[at]
+      let at = 0
+      for (const name of named) {
+        const value = values[at++]
+        if (name === null) continue
+        if (name === '__proto__') Object.defineProperty(this, name, { value, enumerable: true })
+        else this[name] = value
       }
     }
   }

@@ -33,7 +33,7 @@ export async function schema(): Promise<void> {
   const dburi = new URL(server)
   dburi.pathname = '/dc_bench_schema'
   try {
-    await whenAllIsThere(dburi.href, 'Celery’s two tables', { ...resultModels() }, 400, 1.2)
+    await whenAllIsThere(dburi.href, 'Celery’s two tables', { ...resultModels() }, 2_000, 1.2)
     await emptied(dburi.href)
     await creating(dburi.href)
     await whenAllIsThere(dburi.href, `${TABLES} tables`, shop(), 20)

@@ -103,7 +103,7 @@ async function onOneConnection(dburi: string): Promise<void> {
       )
       reportRatio(
         'session with one upsert and commit, against BEGIN, upsert, COMMIT',
-        await compare(bareTransaction, built, { operations: 500 }),
+        await compare(bareTransaction, built, { operations: 1_500 }),
         0.85,
       )
       const builtByHand = async () => {
@@ -118,15 +118,15 @@ async function onOneConnection(dburi: string): Promise<void> {
       }
       reportRatio(
         'the bare driver, with Drizzle building the upsert: what can be reached',
-        await compare(bareTransaction, builtByHand, { operations: 500 }),
+        await compare(bareTransaction, builtByHand, { operations: 1_500 }),
       )
       reportRatio(
         'session with one upsert and commit, against that',
-        await compare(builtByHand, built, { operations: 500 }),
+        await compare(builtByHand, built, { operations: 1_500 }),
       )
       reportRatio(
         'the same upsert as sql`…`, without the time Drizzle takes to build it',
-        await compare(bareTransaction, written, { operations: 500 }),
+        await compare(bareTransaction, written, { operations: 1_500 }),
         0.85,
       )
     }

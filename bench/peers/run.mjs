@@ -242,10 +242,10 @@ const { end, ...peers } = await peersOn(dburi.href)
 try {
   await peers['drizzle-celery'].upsert('bench')
   const rows = {
-    get: await row(peers, 'get', { operations: 1_000, rounds }),
-    upsert: await row(peers, 'upsert', { operations: 500, rounds }),
-    'transaction with one upsert': await row(peers, 'transaction', { operations: 500, rounds }),
-    'get, 64 at once, 5 connections': await row(peers, 'get', { operations: 3_200, atOnce: 64, rounds }),
+    get: await row(peers, 'get', { operations: 3_000, rounds }),
+    upsert: await row(peers, 'upsert', { operations: 1_500, rounds }),
+    'transaction with one upsert': await row(peers, 'transaction', { operations: 1_500, rounds }),
+    'get, 64 at once, 5 connections': await row(peers, 'get', { operations: 6_400, atOnce: 64, rounds }),
   }
   const names = Object.keys(peers)
   console.log(`| | ${names.join(' | ')} |\n|---|${names.map(() => '---').join('|')}|`)

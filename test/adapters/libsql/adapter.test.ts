@@ -9,7 +9,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -31,6 +30,7 @@ import { Session } from '../../../src/session/session.ts'
 import { readAcks } from '../../fixtures/ack-log.ts'
 import { type Child, childRun, scenario, startChild } from '../../fixtures/child-run.ts'
 import { FaultProxy } from '../../fixtures/fault-proxy.ts'
+import { freePort } from '../../fixtures/free-port.ts'
 import { startHranaServer } from '../../fixtures/hrana-server.ts'
 import { type OpenLibsqlOptions, openLibsql } from '../../fixtures/libsql-engine.ts'
 import { atMost, isLong, loops } from '../../fixtures/loops.ts'
@@ -1112,7 +1112,7 @@ describe('options', () => {
   it('make a replica, whose server cannot be reached: a typed error with the address of the server', {
     timeout: 60_000,
   }, async () => {
-    const port = await unusedPort()
+    const port = await freePort()
     const result = await childRun(scenario('libsql-replica'), {
       arguments: [`${dburi}?syncUrl=http://127.0.0.1:${port}&authToken=canary`],
     })
@@ -1161,7 +1161,7 @@ describe('a remote server', () => {
   })
 
   it('that cannot be reached is a typed error, over HTTP and WebSockets', async () => {
-    const port = await unusedPort()
+    const port = await freePort()
 
     for (const scheme of ['http', 'ws']) {
       const engine = await open(`${scheme}://127.0.0.1:${port}`)
@@ -1224,11 +1224,3 @@ describe('a remote server', () => {
     expect((await engine.db.select().from(t)).map(({ w }) => w)).toEqual(['d'])
   })
 })
-
-async function unusedPort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

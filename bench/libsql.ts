@@ -5,7 +5,7 @@ import { createClient } from '@libsql/client'
 import { SessionManager } from 'drizzle-celery'
 import { task } from 'drizzle-celery/models/sqlite'
 import { eq, sql } from 'drizzle-orm'
-import { compare } from './measure.ts'
+import { compare, inSession } from './measure.ts'
 import { reportRatio } from './report.ts'
 
 const SELECT =
@@ -75,19 +75,14 @@ export async function libsql(): Promise<void> {
       await transaction.execute(statement)
       await transaction.commit()
     }
-    const inSession = (work: (db: typeof engine.db) => PromiseLike<unknown>) => async () => {
-      const session = await manager.sessionFactory(dburi)
-      await work(session.db)
-      await session.commit()
-      await session.close()
-    }
-    const built = inSession((db) =>
+    const open = () => manager.sessionFactory(dburi)
+    const built = inSession(open, (db) =>
       db
         .insert(task)
         .values({ taskId: 'bench', status: 'SUCCESS' })
         .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } }),
     )
-    const written = inSession((db) =>
+    const written = inSession(open, (db) =>
       db.run(
         sql`insert into celery_taskmeta (task_id, status) values (${'bench'}, ${'SUCCESS'})
           on conflict (task_id) do update set status = ${'SUCCESS'}`,

@@ -11,7 +11,7 @@ export interface Comparison {
 export interface CompareOptions {
   /** How many run at once. @default 1 */
   atOnce?: number
-  /** Operations a round. */
+  /** Operations a round: enough for V8 to have compiled what they run when the first round, which does not count, is over. */
   operations: number
   /** Rounds of each, taken in turns so that both meet the same weather. @default 9 */
   rounds?: number
@@ -40,6 +40,19 @@ export async function compare(
     ratio: median(ratios),
     baselineMicroseconds: median(times.baseline),
     oursMicroseconds: median(times.ours),
+  }
+}
+
+/** A session that does some work, commits and is closed. */
+export function inSession<Db>(
+  open: () => Promise<{ readonly db: Db; commit(): Promise<void>; close(): Promise<void> }>,
+  work: (db: Db) => PromiseLike<unknown>,
+): Operation {
+  return async () => {
+    const session = await open()
+    await work(session.db)
+    await session.commit()
+    await session.close()
   }
 }
 

@@ -3,7 +3,7 @@ import { task } from 'drizzle-celery/models/mysql'
 import { eq, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/mysql2'
 import { createConnection, createPool, type Pool } from 'mysql2/promise'
-import { compare } from './measure.ts'
+import { compare, inSession } from './measure.ts'
 import { reportRatio } from './report.ts'
 
 /** Against mysql2's own prepared statements, and against plain Drizzle, which sends values inside SQL text. */
@@ -58,17 +58,14 @@ async function measure(dburi: string, connections: number): Promise<void> {
     update: () => bare.execute(updateText, ['SUCCESS', 'bench']),
     transaction: () => transaction(bare, updateText),
   }
-  const inSession = (work: (db: typeof engine.db) => PromiseLike<unknown>) => async () => {
-    const session = await manager.sessionFactory(opened)
-    await work(session.db)
-    await session.commit()
-    await session.close()
-  }
+  const open = () => manager.sessionFactory(opened)
   const ours = {
     select: () => select.execute({ taskId: 'bench' }),
     update: () => update.execute({ status: 'SUCCESS', taskId: 'bench' }),
-    built: inSession((db) => db.update(task).set({ status: 'SUCCESS' }).where(eq(task.taskId, 'bench'))),
-    written: inSession((db) =>
+    built: inSession(open, (db) =>
+      db.update(task).set({ status: 'SUCCESS' }).where(eq(task.taskId, 'bench')),
+    ),
+    written: inSession(open, (db) =>
       db.execute(sql`update celery_taskmeta set status = ${'SUCCESS'} where task_id = ${'bench'}`),
     ),
   }

@@ -4,7 +4,7 @@ import { eq, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import pg from 'pg'
 import postgres from 'postgres'
-import { compare, median } from './measure.ts'
+import { compare, inSession, median } from './measure.ts'
 import { reportRatio } from './report.ts'
 
 const SELECT =
@@ -83,19 +83,14 @@ async function onOneConnection(dburi: string): Promise<void> {
         await bareUpsert()
         await bare.unsafe('commit')
       }
-      const inSession = (work: (db: typeof engine.db) => PromiseLike<unknown>) => async () => {
-        const session = await manager.sessionFactory(dburi as `postgresql://${string}`)
-        await work(session.db)
-        await session.commit()
-        await session.close()
-      }
-      const built = inSession((db) =>
+      const open = () => manager.sessionFactory(dburi as `postgresql://${string}`)
+      const built = inSession(open, (db) =>
         db
           .insert(task)
           .values({ taskId: 'bench', status: 'SUCCESS' })
           .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } }),
       )
-      const written = inSession((db) =>
+      const written = inSession(open, (db) =>
         db.execute(
           sql`insert into celery_taskmeta (task_id, status) values (${'bench'}, ${'SUCCESS'})
             on conflict (task_id) do update set status = ${'SUCCESS'}`,

@@ -160,6 +160,7 @@ function rowMaker(columns: readonly string[]): (values: readonly unknown[]) => o
     constructor(values: readonly unknown[]) {
       super(values)
       let at = 0
+      // Counted by hand: entries() would make a pair for each value of each row.
       for (const name of named) {
         const value = values[at++]
         if (name === null) continue

@@ -156,7 +156,7 @@ export function streaming(name: string, subject: Subject): void {
       controller.abort(new Error('gone'))
 
       await expect(collect(rows).catch(causes)).resolves.toContainEqual(expect.any(AbortedError))
-      await expect.poll(() => opened.stats().checkedOut, { timeout: 20_000 }).toBe(0)
+      await expect.poll(() => opened.stats().checkedOut).toBe(0)
     })
 
     it('are logged once, with the text of their query', async () => {

@@ -1,6 +1,6 @@
 /** The command `drizzle-celery`, as a person or a script runs it: a process of its own, on every database. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +12,7 @@ import { Output, widthOf } from '../../src/cli/output.ts'
 import { countsLine } from '../../src/cli/watch.ts'
 import { until } from '../faults/support.ts'
 import { compiled, projectRoot } from '../fixtures/compile.ts'
+import { openFiles } from '../fixtures/open-files.ts'
 import { openPgBouncer } from '../fixtures/pgbouncer.ts'
 import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
 
@@ -296,7 +297,7 @@ describe('a command line', () => {
     })
     const ended = new Promise((resolve) => child.on('exit', resolve))
     // It looks once it has the file open.
-    await until(() => hasOpen(child.pid, join(directory, 'line.db')))
+    await until(() => openFiles(join(directory, 'line.db'), child.pid) > 0)
     await sleep(2_000)
     child.kill('SIGINT')
 
@@ -334,19 +335,6 @@ describe('a command line', () => {
     expect(stderr).toBe('')
   })
 })
-
-/** Whether a process has a file open. */
-function hasOpen(pid: number | undefined, file: string): boolean {
-  const descriptors = `/proc/${pid}/fd`
-  return readdirSync(descriptors).some((descriptor) => {
-    try {
-      return realpathSync(join(descriptors, descriptor)) === file
-    } catch {
-      // It was closed meanwhile, or is no file.
-      return false
-    }
-  })
-}
 
 describe('a table', () => {
   const rows = [

@@ -46,7 +46,7 @@ describeNeeding('private postgresql', 'a primary and its standby', () => {
         readers.session(at(standby.port, 'prefer-standby'), { readOnly: true }, (db) =>
           db.select(isStandby).from(city),
         )
-      await expect.poll(read, { timeout: 20_000 }).toEqual([{ is: true }])
+      await expect.poll(read).toEqual([{ is: true }])
     },
   )
 })

@@ -214,7 +214,7 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       }
 
       await expect(read().catch(causes)).resolves.toContainEqual(expect.any(StatementTimeoutError))
-      await expect.poll(() => engine.stats().checkedOut, { timeout: 20_000 }).toBe(0)
+      await expect.poll(() => engine.stats().checkedOut).toBe(0)
     })
 
     it('are what iterator() of Drizzle reads, in a session and on an engine', async () => {
@@ -229,7 +229,7 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
         expect(n).toBe(++seen)
         if (seen === 250) break
       }
-      await expect.poll(() => engine.stats().checkedOut, { timeout: 20_000 }).toBe(0)
+      await expect.poll(() => engine.stats().checkedOut).toBe(0)
       let last = 0
       const some = engine.db.select().from(number).where(sql`${number.n} <= 250`).orderBy(asc(number.n))
       for await (const { n } of await some.prepare().iterator()) last = n

@@ -169,7 +169,6 @@ describeNeeding('private mariadb', 'prepared statements of MySQL', () => {
       return Number(row?.['Value'])
     }
     const before = await kept()
-    const PATIENT = { timeout: 20_000 }
 
     let most = 0
     for (let round = 0; round < 4; round++) {
@@ -180,13 +179,13 @@ describeNeeding('private mariadb', 'prepared statements of MySQL', () => {
       }
       await Promise.all(held.map((connection) => connection.close()))
       // The server is told to forget one without an answer.
-      await expect.poll(async () => (await kept()) - before, PATIENT).toBeLessThanOrEqual(16)
+      await expect.poll(async () => (await kept()) - before).toBeLessThanOrEqual(16)
       most = Math.max(most, (await kept()) - before)
     }
     await manager.dispose()
 
     expect(most).toBe(16)
-    await expect.poll(kept, PATIENT).toBe(before)
+    await expect.poll(kept).toBe(before)
   })
 })
 

@@ -112,7 +112,7 @@ describeNeeding('mysql', 'prepareModels on MySQL in a race', () => {
       const waiting = times(4, prepare)
       const queue = `select id from information_schema.processlist
         where db = '${database.name}' and info like '%get_lock(%' and id <> connection_id()`
-      await expect.poll(() => ask(queue), { timeout: 20_000 }).toHaveLength(4)
+      await expect.poll(() => ask(queue)).toHaveLength(4)
 
       child.kill('SIGKILL')
 

@@ -316,7 +316,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL', () => {
     const preparing = prepare()
     // It waits for the name that the other transaction has taken and not yet committed.
     const blocked = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-    await expect.poll(() => ask(blocked), { timeout: 20_000 }).toHaveLength(1)
+    await expect.poll(() => ask(blocked)).toHaveLength(1)
     await celery.end('commit')
     const { report, statements } = await preparing
 

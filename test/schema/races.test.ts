@@ -214,7 +214,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       const waiting = times(4, prepare)
       const queue = `select from pg_locks l join pg_database d on d.oid = l.database
         where d.datname = current_database() and l.locktype = 'advisory' and not l.granted`
-      await expect.poll(() => ask(queue), { timeout: 20_000 }).toHaveLength(4)
+      await expect.poll(() => ask(queue)).toHaveLength(4)
 
       const killedAt = performance.now()
       child.kill('SIGKILL')

@@ -2,7 +2,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { OptionError } from '../../src/errors.ts'
 import { type ResultsAppOptions, resultsApp } from '../../src/web/index.ts'
-import { asking, form, formTokenIn, inMemory, ORIGIN, POLLING, seenIn, TOKEN } from './serving.ts'
+import { asking, form, formTokenIn, inMemory, ORIGIN, seenIn, TOKEN } from './serving.ts'
 
 const NOBODY = { authorization: 'none' }
 
@@ -204,7 +204,7 @@ describe('a request', () => {
       return { items: [], cursor: null }
     })
     const all = Promise.all(Array.from({ length: 100 }, () => patient('/')))
-    await expect.poll(() => list.mock.calls.length, POLLING).toBe(8)
+    await expect.poll(() => list.mock.calls.length).toBe(8)
     expect((await hasty('/')).status).toBe(504)
     letGo()
 

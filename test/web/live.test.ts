@@ -3,7 +3,7 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import type { DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { History } from '../../src/web/history.ts'
 import { type ResultsAppOptions, resultsApp } from '../../src/web/index.ts'
-import { inMemory, ORIGIN, POLLING, TOKEN } from './serving.ts'
+import { inMemory, ORIGIN, TOKEN } from './serving.ts'
 
 interface Told {
   readonly event: string
@@ -55,12 +55,12 @@ it('tells each who watches a list of what belongs to it, by one look at a time f
   await using all = await listening(app, '/live')
   await using failures = await listening(app, '/live?state=FAILURE')
   const others = await Promise.all(Array.from({ length: 20 }, () => listening(app, '/live')))
-  await expect.poll(() => list.mock.calls.length, POLLING).toBeGreaterThan(3)
+  await expect.poll(() => list.mock.calls.length).toBeGreaterThan(3)
 
   await backend.markAsStarted('new')
-  await expect.poll(() => all.tasks().map(({ id }) => id), POLLING).toContain('new')
+  await expect.poll(() => all.tasks().map(({ id }) => id)).toContain('new')
   await backend.markAsFailure('new', new Error('x'))
-  await expect.poll(() => failures.tasks().find(({ row }) => row != null)?.row, POLLING).toContain('FAILURE')
+  await expect.poll(() => failures.tasks().find(({ row }) => row != null)?.row).toContain('FAILURE')
   expect(failures.tasks()[0]).toMatchObject({ id: 'new', row: null })
   for (const { told } of [all, failures, ...others])
     expect(told.filter(({ event }) => event === 'ready')).toHaveLength(1)
@@ -80,12 +80,12 @@ it('tells each change of a task, and that it is done', async () => {
   await using backend = inMemory()
   await backend.storeResult('t', { done: 1 }, 'PROGRESS')
   await using stream = await listening(quick(backend), '/live/task?id=t')
-  await expect.poll(() => stream.told.length, POLLING).toBeGreaterThan(0)
+  await expect.poll(() => stream.told.length).toBeGreaterThan(0)
   await backend.storeResult('t', { done: 2 }, 'PROGRESS')
-  await expect.poll(() => stream.told.length, POLLING).toBeGreaterThan(1)
+  await expect.poll(() => stream.told.length).toBeGreaterThan(1)
   await backend.markAsDone('t', 3)
 
-  await expect.poll(() => stream.told.at(-1)?.event, POLLING).toBe('done')
+  await expect.poll(() => stream.told.at(-1)?.event).toBe('done')
   expect(JSON.stringify(stream.told)).not.toContain('"done":')
 })
 
@@ -111,9 +111,9 @@ it('says when the database does not answer, and goes on when it does, though onE
   const list = vi.spyOn(backend, 'list').mockRejectedValueOnce(new Error('away'))
   await using stream = await listening(quick(backend, { onError }), '/live')
 
-  await expect.poll(() => stream.told.map(({ event }) => event), POLLING).toContain('trouble')
+  await expect.poll(() => stream.told.map(({ event }) => event)).toContain('trouble')
   expect(onError).toHaveBeenCalledOnce()
-  await expect.poll(() => list.mock.calls.length, POLLING).toBeGreaterThan(2)
+  await expect.poll(() => list.mock.calls.length).toBeGreaterThan(2)
   expect(warned).toHaveBeenCalledOnce()
   warned.mockRestore()
 })

@@ -13,7 +13,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { resultsApp, toNodeHandler } from '../../src/web/index.ts'
-import { form, formTokenIn, inMemory, POLLING, TOKEN } from './serving.ts'
+import { form, formTokenIn, inMemory, TOKEN } from './serving.ts'
 
 const bearer = { authorization: `Bearer ${TOKEN}` }
 
@@ -168,7 +168,7 @@ it('ends a stream of events when its browser goes away', async () => {
   const first = open()
   const [response] = await once(first, 'response')
   expect(response.headers['content-type']).toBe('text/event-stream; charset=utf-8')
-  await expect.poll(() => list.mock.calls.length, POLLING).toBeGreaterThan(2)
+  await expect.poll(() => list.mock.calls.length).toBeGreaterThan(2)
   first.destroy()
 
   // The only place is free again.
@@ -178,7 +178,7 @@ it('ends a stream of events when its browser goes away', async () => {
       const [answer] = await once(next, 'response')
       next.destroy()
       return answer.statusCode
-    }, POLLING)
+    })
     .toBe(200)
 })
 

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
 import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
-import { asking, form, formTokenIn, idsIn, inMemory, POLLING, seenIn, TOKEN } from './serving.ts'
+import { asking, form, formTokenIn, idsIn, inMemory, seenIn, TOKEN } from './serving.ts'
 
 const requestOf = (task: string, worker: string, queue: string) => ({
   ...{ task, args: [1, 'two'], kwargs: { three: 3 }, hostname: worker, retries: 0 },
@@ -69,7 +69,7 @@ function showsResults(place: { readonly dburi: string }): void {
     expect((await ask('/group?id=none')).status).toBe(404)
 
     await expect
-      .poll(async () => seenIn((await ask('/charts?range=1h')).text), POLLING)
+      .poll(async () => seenIn((await ask('/charts?range=1h')).text))
       .toMatch(
         /SUCCESS 10 FAILURE 1 REVOKED 0.*By name.*mail\.send 5 0 0.*celery@one 10 0 0 celery@two 0 1 0/,
       )

@@ -6,9 +6,6 @@ import { type ResultsAppOptions, resultsApp } from '../../src/web/index.ts'
 export const TOKEN = 'the-token-of-the-tests'
 export const ORIGIN = 'http://localhost'
 
-/** Long enough for a busy machine. */
-export const POLLING = { timeout: 20_000 }
-
 export interface Asked {
   readonly status: number
   readonly headers: Headers

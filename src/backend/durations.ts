@@ -25,7 +25,10 @@ export function momentIn(text: string): Date | undefined {
 }
 
 function dateIn(text: string): Date {
-  if (!/^\d{4}-\d\d-\d\d/.test(text)) return new Date(Number.NaN)
+  const [day = ''] = /^\d{4}-\d\d-\d\d/.exec(text) ?? []
+  const time = new Date(day).getTime()
+  // JavaScript takes 31 February for 3 March.
+  if (Number.isNaN(time) || !new Date(time).toISOString().startsWith(day)) return new Date(Number.NaN)
   const hasZone = /(?:z|[+-]\d\d:?\d\d)$/i.test(text)
   return new Date(/^\d{4}-\d\d-\d\d$/.test(text) || hasZone ? text : `${text.replace(' ', 'T')}Z`)
 }

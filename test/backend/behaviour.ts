@@ -499,6 +499,23 @@ export function keepsItsPromises({ dialect, open }: Behaves): void {
     expect((await backend.recentCounts({ maxAge: 0 })).counts).toEqual(after)
   })
 
+  it('countDone tells apart what a collation takes for the same', async () => {
+    await using backend = open({ resultExtended: true })
+    const [since, name] = [new Date(Date.now() - 60_000), newId()]
+    const tasks = [name, name.toUpperCase(), `${name} `, name].map((task, at) => ({
+      taskId: newId(),
+      result: 0,
+      request: { ...REQUEST, task, hostname: at === 3 ? 'CELERY@HOST' : REQUEST.hostname },
+    }))
+    await backend.storeMany(tasks)
+
+    const { counts } = await backend.countDone({ since, until: new Date(Date.now() + 60_000) })
+    const ours = counts.filter((count) => count.name?.trim().toLowerCase() === name)
+    expect(ours.map((count) => `${count.name}, ${count.worker}, ${count.tasks}`).sort()).toEqual(
+      tasks.map(({ request }) => `${request.task}, ${request.hostname}, 1`).sort(),
+    )
+  })
+
   it('42, 45: cleanup deletes what expired, batch by batch, and nothing else', async () => {
     await using lasting = open()
     // What other tests left would take hundreds of the small batches below.

@@ -252,6 +252,7 @@ describe('a page', () => {
     for (const [query, name] of [
       ['since=yesterday', 'since'],
       ['until=2026-13-45', 'until'],
+      ['until=2026-02-31', 'until'],
       [`name=${'x'.repeat(200)}`, 'name'],
       ['name=%00', 'name'],
       ['sort=size', 'sort'],

@@ -69,9 +69,12 @@ export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: St
   const select = `select t.task_id, t.status, ${result}, ${syntax.dateDone}, t.traceback${optional} from ${from(task)}`
   const listed = LISTED.filter((column) => facts.task.has(column)).map((column) => `, t.${column}`)
   const selectListed = `select t.id, t.task_id, t.status, ${syntax.listedDate}${listed.join('')} from ${task} t`
-  const grouped = ['status', ...['name', 'worker'].filter((column) => facts.task.has(column))]
-    .map((column) => `t.${column}`)
-    .join(', ')
+  const outcome = ['status', ...['name', 'worker'].filter((column) => facts.task.has(column))].map(
+    (column) => `t.${column}`,
+  )
+  const counted = outcome.join(', ')
+  // By their bytes, too: a collation may take two texts for the same.
+  const grouped = [...new Set([...outcome, ...outcome.map(bytes)])].join(', ')
   const selectState = `select t.task_id, t.status from ${task} t`
   const isReady = `(${bytes('t.status')} in ${READY})`
   const selectStored = `select t.task_id, t.status, ${result} from ${from(task)}`
@@ -103,10 +106,10 @@ export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: St
       const bind: Bind = (value, type) => syntax.placeholder(params.push(value), type)
       // Ordered, so that the index of the dates is used whatever share of the table that is.
       const read =
-        `select ${grouped} from ${task} t where ${conditionsOf(request, syntax, bind).join(' and ')} ` +
+        `select ${counted} from ${task} t where ${conditionsOf(request, syntax, bind).join(' and ')} ` +
         `order by t.date_done limit ${syntax.limit(request.limit, bind)}`
-      const counted = `select ${grouped}, ${integer('count(*)')} as tasks from (${read}) t group by ${grouped}`
-      return statement(`${counted} order by tasks desc limit ${syntax.limit(most, bind)}`, params)
+      const counts = `select ${counted}, ${integer('count(*)')} as tasks from (${read}) t group by ${grouped}`
+      return statement(`${counts} order by tasks desc limit ${syntax.limit(most, bind)}`, params)
     },
     list(request) {
       const params: unknown[] = []

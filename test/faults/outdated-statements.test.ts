@@ -98,7 +98,8 @@ describeNeeding('postgresql', 'a prepared statement', () => {
     ])
       await observer.sql.unsafe(made)
     // It goes only where a test says so: what was parsed just now is not old because the machine is slow.
-    let now = performance.now()
+    // Whole, so that what is added is neither more nor less by a rounding.
+    let now = Math.ceil(performance.now())
     vi.spyOn(performance, 'now').mockImplementation(() => now)
     isLater = () => {
       now += PARSE_LIFETIME

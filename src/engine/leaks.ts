@@ -16,6 +16,9 @@ export interface Origin {
   readonly stack?: string
 }
 
+/** Where a session was made that its work closes. A stack would take longer than all else about it, and nobody would read it. */
+export const FOR_WORK: Origin = { stack: '\n    for the work of manager.session(), which has never settled' }
+
 /** Where `maker` was called, from within it. */
 export function originOf(maker: object): Origin {
   const origin: Origin = {}

@@ -5,7 +5,7 @@ import type { NamedAdapter } from '../driver/types.ts'
 import { A_LIST_OF_ADAPTERS, adapterOf, schemesOf } from '../engine/adapters.ts'
 import { EngineCache } from '../engine/cache.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from '../engine/engine.ts'
-import { originOf } from '../engine/leaks.ts'
+import { FOR_WORK, type Origin, originOf } from '../engine/leaks.ts'
 import { DISPOSE_CHECKS, ENGINE_CHECKS } from '../engine/options.ts'
 import { PING_CHECKS, type PingOptions } from '../engine/ping.ts'
 import { ClosedError, DrizzleCeleryError, OptionError } from '../errors.ts'
@@ -206,8 +206,8 @@ export class CoreSessionManager<
     if (outer !== null && propagation === 'join') return runJoined(outer, sessionOptions, work)
     const open = () =>
       outer === null
-        ? (this.#openNow(text, split) ?? this.#open(text, split))
-        : new Session(outer.engine, outer.models, sessionOptions, outer)
+        ? (this.#openNow(text, split, FOR_WORK) ?? this.#open(text, split, FOR_WORK))
+        : new Session(outer.engine, outer.models, sessionOptions, outer, FOR_WORK)
     const known: AnyWork = (db, session, attempt) =>
       this.#context.run(session, text, () => work(db, session, attempt))
     return await seen(
@@ -285,19 +285,23 @@ export class CoreSessionManager<
   }
 
   /** A session without waiting for anything, where the engine is open and its models prepared. */
-  #openNow(text: string, { sessionOptions, engineOptions }: SplitOptions): Session | null {
+  #openNow(text: string, { sessionOptions, engineOptions }: SplitOptions, origin?: Origin): Session | null {
     const engine = engineOptions === undefined ? this.#engines.opened(text) : null
     const models = engine === null ? undefined : this.#ready.get(engine)
     if (engine === null || models === undefined || engine.isDisposed) return null
-    return this.#sessionAs(engine, models, sessionOptions)
+    return this.#sessionAs(engine, models, sessionOptions, origin)
   }
 
-  async #open(text: string, { sessionOptions, engineOptions }: SplitOptions): Promise<Session> {
+  async #open(
+    text: string,
+    { sessionOptions, engineOptions }: SplitOptions,
+    origin?: Origin,
+  ): Promise<Session> {
     for (let attempt = 1; ; attempt++) {
       this.#assertNotDisposed()
       try {
         return await this.#engines.use(text, engineOptions, (engine) =>
-          this.#sessionOn(engine, sessionOptions),
+          this.#sessionOn(engine, sessionOptions, origin),
         )
       } catch (error) {
         // The engine was disposed of meanwhile: the next attempt opens another.
@@ -306,7 +310,7 @@ export class CoreSessionManager<
     }
   }
 
-  async #sessionOn(engine: Engine, options: SessionOptions): Promise<Session> {
+  async #sessionOn(engine: Engine, options: SessionOptions, origin?: Origin): Promise<Session> {
     assertNoneMisplaced(engine.dialect, options)
     let models = this.#ready.get(engine)
     if (models === undefined) {
@@ -314,12 +318,17 @@ export class CoreSessionManager<
       models = await this.#modelsOf(engine)
     }
     if (engine.isDisposed) throw new ClosedError('engine')
-    return this.#sessionAs(engine, models, options)
+    return this.#sessionAs(engine, models, options, origin)
   }
 
   /** Within the one that stands for all others, where a test has begun it. */
-  #sessionAs(engine: Engine, models: Readonly<Record<string, unknown>>, options: SessionOptions): Session {
-    return new Session(engine, models, options, this.#context.within(engine))
+  #sessionAs(
+    engine: Engine,
+    models: Readonly<Record<string, unknown>>,
+    options: SessionOptions,
+    origin?: Origin,
+  ): Session {
+    return new Session(engine, models, options, this.#context.within(engine), origin)
   }
 
   /**

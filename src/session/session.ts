@@ -10,7 +10,7 @@ import type {
   TransactionOptions,
 } from '../driver/types.ts'
 import type { Engine } from '../engine/engine.ts'
-import { originOf, unwatch, watch } from '../engine/leaks.ts'
+import { type Origin, originOf, unwatch, watch } from '../engine/leaks.ts'
 import {
   type Limited,
   limitedHandle,
@@ -132,6 +132,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     models: Models,
     options: SessionOptions = {},
     outer: Session | null = null,
+    origin: Origin = originOf(Session),
   ) {
     assertNoneMisplaced(engine.dialect, options)
     this.#engine = engine
@@ -143,7 +144,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     this.#transactionOptions = outer === null ? transactionOptionsOf(options) : {}
     engine.warnOfDeadline(options.statementTimeout)
     this.#limits = limitsWithin(outer?.limits ?? engine.limits, options)
-    this.#trace = new SessionTrace(originOf(Session), engine.sessionOpened())
+    this.#trace = new SessionTrace(origin, engine.sessionOpened())
     watch(this, this.#trace)
   }
 
@@ -160,8 +161,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * A handle of this session whose statements have a deadline, a signal or a logger of their own: `session.with({ signal }).db`.
-   * One that is stopped while it runs costs the connection, as a deadline of the session does; one whose turn has not come
-   * is not sent, and costs nothing.
+   * One that is stopped while it runs costs the connection, as a deadline of the session does; before its turn it costs nothing.
    * @throws OptionError
    */
   with(options: StatementOptions): Limited<Db> {

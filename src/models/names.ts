@@ -17,9 +17,9 @@ export interface ResultModelsOptions {
    */
   readonly schemas?: ByTable | undefined
   /**
-   * `'dashboard'` adds the indexes by which `list()` finds tasks of a state (by date as well), name, worker or queue, and on
-   * PostgreSQL those whose id begins with a text, in tables of millions. Each
-   * makes stores a little slower, and `prepare: 'upgrade'` creates them in a table that is there, which may take minutes.
+   * `'dashboard'` adds the indexes by which `list()` finds tasks of a state, name, worker or queue in both of its orders, and
+   * on PostgreSQL those whose id begins with a text, in tables of millions. Each makes stores a little slower, and
+   * `prepare: 'upgrade'` creates them in a table that is there, which may take minutes.
    *
    * @default Celery's own
    */
@@ -50,14 +50,13 @@ export interface IndexedColumns {
 
 type IndexedColumn = 'status' | 'name' | 'worker' | 'queue'
 
-/** The second is for a state by date, whose rows would all be read and sorted otherwise. */
-const DASHBOARD: readonly IndexedColumns[] = [
-  { name: 'status', columns: ['status'] },
-  { name: 'status_date_done', columns: ['status', 'dateDone'] },
-  { name: 'name', columns: ['name'] },
-  { name: 'worker', columns: ['worker'] },
-  { name: 'queue', columns: ['queue'] },
-]
+/** Each in both orders of a list: without the second, all rows would be read and sorted, or all that were done since. */
+const DASHBOARD: readonly IndexedColumns[] = (['status', 'name', 'worker', 'queue'] as const).flatMap(
+  (column): IndexedColumns[] => [
+    { name: column, columns: [column] },
+    { name: `${column}_date_done`, columns: [column, 'dateDone'] },
+  ],
+)
 
 /** Makes models once for the same names, so that tables can be compared and cached by identity. */
 export function onceByNames<Models>(

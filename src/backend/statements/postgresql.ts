@@ -207,8 +207,9 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
   const isOne = filters.length === 1 && text !== undefined && others.length === 0 && text !== 'PENDING'
   const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
   if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
-  // Only a state can say that all its tasks are done.
-  if (byDate && (column !== 'status' || !READY_STATES.has(text))) return null
+  const isState = column === 'status'
+  // A list by date has no others, so that no index is needed for them.
+  if (byDate && isState && !READY_STATES.has(text)) return null
   const given = bind(text, 'varchar')
   const [from, than] = descending ? ['>=', '<'] : ['<=', '>']
   const place = ({ id, dateDone }: NonNullable<typeof after>) =>
@@ -217,11 +218,12 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
       : `(t.${column}, t.id) ${than} (${given}, ${bind(id, 'integer')})`
   return {
     // With a list of all states that are done the index would be read from the end of the text, not from the place.
-    rest: { ...request, orderBy: 'id', [column === 'status' ? 'states' : column]: null, after: null },
+    rest: { ...request, orderBy: 'id', [isState ? 'states' : column]: null, after: null },
     conditions: [
       `t.${column} ${from} ${given}`,
       after === null ? `t.${column} ${than}= ${given}` : place(after),
       ...(byDate ? ['t.date_done is not null'] : []),
+      ...(byDate && !isState ? [`t.status in ${READY}`] : []),
     ],
     orderedBy: `t.${column}`,
   }

@@ -24,7 +24,7 @@ beforeEach(() => {
 })
 afterEach(() => manager.dispose({ grace: 0 }))
 
-describeNeeding('private mariadb', 'two servers of MariaDB', () => {
+describeNeeding(['private mariadb', 'a full run'], 'two servers of MariaDB', () => {
   let first: MariadbServer
   let second: MariadbServer
   const at = (servers: readonly { readonly port: number }[], attrs?: string) =>

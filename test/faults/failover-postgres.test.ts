@@ -20,7 +20,7 @@ import { pidOf, until } from './support.ts'
 const schemes = isLong ? POSTGRES_SCHEMES : POSTGRES_SCHEMES.slice(0, 1)
 
 for (const scheme of schemes) {
-  describeNeeding('private postgresql', `a failover of PostgreSQL (${scheme}:)`, () => {
+  describeNeeding(['private postgresql', 'a full run'], `a failover of PostgreSQL (${scheme}:)`, () => {
     let primary: PgServer
     let standby: PgServer
     const at = (servers: readonly { readonly port: number }[], options = 'target_session_attrs=primary') =>

@@ -18,7 +18,7 @@ import { times, until } from './support.ts'
 
 const timeout = isLong ? 900_000 : 300_000
 
-describeNeeding('galera', 'a Galera cluster', () => {
+describeNeeding(['galera', 'a full run'], 'a Galera cluster', () => {
   let cluster: Galera
   let node: readonly [GaleraNode, GaleraNode, GaleraNode]
   let directory: string

@@ -57,7 +57,7 @@ for (const [need, create, nap, napping] of [
       ),
   ],
 ] as const) {
-  describeNeeding(need, need, () => {
+  describeNeeding([need, 'a full run'], need, () => {
     /**
      * What was given up goes on until the server hears of it, which can take it seconds: MariaDB looks for who calls
      * `sleep()` for two, the connection counted all the while. Batches that do not wait for that use up all it lets in.

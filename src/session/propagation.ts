@@ -11,14 +11,14 @@ export type Propagation = 'new' | 'join' | 'nested'
 
 export const PROPAGATIONS: readonly Propagation[] = ['new', 'join', 'nested']
 
-/** A session whose work is under way. */
+/** A session whose work is under way. What is weak leads to connections, whose sockets remember where they were opened. */
 interface Entry {
   /** Whose session it is: a manager's own. */
   readonly context: SessionContext
-  /** `null` once the work has settled: what it left running opens sessions of its own, and is to keep nothing alive. */
-  session: Session | null
+  /** `null` once the work has settled: what it left running opens sessions of its own. */
+  session: WeakRef<Session> | null
   /** The engine that was opened for it, of all that share its database. */
-  readonly engine: Engine
+  readonly engine: WeakRef<Engine>
   /** The text that it was opened by. */
   readonly dburi: string
   /** The innermost around it whose work was under way when it began. */
@@ -59,7 +59,13 @@ export class SessionContext {
     let outer = storage.getStore()
     // A job that begins the next one would otherwise have all before it around itself.
     while (outer?.session === null) outer = outer.outer
-    const entry: Entry = { context: this, session, engine: session.engine.origin, dburi, outer }
+    const entry: Entry = {
+      context: this,
+      session: new WeakRef(session),
+      engine: new WeakRef(session.engine.origin),
+      dburi,
+      outer,
+    }
     try {
       return await storage.run(entry, work)
     } finally {
@@ -69,7 +75,7 @@ export class SessionContext {
 
   /** The innermost session of an engine, if its work is still under way. */
   on(engine: Engine): Session | null {
-    return this.#find((entry) => entry.engine === engine.origin)
+    return this.#find((entry) => entry.engine.deref() === engine.origin)
   }
 
   /**
@@ -90,7 +96,7 @@ export class SessionContext {
 
   #find(isMeant: (entry: Entry) => boolean): Session | null {
     for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
-      if (entry.context === this && isMeant(entry)) return entry.session
+      if (entry.context === this && isMeant(entry)) return entry.session?.deref() ?? null
     }
     return null
   }

@@ -30,5 +30,5 @@ function dateIn(text: string): Date {
   // JavaScript takes 31 February for 3 March.
   if (Number.isNaN(time) || !new Date(time).toISOString().startsWith(day)) return new Date(Number.NaN)
   const hasZone = /(?:z|[+-]\d\d:?\d\d)$/i.test(text)
-  return new Date(/^\d{4}-\d\d-\d\d$/.test(text) || hasZone ? text : `${text.replace(' ', 'T')}Z`)
+  return new Date(text === day || hasZone ? text : `${text.replace(' ', 'T')}Z`)
 }

@@ -1,9 +1,10 @@
 /** What is known of something that wants to be closed, in case it is garbage-collected before. */
 export interface Trace {
-  readonly what: 'session' | 'connection' | 'stream' | 'engine'
+  readonly what: 'session' | 'work' | 'connection' | 'stream' | 'engine'
   /** What it is called, where it has a name. */
   readonly name?: string
-  readonly origin: Origin
+  /** `null` for what a callback is given: a stack would take longer than all else about it. */
+  readonly origin: Origin | null
   /** It holds nothing that anybody would miss, so nobody is warned. */
   readonly isUnused?: boolean
   /** Gives back what the thing holds. Nothing of a trace may lead to the thing, or it would never be collected. */
@@ -15,9 +16,6 @@ export interface Origin {
   /** The stack, from the one who called `maker`; it is put into words when it is first read. */
   readonly stack?: string
 }
-
-/** Where a session was made that its work closes. A stack would take longer than all else about it, and nobody would read it. */
-export const FOR_WORK: Origin = { stack: '\n    for the work of manager.session(), which has never settled' }
 
 /** Where `maker` was called, from within it. */
 export function originOf(maker: object): Origin {
@@ -54,7 +52,7 @@ function watchAll(): void {
   isWaiting = false
   for (const [thing, trace] of young) {
     // An unformatted stack refers to the objects whose methods are in it, and these may refer to the tracked one.
-    void trace.origin.stack
+    void trace.origin?.stack
     unclosed.register(thing, trace, thing)
   }
   young.clear()
@@ -66,6 +64,9 @@ const UNCLOSED =
 /** What a warning says, up to where the thing was created. */
 const SENTENCES: Readonly<Record<Trace['what'], (name: string) => string>> = {
   session: () => `A session ${UNCLOSED}`,
+  work: (name) =>
+    `The work of a session on ${name} was garbage-collected before it had settled, so it never will; what was not committed is ` +
+    'rolled back. Have nothing inside manager.session() wait for what may never come.',
   connection: () => `A connection ${UNCLOSED}`,
   stream: () =>
     'A stream was garbage-collected before its end; its connection goes back. Loop over it by `for await`, which ends it also ' +
@@ -81,8 +82,8 @@ const unclosed = new FinalizationRegistry<Trace>((trace) => {
   trace.letGo()
   if (isUnused) return
   // Drops the first line, which names an error.
-  const frames = origin.stack?.replace(/^.*/, '') || ' somewhere'
-  process.emitWarning(`${SENTENCES[what](name)} created${frames}`, {
+  const made = origin === null ? '' : ` created${origin.stack?.replace(/^.*/, '') || ' somewhere'}`
+  process.emitWarning(`${SENTENCES[what](name)}${made}`, {
     code: `DRIZZLE_CELERY_UNCLOSED_${what.toUpperCase()}`,
   })
 })

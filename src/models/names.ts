@@ -50,7 +50,7 @@ export interface IndexedColumns {
 
 type IndexedColumn = 'status' | 'name' | 'worker' | 'queue'
 
-/** Each in both orders of a list: without the second, all rows would be read and sorted, or all that were done since. */
+/** Each in both orders of a list. By date, all rows of the text would be read and sorted otherwise, or all that were done later. */
 const DASHBOARD: readonly IndexedColumns[] = (['status', 'name', 'worker', 'queue'] as const).flatMap(
   (column): IndexedColumns[] => [
     { name: column, columns: [column] },

@@ -5,7 +5,7 @@ import type { NamedAdapter } from '../driver/types.ts'
 import { A_LIST_OF_ADAPTERS, adapterOf, schemesOf } from '../engine/adapters.ts'
 import { EngineCache } from '../engine/cache.ts'
 import type { DisposeOptions, Engine, EngineOptions, EngineStats } from '../engine/engine.ts'
-import { FOR_WORK, type Origin, originOf } from '../engine/leaks.ts'
+import { type Origin, originOf } from '../engine/leaks.ts'
 import { DISPOSE_CHECKS, ENGINE_CHECKS } from '../engine/options.ts'
 import { PING_CHECKS, type PingOptions } from '../engine/ping.ts'
 import { ClosedError, DrizzleCeleryError, OptionError } from '../errors.ts'
@@ -206,8 +206,8 @@ export class CoreSessionManager<
     if (outer !== null && propagation === 'join') return runJoined(outer, sessionOptions, work)
     const open = () =>
       outer === null
-        ? (this.#openNow(text, split, FOR_WORK) ?? this.#open(text, split, FOR_WORK))
-        : new Session(outer.engine, outer.models, sessionOptions, outer, FOR_WORK)
+        ? (this.#openNow(text, split, null) ?? this.#open(text, split, null))
+        : new Session(outer.engine, outer.models, sessionOptions, outer, null)
     const known: AnyWork = (db, session, attempt) =>
       this.#context.run(session, text, () => work(db, session, attempt))
     return await seen(
@@ -285,7 +285,11 @@ export class CoreSessionManager<
   }
 
   /** A session without waiting for anything, where the engine is open and its models prepared. */
-  #openNow(text: string, { sessionOptions, engineOptions }: SplitOptions, origin?: Origin): Session | null {
+  #openNow(
+    text: string,
+    { sessionOptions, engineOptions }: SplitOptions,
+    origin?: Origin | null,
+  ): Session | null {
     const engine = engineOptions === undefined ? this.#engines.opened(text) : null
     const models = engine === null ? undefined : this.#ready.get(engine)
     if (engine === null || models === undefined || engine.isDisposed) return null
@@ -295,7 +299,7 @@ export class CoreSessionManager<
   async #open(
     text: string,
     { sessionOptions, engineOptions }: SplitOptions,
-    origin?: Origin,
+    origin?: Origin | null,
   ): Promise<Session> {
     for (let attempt = 1; ; attempt++) {
       this.#assertNotDisposed()
@@ -310,7 +314,7 @@ export class CoreSessionManager<
     }
   }
 
-  async #sessionOn(engine: Engine, options: SessionOptions, origin?: Origin): Promise<Session> {
+  async #sessionOn(engine: Engine, options: SessionOptions, origin?: Origin | null): Promise<Session> {
     assertNoneMisplaced(engine.dialect, options)
     let models = this.#ready.get(engine)
     if (models === undefined) {
@@ -326,7 +330,7 @@ export class CoreSessionManager<
     engine: Engine,
     models: Readonly<Record<string, unknown>>,
     options: SessionOptions,
-    origin?: Origin,
+    origin?: Origin | null,
   ): Session {
     return new Session(engine, models, options, this.#context.within(engine), origin)
   }

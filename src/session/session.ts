@@ -126,13 +126,13 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   /** Ends the waiting for a connection. */
   #stopWaiting: ((reason: Error) => void) | null = null
 
-  /** @param outer whose connection it shares: its own transactions are savepoints there */
+  /** @param outer whose connection it shares, by savepoints @param origin `null` where it is closed behind its work */
   constructor(
     engine: Engine<D, Db>,
     models: Models,
     options: SessionOptions = {},
     outer: Session | null = null,
-    origin: Origin = originOf(Session),
+    origin: Origin | null = originOf(Session),
   ) {
     assertNoneMisplaced(engine.dialect, options)
     this.#engine = engine
@@ -144,7 +144,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
     this.#transactionOptions = outer === null ? transactionOptionsOf(options) : {}
     engine.warnOfDeadline(options.statementTimeout)
     this.#limits = limitsWithin(outer?.limits ?? engine.limits, options)
-    this.#trace = new SessionTrace(origin, engine.sessionOpened())
+    this.#trace = new SessionTrace(engine.seenAs.dburi, origin, engine.sessionOpened())
     watch(this, this.#trace)
   }
 
@@ -161,7 +161,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * A handle of this session whose statements have a deadline, a signal or a logger of their own: `session.with({ signal }).db`.
-   * One that is stopped while it runs costs the connection, as a deadline of the session does; before its turn it costs nothing.
+   * One that is stopped while it runs costs the connection, as a deadline of the session does; before its turn it is just not sent.
    * @throws OptionError
    */
   with(options: StatementOptions): Limited<Db> {

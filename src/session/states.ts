@@ -129,13 +129,16 @@ export function holdWithin(level: Scope): Hold {
 
 /** What is left of a session that is garbage-collected without `close()`. */
 export class SessionTrace implements Trace {
-  readonly what = 'session'
-  readonly origin: Origin
+  readonly what: 'session' | 'work'
+  readonly name: string
+  readonly origin: Origin | null
   isUnused = true
   #hold: Hold | null = null
   readonly #sessionClosed: () => void
 
-  constructor(origin: Origin, sessionClosed: () => void) {
+  constructor(name: string, origin: Origin | null, sessionClosed: () => void) {
+    this.what = origin === null ? 'work' : 'session'
+    this.name = name
     this.origin = origin
     this.#sessionClosed = sessionClosed
   }

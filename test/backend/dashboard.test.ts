@@ -73,7 +73,10 @@ function findsByIndex(dialect: Dialect, create: () => Promise<Database>): void {
         run.mockRestore()
         const { sql = '', params = [] } = statement ?? {}
         const plan = await engine.run({ sql: `${EXPLAIN[dialect]} ${sql}`, params, asArrays: false })
-        expect(JSON.stringify(plan)).toMatch(INDEXES[at] ?? BY_ID[dialect])
+        const index = INDEXES[at]
+        // MySQL names all that it might have used as well.
+        const used = dialect === 'mysql' && index !== undefined ? `"key":"${index}"` : index
+        expect(JSON.stringify(plan)).toMatch(used ?? BY_ID[dialect])
         // What is found by one of those is in order already.
         if (at < INDEXES.length) expect(JSON.stringify(plan)).not.toMatch(/sort|temp b-tree/i)
       }
@@ -120,6 +123,12 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
           `select n, n::text, ${past('FAILURE', 'SUCCESS')}, ${past('old', 'new')}, ${past('w1', 'w2')}, ${past('q1', 'q2')}, ` +
           "'2026-11-01'::timestamp + (n / 10) * interval '1 second' from generate_series(1, 40000) n (n)",
       )
+      // Not done yet, with the dates that Celery gives such and without.
+      await run(
+        'insert into celery_taskmeta (id, task_id, status, name, worker, queue, date_done) ' +
+          "select n, n::text, 'STARTED', 'old', 'w1', 'q1', case when n % 2 = 0 then timestamp '2026-11-01 00:00:09' end " +
+          'from generate_series(40001, 40020) n (n)',
+      )
       await run('vacuum analyze celery_taskmeta')
 
       const asked: readonly ListOptions[] = [
@@ -146,7 +155,9 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
             const { sql = '', params = [] } = statement ?? {}
             plans.push(JSON.stringify(await engine.run({ sql: `explain ${sql}`, params, asArrays: false })))
           }
+          const isOfDone = options.state !== undefined || options.orderBy === 'dateDone'
           const all = Array.from({ length: 2_500 }, (_, each) => String(2 * each + 2))
+          if (!isOfDone) all.push(...Array.from({ length: 20 }, (_, each) => String(40_001 + each)))
           expect(ids).toEqual(order === 'asc' ? all : all.reverse())
         }
         expect(plans).toHaveLength(10)

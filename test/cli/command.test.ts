@@ -170,6 +170,7 @@ describe('a command line', () => {
     ['an unknown option', ['tasks', database, '--limt', '1'], "Unknown option '--limt'"],
     ['a wrong number', ['tasks', database, '--limit', '0'], '--limit takes a whole number'],
     ['a wrong time', ['tasks', database, '--since', 'x'], '--since takes a time ago'],
+    ['a day that is none', ['tasks', database, '--since', '2026-02-29'], '--since takes a time ago'],
     ['no id', ['task', database], 'Type: drizzle-celery task [DBURI] ID'],
     ['one too many', ['counts', database, 'x'], 'Type: drizzle-celery counts'],
     ['no file', ['counts', 'file:gone.db'], 'There is no file'],

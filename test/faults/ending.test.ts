@@ -147,9 +147,9 @@ describeNeeding('postgresql', 'the end', () => {
     { what: 'session', code: 'DRIZZLE_CELERY_UNCLOSED_SESSION', rows: 0, where: 'forgetOne' },
     {
       what: 'work',
-      code: 'DRIZZLE_CELERY_UNCLOSED_SESSION',
+      code: 'DRIZZLE_CELERY_UNCLOSED_WORK',
       rows: 0,
-      where: 'for the work of manager.session()',
+      where: 'The work of a session on postgres',
     },
     { what: 'connection', code: 'DRIZZLE_CELERY_UNCLOSED_CONNECTION', rows: 1, where: 'forgetOne' },
     { what: 'stream', code: 'DRIZZLE_CELERY_UNCLOSED_STREAM', rows: 1, where: 'forgetOne' },

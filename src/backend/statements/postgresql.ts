@@ -208,10 +208,14 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
   const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
   if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
   const isState = column === 'status'
-  // A list by date has no others, so that no index is needed for them.
+  // By date only those that are done are listed: no row is in another state.
   if (byDate && isState && !READY_STATES.has(text)) return null
   const given = bind(text, 'varchar')
-  const [from, than] = descending ? ['>=', '<'] : ['<=', '>']
+  const than = descending ? '<' : '>'
+  const lowest = `t.${column} >= ${given}`
+  // Behind the last date come the rows that have none.
+  const highest = byDate ? `(t.${column}, t.date_done) <= (${given}, 'infinity')` : `t.${column} <= ${given}`
+  const [first, last] = descending ? [highest, lowest] : [lowest, highest]
   const place = ({ id, dateDone }: NonNullable<typeof after>) =>
     byDate
       ? `(t.${column}, t.date_done, t.id) ${than} (${given}, ${bind(dateDone, 'timestamp')}, ${bind(id, 'integer')})`
@@ -220,9 +224,8 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
     // With a list of all states that are done the index would be read from the end of the text, not from the place.
     rest: { ...request, orderBy: 'id', [isState ? 'states' : column]: null, after: null },
     conditions: [
-      `t.${column} ${from} ${given}`,
-      after === null ? `t.${column} ${than}= ${given}` : place(after),
-      ...(byDate ? ['t.date_done is not null'] : []),
+      after === null ? first : place(after),
+      last,
       ...(byDate && !isState ? [`t.status in ${READY}`] : []),
     ],
     orderedBy: `t.${column}`,

@@ -607,10 +607,11 @@ async function losses(
 
 /** An engine whose handles are the executors themselves. */
 function bare(engine: Engine): Engine<Dialect, Executor> {
-  const { dialect, limits } = engine
+  const { dialect, limits, seenAs } = engine
   const parts: Partial<Engine<Dialect, Executor>> = {
     dialect,
     limits,
+    seenAs,
     handle: (executor) => executor,
     checkout: (options) => engine.checkout(options),
     sessionOpened: () => engine.sessionOpened(),

@@ -50,7 +50,7 @@ export interface IndexedColumns {
 
 type IndexedColumn = 'status' | 'name' | 'worker' | 'queue'
 
-/** Each in both orders of a list. By date, all rows of the text would be read and sorted otherwise, or all that were done later. */
+/** One for each order of a list. Without those by date, all rows of the text would be read and sorted, or all that were done later. */
 const DASHBOARD: readonly IndexedColumns[] = (['status', 'name', 'worker', 'queue'] as const).flatMap(
   (column): IndexedColumns[] => [
     { name: column, columns: [column] },

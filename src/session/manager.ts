@@ -204,6 +204,7 @@ export class CoreSessionManager<
         : await this.#engines.use(text, engineOptions, async (engine) => this.#context.on(engine))
     if (outer !== null) assertAgrees(outer, { ...sessionOptions, attempts })
     if (outer !== null && propagation === 'join') return runJoined(outer, sessionOptions, work)
+    // `null`: it is closed behind its work, so nobody would want to know where it was made.
     const open = () =>
       outer === null
         ? (this.#openNow(text, split, null) ?? this.#open(text, split, null))

@@ -11,7 +11,7 @@ export type Propagation = 'new' | 'join' | 'nested'
 
 export const PROPAGATIONS: readonly Propagation[] = ['new', 'join', 'nested']
 
-/** A session whose work is under way. What is weak leads to connections, whose sockets remember where they were opened. */
+/** A session whose work has not settled. A socket opened in it keeps the entry for life, so that must keep no session and engine. */
 interface Entry {
   /** Whose session it is: a manager's own. */
   readonly context: SessionContext

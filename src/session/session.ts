@@ -126,7 +126,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
   /** Ends the waiting for a connection. */
   #stopWaiting: ((reason: Error) => void) | null = null
 
-  /** @param outer whose connection it shares, by savepoints @param origin `null` where it is closed behind its work */
+  /** @param outer whose connection it shares: its own transactions are savepoints there */
   constructor(
     engine: Engine<D, Db>,
     models: Models,
@@ -161,7 +161,7 @@ export class Session<D extends Dialect = Dialect, Db = unknown, Models = unknown
 
   /**
    * A handle of this session whose statements have a deadline, a signal or a logger of their own: `session.with({ signal }).db`.
-   * One that is stopped while it runs costs the connection, as a deadline of the session does; before its turn it is just not sent.
+   * One that is stopped while it runs costs the connection, as a deadline of the session does; one whose turn has not come is not sent.
    * @throws OptionError
    */
   with(options: StatementOptions): Limited<Db> {

@@ -208,7 +208,7 @@ function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind)
   const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
   if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
   const isState = column === 'status'
-  // By date only those that are done are listed: no row is in another state.
+  // Lists by date are of tasks that are done. One of another state is empty, and left to the database.
   if (byDate && isState && !READY_STATES.has(text)) return null
   const given = bind(text, 'varchar')
   const than = descending ? '<' : '>'

@@ -1,4 +1,4 @@
-import type { SQL, SQLWrapper } from 'drizzle-orm'
+import type { SQL, SQLChunk, SQLWrapper } from 'drizzle-orm'
 
 type Drizzle = typeof import('drizzle-orm')
 
@@ -24,8 +24,23 @@ export interface Query {
 export interface QueryTexts {
   /** Equal to what `sql.toQuery(rules)` of Drizzle 0.45 returns. */
   textOf(sql: SQL, rules: TextRules): Query
+  /** A query whose text before the condition is known: for rules of the frame it is not written again. */
+  framed(frame: Frame, where: SQLChunk): SQL
   isColumn(value: unknown): value is ColumnParts
   isTable(value: unknown): value is TableParts
+}
+
+/** What selects that differ in their condition only have in common. */
+export interface Frame {
+  /** The chunks of such a query. */
+  readonly chunks: readonly SQLChunk[]
+  /** The tables among them: Drizzle notes those of each query. */
+  readonly tables: readonly SQLChunk[]
+  /** Where the condition stands among the chunks. Nothing behind it says anything. */
+  readonly whereAt: number
+  /** The text before the condition, as these rules write it. It has no parameters. */
+  readonly head: string
+  readonly rules: TextRules
 }
 
 type Write = (text: Text, chunk: unknown, inline: boolean) => void
@@ -86,7 +101,7 @@ interface ViewParts {
  * once for each class of chunks, by Drizzle's own `is`, and all is written into one string. Drizzle 1.0 does the like itself.
  */
 export function queryTexts(drizzle: Drizzle): QueryTexts {
-  const { is, SQL: SqlClass, Placeholder } = drizzle
+  const { entityKind, is, SQL: SqlClass, Placeholder } = drizzle
 
   /** By the prototype, which is all that `is` asks of a chunk. A new one is rare, and goes with its class. */
   const writes = new WeakMap<object, Write>()
@@ -102,6 +117,32 @@ export function queryTexts(drizzle: Drizzle): QueryTexts {
 
   const nested = chunk<SqlParts>(SqlClass, (text, { queryChunks, shouldInlineParams }, inline) => {
     writeAll(text, queryChunks, inline || shouldInlineParams)
+  })
+
+  class FramedSql extends SqlClass {
+    static readonly [entityKind] = 'DrizzleCeleryFramed'
+    readonly frame: Frame
+
+    constructor(frame: Frame, where: SQLChunk) {
+      // Drizzle looks for tables in what it is given here; there are no others.
+      const chunks = [...frame.tables]
+      super(chunks)
+      chunks.length = 0
+      for (const each of frame.chunks) chunks.push(each)
+      chunks[frame.whereAt] = where
+      this.frame = frame
+    }
+  }
+
+  const framed = chunk<SqlParts & { readonly frame: Frame }>(FramedSql, (text, query, inline) => {
+    const { frame, queryChunks } = query
+    // Something was appended to it, or another dialect is asked for it.
+    if (queryChunks.length !== frame.chunks.length || text.rules !== frame.rules)
+      nested.write(text, query, inline)
+    else {
+      text.sql += frame.head
+      writeChunk(text, queryChunks[frame.whereAt], inline || query.shouldInlineParams)
+    }
   })
 
   const table = chunk<TableParts>(drizzle.Table, (text, table) => {
@@ -132,6 +173,7 @@ export function queryTexts(drizzle: Drizzle): QueryTexts {
     chunk<{ value: string }>(drizzle.Name, (text, { value }) => {
       text.sql += text.rules.escapeName(value)
     }),
+    framed,
     nested,
     table,
     column,
@@ -146,7 +188,8 @@ export function queryTexts(drizzle: Drizzle): QueryTexts {
         return
       }
       const mapped = value === null ? null : encoder.mapToDriverValue(value)
-      if (writeOf(mapped) === nested.write) nested.write(text, mapped, inline)
+      const write = writeOf(mapped)
+      if (write === nested.write || write === framed.write) write(text, mapped, inline)
       else if (inline) text.inline(mapped)
       else text.bind(mapped, typingOf(encoder, text.rules))
     }),
@@ -222,9 +265,10 @@ export function queryTexts(drizzle: Drizzle): QueryTexts {
       // Of its own class it is what its types say, and more.
       const root = sql as unknown as SqlParts
       const text = new Text(root, rules)
-      writeAll(text, root.queryChunks, root.shouldInlineParams)
+      writeChunk(text, root, root.shouldInlineParams)
       return text.query()
     },
+    framed: (frame, where) => new FramedSql(frame, where),
     isColumn: (value): value is ColumnParts => writeOf(value) === column.write,
     isTable: (value): value is TableParts => writeOf(value) === table.write,
   }

@@ -3,10 +3,12 @@ import { importOnce } from './load.ts'
 import {
   BASE_NAME,
   type ColumnParts,
+  type Frame,
   IS_ALIAS,
   type Query,
   queryTexts,
   TABLE_NAME,
+  type TableParts,
   type TextRules,
 } from './query-text.ts'
 
@@ -25,19 +27,19 @@ interface Select {
   readonly fieldsFlat?: Fields
   readonly table: unknown
   readonly joins?: readonly { readonly alias: string | undefined }[] | undefined
-  readonly withList?: unknown
-  readonly where?: unknown
+  readonly withList?: readonly unknown[] | undefined
+  readonly where?: SQL | undefined
   readonly having?: unknown
-  readonly orderBy?: unknown
-  readonly groupBy?: unknown
+  readonly orderBy?: readonly unknown[] | undefined
+  readonly groupBy?: readonly unknown[] | undefined
   readonly limit?: unknown
   readonly offset?: unknown
   readonly distinct?: unknown
-  readonly setOperators?: unknown
+  readonly setOperators?: readonly unknown[] | undefined
   readonly lockingClause?: unknown
-  readonly useIndex?: unknown
-  readonly forceIndex?: unknown
-  readonly ignoreIndex?: unknown
+  readonly useIndex?: readonly unknown[] | undefined
+  readonly forceIndex?: readonly unknown[] | undefined
+  readonly ignoreIndex?: readonly unknown[] | undefined
 }
 
 type Fields = Iterable<{ readonly field: unknown }>
@@ -59,8 +61,8 @@ export const loadQuicken: () => Promise<Quicken> = importOnce(async () => {
 type Qualified = (column: ColumnParts, name: SQLChunk) => SQLChunk
 
 function quickener(drizzle: Drizzle): Quicken {
-  const { entityKind, sql, SQL: SqlClass } = drizzle
-  const { textOf, isColumn, isTable } = queryTexts(drizzle)
+  const { entityKind, is, sql, SQL: SqlClass } = drizzle
+  const { textOf, framed, isColumn, isTable } = queryTexts(drizzle)
   const { toQuery, buildQueryFromSourceParams } = SqlClass.prototype
   const orderSelectedFields: (fields: object) => Fields = Reflect.get(drizzle, 'orderSelectedFields')
   const comma = sql`, `
@@ -72,6 +74,29 @@ function quickener(drizzle: Drizzle): Quicken {
 
   /** @param drizzles the dialect as Drizzle has it */
   function quickOf(drizzles: Dialect, qualify: Qualified): Partial<Dialect> & ThisType<Dialect> {
+    const frames = new WeakMap<Dialect, WeakMap<TableParts, Selected>>()
+
+    function frameOf(dialect: Dialect, table: TableParts, select: Select): Frame | undefined {
+      const ofDialect = frames.get(dialect) ?? new WeakMap<TableParts, Selected>()
+      const columns = Object.values(select.fields)
+      const last = ofDialect.get(table)
+      if (last !== undefined && isSame(last.columns, columns)) return last.frame
+      const isOwn = (column: unknown) => isColumn(column) && column.table[TABLE_NAME] === table[TABLE_NAME]
+      if (!columns.every(isOwn)) return undefined
+      const frame = newFrame(dialect, select)
+      frames.set(dialect, ofDialect.set(table, { columns, frame }))
+      return frame
+    }
+
+    /** Of what Drizzle builds around a condition of ours, which is then looked for. */
+    function newFrame(dialect: Dialect, select: Select): Frame {
+      const where = sql``
+      const { queryChunks } = drizzles.buildSelectQuery.call(dialect, { ...select, where })
+      const whereAt = queryChunks.findIndex((each) => is(each, SqlClass) && each.queryChunks.includes(where))
+      const head = textOf(new SqlClass(queryChunks.slice(0, whereAt)), dialect).sql
+      return { chunks: queryChunks, tables: queryChunks.filter(isTable), whereAt, head, rules: dialect }
+    }
+
     return {
       sqlToQuery(sql, invokeSource) {
         // A class of the program's, another copy of Drizzle, or one that something was added to: that may write otherwise.
@@ -105,6 +130,9 @@ function quickener(drizzle: Drizzle): Quicken {
 
       /** Each column must be of a table of the query: Drizzle says so of one that is not. */
       buildSelectQuery(select) {
+        const { table, where } = select
+        const frame = isPlain(select) && isTable(table) ? frameOf(this, table, select) : undefined
+        if (frame !== undefined) return framed(frame, where ? sql` where ${where}` : undefined)
         const fields = select.fieldsFlat ?? orderSelectedFields(select.fields)
         const checked = isChecked(fields, select) ? new Checked(fields) : fields
         return drizzles.buildSelectQuery.call(this, withFields(select, checked))
@@ -134,6 +162,42 @@ function quickener(drizzle: Drizzle): Quicken {
     known.set(prototype, quick)
     return Object.assign(dialect, quick)
   }
+}
+
+/** What was selected of a table, as most programs do it each time. */
+interface Selected {
+  readonly columns: readonly unknown[]
+  readonly frame: Frame
+}
+
+/** All or some of one table, by a condition or none. */
+function isPlain(select: Select): boolean {
+  return (
+    select.fieldsFlat === undefined &&
+    isNone(select.joins) &&
+    isNone(select.withList) &&
+    isNone(select.setOperators) &&
+    isNone(select.orderBy) &&
+    isNone(select.groupBy) &&
+    select.having === undefined &&
+    select.limit === undefined &&
+    select.offset === undefined &&
+    select.distinct === undefined &&
+    select.lockingClause === undefined &&
+    isNone(select.useIndex) &&
+    isNone(select.forceIndex) &&
+    isNone(select.ignoreIndex)
+  )
+}
+
+function isNone(list: readonly unknown[] | undefined): boolean {
+  return list === undefined || list.length === 0
+}
+
+function isSame(one: readonly unknown[], other: readonly unknown[]): boolean {
+  if (one.length !== other.length) return false
+  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false
+  return true
 }
 
 /** Written out: to spread it would take longer than all else that is done here. */

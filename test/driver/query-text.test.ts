@@ -73,6 +73,28 @@ describe.runIf(drizzleMajor === '0.45')('a handle of Drizzle 0.45', () => {
     )
   })
 
+  it.each(worlds)('of $name builds selects that are handed on as Drizzle does', ({ handle, sources }) => {
+    const plain = handle('snake_case')
+    const quick = handle('snake_case')
+    const dialects = [quick, ...worlds.map((other) => other.handle('camelCase'))].map(dialectOf)
+    for (const dialect of dialects) quicken(dialect)
+    const ways: Readonly<Record<string, (select: object) => object>> = {
+      'to any dialect': (select) => select,
+      'with something appended': (select) => call(select, 'append', sql` for update`),
+      'as a parameter': (select) => sql`in ${sql.param(1, { mapToDriverValue: () => select })}`,
+    }
+
+    for (const [way, handOn] of Object.entries(ways)) {
+      const handedOn = (db: object) =>
+        handOn(call(call(call(db, 'select'), 'from', sources['things']), 'getSQL'))
+
+      for (const rules of dialects) {
+        const expected = call(rules, 'sqlToQuery', handedOn(plain))
+        expect(call(rules, 'sqlToQuery', handedOn(quick)), way).toEqual(expected)
+      }
+    }
+  })
+
   it.each(worlds)('of $name leaves SQL that writes itself in a way of its own to it', ({ handle }) => {
     const db = handle(undefined)
     quicken(dialectOf(db))
@@ -125,7 +147,11 @@ function described(query: unknown): unknown {
 function shapeOf(chunk: unknown): unknown {
   if (is(chunk, StringChunk)) return chunk.value
   if (is(chunk, SQL))
-    return { chunks: chunk.queryChunks.map(shapeOf), inline: Reflect.get(chunk, 'shouldInlineParams') }
+    return {
+      chunks: chunk.queryChunks.map(shapeOf),
+      inline: Reflect.get(chunk, 'shouldInlineParams'),
+      tables: Reflect.get(chunk, 'usedTables'),
+    }
   if (is(chunk, Column))
     return `column ${chunk.name} of ${Reflect.get(Reflect.get(chunk, 'table'), Symbol.for('drizzle:Name'))}`
   if (is(chunk, Table)) return `table ${Reflect.get(chunk, Symbol.for('drizzle:Name'))}`

@@ -4,8 +4,12 @@
  *     npm run build && npm install --prefix bench/peers
  *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres node bench/peers/run.mjs [rounds]
  *
- * Each has five connections at most. `pg` and `postgres` are those of the project.
+ * Each has a process of its own, as it has in an application: in one, those that share Drizzle's code or `pg` would leave it
+ * compiled for one another's shapes. Each has five connections at most. `pg` and `postgres` are those of the project.
  */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { EntitySchema, MikroORM } from '@mikro-orm/postgresql'
 import { SessionManager } from 'drizzle-celery'
 import { task } from 'drizzle-celery/models/postgresql'
@@ -39,51 +43,33 @@ const GET = `select ${NAMES} from celery_taskmeta where task_id = $1`
 const UPSERT =
   'insert into celery_taskmeta (task_id, status) values ($1, $2) on conflict (task_id) do update set status = $2'
 
-/** What each peer does; `null` where it has no such way of its own. */
-async function peersOn(dburi) {
-  const manager = new SessionManager({ engineOptions: { poolSize: CONNECTIONS, maxOverflow: 0 } })
-  const byPg = new SessionManager({ engineOptions: { poolSize: CONNECTIONS, maxOverflow: 0 } })
-  const engine = await manager.getEngine(dburi)
-  await manager.prepareModels(engine)
+/** How each peer is opened: what it does by kind, `null` where it has no such way of its own, and how it ends. */
+const PEERS = {
+  'drizzle-celery': (dburi) => ours(dburi),
+  'drizzle-celery, prepared': (dburi) => prepared(dburi),
+  'drizzle-celery on pg': (dburi) => ours(dburi.replace('postgresql:', 'postgresql+pg:')),
+  'Drizzle + postgres.js': (dburi) => {
+    const client = postgresJs(dburi)
+    return { ...plainDrizzle(overPostgres({ client })), end: () => client.end() }
+  },
+  'Drizzle + pg': (dburi) => {
+    const client = pgPool(dburi)
+    return { ...plainDrizzle(overPg({ client })), end: () => client.end() }
+  },
+  Kysely: byKysely,
+  Knex: byKnex,
+  MikroORM: byMikroOrm,
+  TypeORM: byTypeOrm,
+  'postgres.js by hand': postgresJsByHand,
+  'pg by hand': pgByHand,
+}
 
-  const js = postgres(dburi, { max: CONNECTIONS, onnotice() {} })
-  const pool = new pg.Pool({ connectionString: dburi, max: CONNECTIONS, idleTimeoutMillis: 0 })
-  const kysely = new Kysely({ dialect: new PostgresDialect({ pool }) })
-  const knex = knexOf({ client: 'pg', connection: dburi, pool: { min: 0, max: CONNECTIONS } })
-  const mikro = await mikroOrm(dburi)
-  const typeorm = await typeOrm(dburi)
+function postgresJs(dburi) {
+  return postgres(dburi, { max: CONNECTIONS, onnotice() {} })
+}
 
-  return {
-    'drizzle-celery': ours(manager, dburi),
-    'drizzle-celery, prepared': prepared(engine.db),
-    'drizzle-celery on pg': ours(byPg, dburi.replace('postgresql:', 'postgresql+pg:')),
-    'Drizzle + postgres.js': plainDrizzle(overPostgres({ client: js })),
-    'Drizzle + pg': plainDrizzle(overPg({ client: pool })),
-    Kysely: byKysely(kysely),
-    Knex: byKnex(knex),
-    MikroORM: byMikroOrm(mikro),
-    TypeORM: byTypeOrm(typeorm),
-    'postgres.js by hand': {
-      get: (id) => js.unsafe(GET, [id], { prepare: true }),
-      upsert: (id) => js.unsafe(UPSERT, [id, 'SUCCESS'], { prepare: true }),
-      transaction: (id) => js.begin((tx) => tx.unsafe(UPSERT, [id, 'SUCCESS'], { prepare: true })),
-    },
-    'pg by hand': {
-      get: (id) => pool.query({ name: 'get', text: GET, values: [id] }),
-      upsert: (id) => pool.query({ name: 'upsert', text: UPSERT, values: [id, 'SUCCESS'] }),
-      async transaction(id) {
-        const client = await pool.connect()
-        await client.query('begin')
-        await client.query({ name: 'upsert', text: UPSERT, values: [id, 'SUCCESS'] })
-        await client.query('commit')
-        client.release()
-      },
-    },
-    async end() {
-      await Promise.all([manager.dispose(), byPg.dispose(), js.end(), pool.end(), knex.destroy()])
-      await Promise.all([mikro.close(), typeorm.destroy()])
-    },
-  }
+function pgPool(dburi) {
+  return new pg.Pool({ connectionString: dburi, max: CONNECTIONS, idleTimeoutMillis: 0 })
 }
 
 function drizzleUpsert(db, id) {
@@ -93,16 +79,24 @@ function drizzleUpsert(db, id) {
     .onConflictDoUpdate({ target: task.taskId, set: { status: 'SUCCESS' } })
 }
 
-function ours(manager, dburi) {
-  const opened = manager.getEngine(dburi)
+function sessionManager() {
+  return new SessionManager({ engineOptions: { poolSize: CONNECTIONS, maxOverflow: 0 } })
+}
+
+async function ours(dburi) {
+  const manager = sessionManager()
+  const { db } = await manager.getEngine(dburi)
   return {
-    get: async (id) => (await opened).db.select().from(task).where(eq(task.taskId, id)),
-    upsert: async (id) => drizzleUpsert((await opened).db, id),
-    transaction: (id) => manager.session(dburi, (db) => drizzleUpsert(db, id)),
+    get: async (id) => db.select().from(task).where(eq(task.taskId, id)),
+    upsert: async (id) => drizzleUpsert(db, id),
+    transaction: (id) => manager.session(dburi, (session) => drizzleUpsert(session, id)),
+    end: () => manager.dispose(),
   }
 }
 
-function prepared(db) {
+async function prepared(dburi) {
+  const manager = sessionManager()
+  const { db } = await manager.getEngine(dburi)
   const get = db
     .select()
     .from(task)
@@ -117,6 +111,7 @@ function prepared(db) {
     get: (id) => get.execute({ id }),
     upsert: (id) => upsert.execute({ id, status: 'SUCCESS' }),
     transaction: null,
+    end: () => manager.dispose(),
   }
 }
 
@@ -128,7 +123,8 @@ function plainDrizzle(db) {
   }
 }
 
-function byKysely(db) {
+function byKysely(dburi) {
+  const db = new Kysely({ dialect: new PostgresDialect({ pool: pgPool(dburi) }) })
   const upsert = (handle, id) =>
     handle
       .insertInto('celery_taskmeta')
@@ -140,10 +136,12 @@ function byKysely(db) {
       db.selectFrom('celery_taskmeta').select(Object.keys(COLUMNS)).where('task_id', '=', id).execute(),
     upsert: (id) => upsert(db, id),
     transaction: (id) => db.transaction().execute((tx) => upsert(tx, id)),
+    end: () => db.destroy(),
   }
 }
 
-function byKnex(db) {
+function byKnex(dburi) {
+  const db = knexOf({ client: 'pg', connection: dburi, pool: { min: 0, max: CONNECTIONS } })
   const upsert = (handle, id) =>
     handle('celery_taskmeta')
       .insert({ task_id: id, status: 'SUCCESS' })
@@ -153,10 +151,11 @@ function byKnex(db) {
     get: async (id) => db('celery_taskmeta').select(Object.keys(COLUMNS)).where('task_id', id),
     upsert: async (id) => upsert(db, id),
     transaction: (id) => db.transaction((tx) => upsert(tx, id)),
+    end: () => db.destroy(),
   }
 }
 
-function mikroOrm(dburi) {
+async function byMikroOrm(dburi) {
   const properties = Object.fromEntries(
     Object.entries(COLUMNS).map(([name, columnType]) => [
       name,
@@ -164,20 +163,18 @@ function mikroOrm(dburi) {
     ]),
   )
   const entities = [new EntitySchema({ name: 'Task', tableName: 'celery_taskmeta', properties })]
-  return MikroORM.init({ clientUrl: dburi, entities, pool: { max: CONNECTIONS }, debug: false })
-}
-
-function byMikroOrm(orm) {
+  const orm = await MikroORM.init({ clientUrl: dburi, entities, pool: { max: CONNECTIONS }, debug: false })
   const upsert = (em, id) =>
     em.upsert('Task', { task_id: id, status: 'SUCCESS' }, { onConflictFields: ['task_id'] })
   return {
     get: (id) => orm.em.fork().find('Task', { task_id: id }),
     upsert: (id) => upsert(orm.em.fork(), id),
     transaction: (id) => orm.em.fork().transactional((em) => upsert(em, id)),
+    end: () => orm.close(),
   }
 }
 
-function typeOrm(dburi) {
+async function byTypeOrm(dburi) {
   const columns = Object.fromEntries(
     Object.entries(COLUMNS).map(([name, type]) => [
       name,
@@ -185,10 +182,8 @@ function typeOrm(dburi) {
     ]),
   )
   const entities = [new TypeOrmSchema({ name: 'Task', tableName: 'celery_taskmeta', columns })]
-  return new DataSource({ type: 'postgres', url: dburi, entities, poolSize: CONNECTIONS }).initialize()
-}
-
-function byTypeOrm(source) {
+  const source = new DataSource({ type: 'postgres', url: dburi, entities, poolSize: CONNECTIONS })
+  await source.initialize()
   const upsert = (manager, id) =>
     manager
       .createQueryBuilder()
@@ -202,11 +197,38 @@ function byTypeOrm(source) {
     get: (id) => source.manager.find('Task', { where: { task_id: id } }),
     upsert: (id) => upsert(source.manager, id),
     transaction: (id) => source.transaction((manager) => upsert(manager, id)),
+    end: () => source.destroy(),
+  }
+}
+
+function postgresJsByHand(dburi) {
+  const client = postgresJs(dburi)
+  return {
+    get: (id) => client.unsafe(GET, [id], { prepare: true }),
+    upsert: (id) => client.unsafe(UPSERT, [id, 'SUCCESS'], { prepare: true }),
+    transaction: (id) => client.begin((tx) => tx.unsafe(UPSERT, [id, 'SUCCESS'], { prepare: true })),
+    end: () => client.end(),
+  }
+}
+
+function pgByHand(dburi) {
+  const pool = pgPool(dburi)
+  return {
+    get: (id) => pool.query({ name: 'get', text: GET, values: [id] }),
+    upsert: (id) => pool.query({ name: 'upsert', text: UPSERT, values: [id, 'SUCCESS'] }),
+    async transaction(id) {
+      const client = await pool.connect()
+      await client.query('begin')
+      await client.query({ name: 'upsert', text: UPSERT, values: [id, 'SUCCESS'] })
+      await client.query('commit')
+      client.release()
+    },
+    end: () => pool.end(),
   }
 }
 
 /** Microseconds of one operation, on average over a round. */
-async function round(operation, operations, atOnce) {
+async function round(operation, { operations, atOnce = 1 }) {
   const worker = async () => {
     for (let done = 0; done < operations / atOnce; done++) await operation('bench')
   }
@@ -215,45 +237,84 @@ async function round(operation, operations, atOnce) {
   return ((performance.now() - startedAt) * 1_000) / operations
 }
 
+/** The process of one peer: a round for each message, until the other side hangs up. */
+async function serve(open, dburi) {
+  const peer = await open(dburi)
+  process.on('message', async ({ kind, ...size }) => {
+    process.send(typeof peer[kind] === 'function' ? await round(peer[kind], size) : null)
+  })
+  process.once('disconnect', peer.end)
+}
+
+/** Asks a peer's process for one round; `null` where it has no such way of its own. */
+async function measured(child, asked) {
+  child.send(asked)
+  const [answer] = await once(child, 'message')
+  return answer
+}
+
 function median(values) {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)]
 }
 
 /** One row of the table: all peers in turns, so that they meet the same weather. */
-async function row(peers, kind, { operations, atOnce = 1, rounds }) {
-  const able = Object.entries(peers).filter(([, peer]) => typeof peer[kind] === 'function')
-  for (const [, peer] of able) await round(peer[kind], operations, atOnce)
-  const times = new Map(able.map(([name]) => [name, []]))
+async function row(children, rounds, asked) {
+  const times = new Map()
+  for (const [name, child] of children) if ((await measured(child, asked)) !== null) times.set(name, [])
   for (let turn = 0; turn < rounds; turn++) {
-    for (const [name, peer] of able) times.get(name).push(await round(peer[kind], operations, atOnce))
+    for (const [name, each] of times) each.push(await measured(children.get(name), asked))
   }
   return new Map([...times].map(([name, each]) => [name, Math.round(median(each))]))
 }
 
-const server = process.env.POSTGRES_URL
-if (server === undefined) throw new Error('Set POSTGRES_URL')
-const rounds = Number(process.argv[2] ?? 9)
-const admin = postgres(server, { max: 1, onnotice() {} })
-await admin.unsafe('drop database if exists dc_peers with (force)')
-await admin.unsafe('create database dc_peers template template0')
-const dburi = new URL(server)
-dburi.pathname = '/dc_peers'
-const { end, ...peers } = await peersOn(dburi.href)
-try {
-  await peers['drizzle-celery'].upsert('bench')
-  const rows = {
-    get: await row(peers, 'get', { operations: 3_000, rounds }),
-    upsert: await row(peers, 'upsert', { operations: 1_500, rounds }),
-    'transaction with one upsert': await row(peers, 'transaction', { operations: 1_500, rounds }),
-    'get, 64 at once, 5 connections': await row(peers, 'get', { operations: 6_400, atOnce: 64, rounds }),
+/** Makes a database with Celery's tables and one task, measures all peers in it, and prints the table. */
+async function compare(server, rounds) {
+  const admin = postgres(server, { max: 1, onnotice() {} })
+  await admin.unsafe('drop database if exists dc_peers with (force)')
+  await admin.unsafe('create database dc_peers template template0')
+  const dburi = new URL(server)
+  dburi.pathname = '/dc_peers'
+  const manager = sessionManager()
+  const engine = await manager.getEngine(dburi.href)
+  await manager.prepareModels(engine)
+  await drizzleUpsert(engine.db, 'bench')
+
+  const names = Object.keys(PEERS)
+  const script = fileURLToPath(import.meta.url)
+  const children = new Map(names.map((name) => [name, fork(script, [name, dburi.href])]))
+  try {
+    const rows = {
+      get: await row(children, rounds, { kind: 'get', operations: 3_000 }),
+      upsert: await row(children, rounds, { kind: 'upsert', operations: 1_500 }),
+      'transaction with one upsert': await row(children, rounds, { kind: 'transaction', operations: 1_500 }),
+      'get, 64 at once, 5 connections': await row(children, rounds, {
+        kind: 'get',
+        operations: 6_400,
+        atOnce: 64,
+      }),
+    }
+    console.log(`| | ${names.join(' | ')} |\n|---|${names.map(() => '---').join('|')}|`)
+    for (const [what, times] of Object.entries(rows)) {
+      console.log(`| ${what} | ${names.map((name) => times.get(name) ?? '–').join(' | ')} |`)
+    }
+  } finally {
+    await Promise.all(
+      [...children.values()].map((child) => {
+        child.disconnect()
+        return once(child, 'exit')
+      }),
+    )
+    await manager.dispose()
+    await admin.unsafe('drop database dc_peers with (force)')
+    await admin.end()
   }
-  const names = Object.keys(peers)
-  console.log(`| | ${names.join(' | ')} |\n|---|${names.map(() => '---').join('|')}|`)
-  for (const [what, times] of Object.entries(rows)) {
-    console.log(`| ${what} | ${names.map((name) => times.get(name) ?? '–').join(' | ')} |`)
-  }
-} finally {
-  await end()
-  await admin.unsafe('drop database dc_peers with (force)')
-  await admin.end()
+}
+
+if (process.send !== undefined) {
+  const [name, dburi] = process.argv.slice(2)
+  await serve(PEERS[name], dburi)
+} else {
+  const server = process.env.POSTGRES_URL
+  if (server === undefined) throw new Error('Set POSTGRES_URL')
+  await compare(server, Number(process.argv[2] ?? 9))
 }

@@ -21,7 +21,14 @@ import {
 } from './done-counts.ts'
 import { BackendStoreError } from './errors.ts'
 import { type GroupInput, type SavedGroup, SavedGroups } from './groups.ts'
-import { assertPosition, type ListOptions, listRequestOf, pageOf, type TaskPage } from './list.ts'
+import {
+  assertPosition,
+  type ListOptions,
+  listRequestOf,
+  listStatement,
+  pageOf,
+  type TaskPage,
+} from './list.ts'
 import { assertNotifies, listenerOn, type ResultListener } from './notify.ts'
 import {
   type DatabaseBackendOptions,
@@ -348,7 +355,7 @@ export class DatabaseBackend implements AsyncDisposable {
     const request = listRequestOf(options)
     return this.#access.use(async ({ engine, dialect, statements }) => {
       assertPosition(request, dialect)
-      const answer = await engine.run(statements.list(request))
+      const answer = await engine.run(await listStatement(engine, statements, request))
       return pageOf(rowsOf(answer), request, statements.clock)
     }, {})
   }

@@ -1,8 +1,17 @@
 import { isDate } from 'node:util/types'
+import type { Statement } from '../driver/statement.ts'
 import type { OptionError } from '../errors.ts'
 import { invalid, unknown } from '../options/values.ts'
 import { dateOf, type WallClock } from './clock.ts'
-import type { BackendDialect, ListRequest } from './statements/types.ts'
+import {
+  type BackendDialect,
+  LIST_FILTERS,
+  type ListFilter,
+  type ListRequest,
+  type Runner,
+  rowsOf,
+  type Statements,
+} from './statements/types.ts'
 import { isStorable } from './texts.ts'
 import { READY_STATES, type State } from './types.ts'
 
@@ -35,6 +44,13 @@ export interface ListOptions {
   readonly order?: 'asc' | 'desc' | undefined
   /** Tasks a page, 1 to 10,000. @default 50 */
   readonly limit?: number | undefined
+  /**
+   * How many tasks a list by two filters or more looks at for one page, 100 to 1,000,000: those that the rarest of them finds, by
+   * its index of a dashboard. A page may then be short, or empty, and still have a `cursor`, behind which there may be more.
+   * A table without such an index is looked through until the page is full.
+   * @default until the page is full
+   */
+  readonly scanLimit?: number | undefined
   /** The `cursor` of the page before, which must have had the same order. @default the first page */
   readonly cursor?: string | null | undefined
 }
@@ -54,14 +70,14 @@ export interface ListedTask {
 /** A page of tasks. */
 export interface TaskPage {
   readonly items: readonly ListedTask[]
-  /** The `cursor` option for the next page; `null` at the end. */
+  /** The `cursor` option for the next page; `null` at the end. With `scanLimit` a page that is not full may have one. */
   readonly cursor: string | null
 }
 
 /** @throws OptionError for an unknown option or a wrong value */
 export function listRequestOf(options: ListOptions): ListRequest {
   const { state, name = null, worker = null, queue = null, since, until, limit = 50, cursor = null } = options
-  const { idPrefix = null } = options
+  const { idPrefix = null, scanLimit = null } = options
   const { order = idPrefix === null ? 'desc' : 'asc' } = options
   for (const option of Object.keys(options)) if (!OPTIONS.includes(option)) throw unknown(option, OPTIONS)
   const orderBy = orderOf(options)
@@ -69,8 +85,12 @@ export function listRequestOf(options: ListOptions): ListRequest {
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
     throw invalid('limit', 'a whole number from 1 to 10000')
   }
+  if (scanLimit !== null && !(Number.isInteger(scanLimit) && scanLimit >= 100 && scanLimit <= 1_000_000)) {
+    throw invalid('scanLimit', 'a whole number from 100 to 1000000')
+  }
   return {
     orderBy,
+    scanLimit,
     descending: order === 'desc',
     limit,
     after: cursor === null ? null : positionOf(cursor, orderBy),
@@ -96,7 +116,7 @@ function orderOf({ orderBy, idPrefix }: ListOptions): ListRequest['orderBy'] {
 
 const OPTIONS: readonly string[] = [
   ...(['state', 'name', 'worker', 'queue', 'since', 'until'] satisfies (keyof ListOptions)[]),
-  ...(['idPrefix', 'orderBy', 'order', 'limit', 'cursor'] satisfies (keyof ListOptions)[]),
+  ...(['idPrefix', 'orderBy', 'order', 'limit', 'scanLimit', 'cursor'] satisfies (keyof ListOptions)[]),
 ]
 
 /**
@@ -107,12 +127,29 @@ export function assertPosition({ after }: ListRequest, { acceptsPosition }: Back
   if (after !== null && !acceptsPosition(after)) throw wrongCursor()
 }
 
-/** The page of these rows; after a full one there may be another. */
+/** The statement of a page. Which filter is the rarest is asked before. */
+export async function listStatement(
+  engine: Runner,
+  statements: Statements,
+  request: ListRequest,
+): Promise<Statement> {
+  const { scanLimit } = request
+  const counts = scanLimit === null ? null : statements.filterCounts(request, scanLimit)
+  if (scanLimit === null || counts === null) return statements.list(request)
+  const [found = {}] = rowsOf(await engine.run(counts))
+  const countOf = (filter: ListFilter) => Number(Reflect.get(found, filter) ?? Number.POSITIVE_INFINITY)
+  const rarest = LIST_FILTERS.reduce((one, other) => (countOf(other) < countOf(one) ? other : one))
+  return statements.scan(request, rarest, scanLimit)
+}
+
+/** The page of these rows; after a full one there may be another, and behind the last row that was looked at. */
 export function pageOf(rows: readonly object[], { orderBy, limit }: ListRequest, clock: WallClock): TaskPage {
-  const last = rows.at(-1)
+  const isLast = (row: object) => Boolean(Reflect.get(row, 'is_last'))
+  const listed = rows.filter((row) => !isLast(row))
+  const last = listed.length < limit ? rows.find(isLast) : listed.at(-1)
   return {
-    items: rows.map((row) => listedTaskOf(row, clock)),
-    cursor: last === undefined || rows.length < limit ? null : cursorOf(last, orderBy),
+    items: listed.map((row) => listedTaskOf(row, clock)),
+    cursor: last === undefined ? null : cursorOf(last, orderBy),
   }
 }
 

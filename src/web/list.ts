@@ -1,4 +1,5 @@
-import type { ListedTask, TaskPage } from '../backend/list.ts'
+import type { DatabaseBackend } from '../backend/database-backend.ts'
+import type { ListedTask, ListOptions, TaskPage } from '../backend/list.ts'
 import type { RecentCounts } from '../backend/recent-counts.ts'
 import { type Filters, filtersIn, hasFilters, listOptionsOf, NO_FILTERS, queryOf } from './filters.ts'
 import { type Html, html } from './html.ts'
@@ -6,6 +7,10 @@ import { ageOf, badge, groupPath, numberOf, type Page, pathTo, type Site, taskPa
 
 /** Milliseconds that a list waits for the counts above it, before it has those of the last time. */
 const COUNTS_TIMEOUT = 40
+/** How many tasks are looked at in one go for a list by several filters. */
+const SCAN_LIMIT = 5_000
+/** Milliseconds that a list by several filters goes on for, until its page is full. */
+const SEARCH_TIME = 40
 /** What there is to choose from before anything was counted. */
 const USUAL_STATES = ['SUCCESS', 'FAILURE', 'STARTED', 'RETRY', 'REVOKED']
 
@@ -15,7 +20,7 @@ export async function listPage(site: Site, query: URLSearchParams): Promise<Page
   const cursor = query.get('cursor')
   const { backend, options } = site
   const [page, counts] = await Promise.all([
-    backend.list({ ...listOptionsOf(filters), limit: options.pageSize, cursor }),
+    search(backend, { ...listOptionsOf(filters), limit: options.pageSize, cursor }),
     site.countsWithin(COUNTS_TIMEOUT),
   ])
   const isFirst = cursor === null
@@ -28,6 +33,23 @@ ${filterForm(site, filters, page.items)}
 ${taskTable(site, filters, page, isFirst)}`,
     live: { from: pathTo(site, `/live${queryOf(filters)}`) },
   }
+}
+
+/** A page that is full, or the last, or what was found in this time. */
+async function search(
+  backend: DatabaseBackend,
+  options: ListOptions & { readonly limit: number },
+): Promise<TaskPage> {
+  const end = performance.now() + SEARCH_TIME
+  const items: ListedTask[] = []
+  let { cursor = null } = options
+  do {
+    const limit = options.limit - items.length
+    const page = await backend.list({ ...options, limit, scanLimit: SCAN_LIMIT, cursor })
+    items.push(...page.items)
+    cursor = page.cursor
+  } while (cursor !== null && items.length < options.limit && performance.now() < end)
+  return { items, cursor }
 }
 
 function countsStrip(site: Site, filters: Filters, recent: RecentCounts | null): Html {
@@ -85,6 +107,7 @@ function knownIn(tasks: readonly ListedTask[], name: 'name' | 'worker' | 'queue'
 
 function taskTable(site: Site, filters: Filters, { items, cursor }: TaskPage, isFirst: boolean): Html {
   const next = cursor === null ? null : pathTo(site, `/${queryOf(filters, { cursor })}`)
+  const isPart = next !== null && items.length < site.options.pageSize
   return html`<section data-part="tasks" id="tasks" aria-label="Tasks">
 <table class="tasks"${isFirst && filters.id === null && html` data-grows="${site.options.pageSize}"`}>
 <thead><tr><th scope="col">State</th><th scope="col">Name</th><th scope="col">Done (UTC)</th><th scope="col">Worker</th><th scope="col">Queue</th><th scope="col" class="number">Retries</th><th scope="col">Task</th></tr></thead>
@@ -92,10 +115,10 @@ function taskTable(site: Site, filters: Filters, { items, cursor }: TaskPage, is
 ${items.map((task) => taskRow(site, task))}
 </tbody>
 </table>
-${items.length === 0 && emptyText(site, filters, isFirst)}
+${isPart ? html`<p class="empty">Not all tasks were looked at yet for these filters: there may be more.</p>` : items.length === 0 && emptyText(site, filters, isFirst)}
 <nav class="pages" aria-label="Pages of tasks">
 ${!isFirst && html`<a href="${pathTo(site, `/${queryOf(filters)}`)}" rel="first">Newest</a>`}
-${next !== null && html`<a href="${next}" rel="next">Older</a>`}
+${next !== null && html`<a href="${next}" rel="next">${isPart ? 'Look further' : 'Older'}</a>`}
 </nav>
 </section>`
 }

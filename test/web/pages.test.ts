@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { DatabaseBackend } from '../../src/backend/database-backend.ts'
 import { PyException, PyObject, PyTuple } from '../../src/pickle/index.ts'
+import { SessionManager } from '../../src/session/open-manager.ts'
 import { describeNeeding, freshMysql, freshPostgres } from '../fixtures/servers.ts'
 import { asking, form, formTokenIn, idsIn, inMemory, seenIn, TOKEN } from './serving.ts'
 
@@ -244,6 +245,37 @@ describe('a page', () => {
       expect(idsIn(text)).toEqual(['slow', 'quick'])
       expect(text).toContain('<option value="done" selected>')
     }
+  })
+
+  it('ends a list by several filters after a while, and goes on from there', async () => {
+    await using manager = new SessionManager()
+    const engine = await manager.getEngine('file::memory:')
+    await manager.prepareModels(engine)
+    const run = (sql: string) => engine.run({ sql, params: [], asArrays: false })
+    await run('create index by_name on celery_taskmeta (name, id)')
+    await run('create index by_queue on celery_taskmeta (queue, id)')
+    await run(
+      'with recursive s (n) as (select 1 union all select n + 1 from s where n < 16000) ' +
+        'insert into celery_taskmeta (id, task_id, status, name, queue) ' +
+        "select n, n, 'SUCCESS', iif(n <= 8000, 'old', 'new'), iif(n in (3, 7) or n > 8000, 'q2', 'q1') from s",
+    )
+    await using backend = new DatabaseBackend('file::memory:', { manager, resultExtended: true })
+    const ask = asking(backend)
+    expect(idsIn((await ask('/?name=old&queue=q2')).text)).toEqual(['7', '3'])
+
+    const list = backend.list.bind(backend)
+    const slow = vi.spyOn(backend, 'list').mockImplementation(async (options) => {
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      return list(options)
+    })
+    const part = await ask('/?name=old&queue=q2')
+    expect(idsIn(part.text)).toEqual([])
+    expect(seenIn(part.text)).toContain('there may be more. Look further')
+    const next = /href="([^"]+)" rel="next"/.exec(part.text)?.[1]?.replaceAll('&amp;', '&') ?? ''
+    const rest = await ask(next)
+    expect(idsIn(rest.text)).toEqual(['7', '3'])
+    expect(seenIn(rest.text)).not.toContain('there may be more')
+    slow.mockRestore()
   })
 
   it('names a filter that cannot be read', async () => {

@@ -1,74 +1,20 @@
 import type { Statement } from '../../driver/statement.ts'
 import { leastText, type WallClock } from '../clock.ts'
+import { conditionsOf, listStatements } from './list.ts'
+import type { Bind, Syntax } from './syntax.ts'
 import {
   type BackendDialect,
-  isDoneOnly,
-  type ListRequest,
   READY,
   type Statements,
   type StatementsOptions,
   type TableFacts,
 } from './types.ts'
 
-/** Adds a parameter to the statement of a list, and gives its placeholder. Only PostgreSQL writes the type. */
-export type Bind = (value: unknown, type?: 'integer' | 'timestamp' | 'varchar' | 'varchar[]') => string
-
-export type IdColumn = 'task_id' | 'taskset_id'
-
-/** How a dialect writes the parts of the statements below. In them `t` is the row of a task or group. */
-export interface Syntax {
-  readonly task: string
-  readonly group: string
-  readonly placeholder: (at: number, type?: string) => string
-  /** A text as it is compared: byte by byte. */
-  readonly bytes: (text: string) => string
-  /** A whole number of 32 bits. */
-  readonly integer: (value: string) => string
-  /** The result and its size, of a table in `from`. */
-  readonly result: string
-  readonly from: (table: string) => string
-  /** The date of a task as it is read, and with it in lists the date as it is stored. */
-  readonly dateDone: string
-  readonly listedDate: string
-  /** Finds a row by its id, and the parameters of that. */
-  readonly isId: (column: string) => string
-  readonly idParams: (column: IdColumn, id: string) => unknown[]
-  /** Finds tasks by their ids. */
-  readonly isAmongIds: (ids: readonly string[]) => string
-  readonly idsParams: (ids: readonly string[]) => unknown[]
-  /** A column, of which there may be an index, is this text. */
-  readonly isText: (column: string, text: string, bind: Bind) => string
-  readonly isAmongStates: (states: readonly string[], bind: Bind) => string
-  /** The task was done at this instant, in milliseconds since 1970, or later. */
-  readonly isSince: (instant: number, bind: Bind) => string
-  readonly isBefore: (instant: number, bind: Bind) => string
-  /** The task comes behind one with this date and id. */
-  readonly isBehind: (than: '<' | '>', after: NonNullable<ListRequest['after']>, bind: Bind) => string
-  /** The id of the task begins with this text, byte by byte, and comes behind another one in the order of `idOrder`. */
-  readonly isPrefixed: (prefix: string, bind: Bind) => string
-  readonly idOrder: (direction: 'asc' | 'desc') => string
-  readonly isBehindId: (than: '<' | '>', taskId: string, bind: Bind) => string
-  /** How a list is read by an index that this database would not choose; `null` where it chooses well. */
-  readonly guide: (request: ListRequest, bind: Bind) => Guide | null
-  readonly limit: (rows: number, bind: Bind) => string
-}
-
-/** What makes a list be read by one index. */
-export interface Guide {
-  /** What of the request is not in these conditions. */
-  readonly rest: ListRequest
-  readonly conditions: readonly string[]
-  /** By what it is ordered first, which is the same in all of its rows. */
-  readonly orderedBy: string
-}
-
 /** The statements that are the same in every dialect but for their syntax. */
 export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: StatementsOptions) {
   const { task, group, bytes, integer, result, from, isId, idParams, isAmongIds, idsParams } = syntax
   const optional = read.map((column) => `, t.${column}`).join('')
   const select = `select t.task_id, t.status, ${result}, ${syntax.dateDone}, t.traceback${optional} from ${from(task)}`
-  const listed = LISTED.filter((column) => facts.task.has(column)).map((column) => `, t.${column}`)
-  const selectListed = `select t.id, t.task_id, t.status, ${syntax.listedDate}${listed.join('')} from ${task} t`
   const outcome = ['status', ...['name', 'worker'].filter((column) => facts.task.has(column))].map(
     (column) => `t.${column}`,
   )
@@ -111,50 +57,8 @@ export function commonStatements(syntax: Syntax, facts: TableFacts, { read }: St
       const counts = `select ${counted}, ${integer('count(*)')} as tasks from (${read}) t group by ${grouped}`
       return statement(`${counts} order by tasks desc limit ${syntax.limit(most, bind)}`, params)
     },
-    list(request) {
-      const params: unknown[] = []
-      const bind: Bind = (value, type) => syntax.placeholder(params.push(value), type)
-      const guide = syntax.guide(request, bind)
-      const conditions = [...conditionsOf(guide?.rest ?? request, syntax, bind), ...(guide?.conditions ?? [])]
-      const where = conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''
-      const direction = request.descending ? 'desc' : 'asc'
-      const order = {
-        id: `t.id ${direction}`,
-        dateDone: `t.date_done ${direction}, t.id ${direction}`,
-        taskId: syntax.idOrder(direction),
-      }[request.orderBy]
-      const first = guide === null ? '' : `${guide.orderedBy} ${direction}, `
-      const limit = syntax.limit(request.limit, bind)
-      return statement(`${selectListed}${where} order by ${first}${order} limit ${limit}`, params)
-    },
+    ...listStatements(syntax, facts),
   } satisfies Partial<Statements>
-}
-
-const LISTED = ['name', 'worker', 'retries', 'queue']
-
-/** Only those that are asked for, so that each finds its index. */
-function conditionsOf(request: ListRequest, syntax: Syntax, bind: Bind): string[] {
-  const { orderBy, descending, after, states, since, until, idPrefix } = request
-  const { bytes } = syntax
-  const conditions = isDoneOnly(request)
-    ? ['t.date_done is not null', `${bytes('t.status')} in ${READY}`]
-    : []
-  if (states !== null) {
-    const orNone = states.includes('PENDING') ? ' or t.status is null' : ''
-    conditions.push(`(${syntax.isAmongStates(states, bind)}${orNone})`)
-  }
-  for (const column of ['name', 'worker', 'queue'] as const) {
-    const text = request[column]
-    if (text !== null) conditions.push(syntax.isText(column, text, bind))
-  }
-  if (since !== null) conditions.push(syntax.isSince(since, bind))
-  if (until !== null) conditions.push(syntax.isBefore(until, bind))
-  const than = descending ? '<' : '>'
-  if (after !== null && orderBy === 'id') conditions.push(`t.id ${than} ${bind(after.id, 'integer')}`)
-  if (after !== null && orderBy === 'dateDone') conditions.push(syntax.isBehind(than, after, bind))
-  if (idPrefix !== null) conditions.push(syntax.isPrefixed(idPrefix, bind))
-  if (after?.taskId != null) conditions.push(syntax.isBehindId(than, after.taskId, bind))
-  return conditions
 }
 
 /**

@@ -3,14 +3,7 @@ import { StatementError } from '../../errors.ts'
 import { UTC, type WallClock } from '../clock.ts'
 import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
 import { BackendError } from '../errors.ts'
-import {
-  commonStatements,
-  isTimestamp,
-  positionsWith,
-  type Syntax,
-  sizedResult,
-  textDates,
-} from './common.ts'
+import { commonStatements, isTimestamp, positionsWith, sizedResult, textDates } from './common.ts'
 import {
   bytesOf,
   digestOf,
@@ -27,6 +20,7 @@ import {
   writeRow,
   writeRows,
 } from './mysql-write.ts'
+import type { Syntax } from './syntax.ts'
 import {
   type BackendDialect,
   type ColumnFacts,
@@ -48,7 +42,10 @@ export const dialect: BackendDialect = {
   cleanupBatch: 1_000,
 }
 
-/** Asks for the columns of both tables and how much they hold, for MariaDB's sequences, and for the longest packet. */
+/**
+ * Asks for the columns of both tables and how much they hold, for MariaDB's sequences, for the indexes of the tasks, and for
+ * the longest packet.
+ */
 function introspect(names: TableNames): Statement {
   const { task, group, taskSchema = null, groupSchema = null } = names
   const columnsOf = (kind: string) =>
@@ -63,9 +60,11 @@ function introspect(names: TableNames): Statement {
       columnsOf('group'),
       sequence('task sequence', 'task_id_sequence'),
       sequence('group sequence', 'taskset_id_sequence'),
+      "select 'index', group_concat(column_name order by seq_in_index separator ', '), null, null " +
+        'from information_schema.statistics where table_schema = coalesce(?, database()) and table_name = ? group by index_name',
       "select 'packet', '', @@max_allowed_packet, null",
     ].join(' union all '),
-    params: [taskSchema, task, groupSchema, group, taskSchema, groupSchema],
+    params: [taskSchema, task, groupSchema, group, taskSchema, groupSchema, taskSchema, task],
     asArrays: false,
   }
 }

@@ -3,16 +3,8 @@ import { namesBy, quoteBy, quotedText } from '../../models/names.ts'
 import { textOf, UTC } from '../clock.ts'
 import { LARGEST_LEAD } from '../date-done.ts'
 import { READY_STATES } from '../types.ts'
-import {
-  type Bind,
-  behindPrefix,
-  commonStatements,
-  type Guide,
-  isTimestamp,
-  positionsWith,
-  type Syntax,
-  sizedResult,
-} from './common.ts'
+import { behindPrefix, commonStatements, isTimestamp, positionsWith, sizedResult } from './common.ts'
+import type { Bind, Guide, Syntax } from './syntax.ts'
 import {
   type BackendDialect,
   countOf,

@@ -3,7 +3,8 @@ import { quoteBy } from '../../models/names.ts'
 import { leastText, nowText, UTC } from '../clock.ts'
 import { LARGEST_LEAD, taskClocks } from '../date-done.ts'
 import { READY_STATES } from '../types.ts'
-import { behindPrefix, commonStatements, type Syntax, textDates } from './common.ts'
+import { behindPrefix, commonStatements, textDates } from './common.ts'
+import type { Syntax } from './syntax.ts'
 import {
   type BackendDialect,
   countOf,
@@ -31,13 +32,15 @@ const BINARY: ReadonlySet<string> = new Set(['result', 'args', 'kwargs', 'childr
 
 type Column = TaskColumn | 'date_done'
 
-/** Asks for the columns of both tables. */
+/** Asks for the columns of both tables, and for the indexes of the tasks. */
 function introspect({ task, group }: TableNames): Statement {
   return {
     sql:
       "select 'task' as kind, name from pragma_table_info(?) " +
-      "union all select 'group' as kind, name from pragma_table_info(?)",
-    params: [task, group],
+      "union all select 'group' as kind, name from pragma_table_info(?) " +
+      "union all select 'index', group_concat(name, ', ') from (select l.name as of_index, i.name from " +
+      'pragma_index_list(?) l, pragma_index_info(l.name) i where not l.partial order by l.name, i.seqno) group by of_index',
+    params: [task, group, task],
     asArrays: false,
   }
 }

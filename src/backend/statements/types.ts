@@ -60,6 +60,8 @@ export interface ListRequest {
   readonly orderBy: 'id' | 'dateDone' | 'taskId'
   readonly descending: boolean
   readonly limit: number
+  /** How many rows one filter may find; `null` for all. */
+  readonly scanLimit: number | null
   /** The date as it is stored; in SQLite it may be a number. */
   readonly after: {
     readonly id: number
@@ -78,6 +80,10 @@ export interface ListRequest {
   readonly until: number | null
 }
 
+/** What a list may be filtered by that an index finds, the likely rarer ones first. */
+export const LIST_FILTERS = ['name', 'queue', 'worker', 'states'] as const
+export type ListFilter = (typeof LIST_FILTERS)[number]
+
 /** Whether only finished tasks are listed: others may have a date, too, when Celery stored them. */
 export function isDoneOnly({ orderBy, since, until }: ListRequest): boolean {
   return orderBy === 'dateDone' || since !== null || until !== null
@@ -91,7 +97,7 @@ export interface TableFacts {
   /** Whether the sequences are there that Celery draws ids from. */
   readonly hasTaskSequence: boolean
   readonly hasGroupSequence: boolean
-  /** Indexes of the tasks' table by their columns, as in `name, id`; those of PostgreSQL that are of nothing but columns. */
+  /** Indexes of the tasks' table by their columns, as in `name, id`; of all rows and, on PostgreSQL, of nothing but columns. */
   readonly indexes: ReadonlySet<string>
   /** The most bytes of one statement; `null` where there is no limit. */
   readonly mostBytes: number | null
@@ -159,6 +165,16 @@ export interface Statements {
   group(groupId: string): Statement
   deleteGroup(groupId: string): Statement
   list(request: ListRequest): Statement
+  /**
+   * How many rows, `most` at most, each filter of the list finds by an index, by its name; `null` where there is nothing to
+   * choose from.
+   */
+  filterCounts(request: ListRequest, most: number): Statement | null
+  /**
+   * The list, of the first `most` rows that one filter finds. Where there are more, the last row is the last of those, and says
+   * so by `is_last`.
+   */
+  scan(request: ListRequest, filter: ListFilter, most: number): Statement
   counts(): Statement
   /** Tasks of the request by state, name and worker, the `most` largest numbers of them. */
   doneCounts(request: ListRequest, most: number): Statement

@@ -502,12 +502,12 @@ describe('writers of one process', () => {
     expect(await session.db.select().from(t)).toEqual([])
 
     await engine.db.insert(t).values({ w: 'node' })
-    const python = `import sqlite3; c = sqlite3.connect('${join(directory, 'x.db')}', timeout=1); c.execute("insert into t (w) values ('python')"); c.commit()`
-    execFileSync('python3', ['-c', python])
+    const other = `require('@libsql/client').createClient({ url: 'file:${join(directory, 'x.db')}' }).execute("insert into t (w) values ('other')")`
+    execFileSync(process.execPath, ['-e', other])
     expect(await session.db.select().from(t)).toEqual([])
     await session.commit()
 
-    expect((await session.db.select().from(t)).map(({ w }) => w)).toEqual(['node', 'python'])
+    expect((await session.db.select().from(t)).map(({ w }) => w)).toEqual(['node', 'other'])
     await session.close()
   })
 

@@ -78,7 +78,7 @@ interface EnumParts {
 }
 
 export const TABLE_NAME: unique symbol = Symbol.for('drizzle:Name')
-const SCHEMA: unique symbol = Symbol.for('drizzle:Schema')
+export const SCHEMA: unique symbol = Symbol.for('drizzle:Schema')
 export const IS_ALIAS: unique symbol = Symbol.for('drizzle:IsAlias')
 export const BASE_NAME: unique symbol = Symbol.for('drizzle:BaseName')
 const VIEW: unique symbol = Symbol.for('drizzle:ViewBaseConfig')

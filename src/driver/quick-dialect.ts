@@ -7,6 +7,7 @@ import {
   IS_ALIAS,
   type Query,
   queryTexts,
+  SCHEMA,
   TABLE_NAME,
   type TableParts,
   type TextRules,
@@ -74,18 +75,26 @@ function quickener(drizzle: Drizzle): Quicken {
 
   /** @param drizzles the dialect as Drizzle has it */
   function quickOf(drizzles: Dialect, qualify: Qualified): Partial<Dialect> & ThisType<Dialect> {
-    const frames = new WeakMap<Dialect, WeakMap<TableParts, Selected>>()
+    const selections = new WeakMap<Dialect, WeakMap<TableParts, Selected[]>>()
 
+    /** Made when the same columns are selected for the second time. */
     function frameOf(dialect: Dialect, table: TableParts, select: Select): Frame | undefined {
-      const ofDialect = frames.get(dialect) ?? new WeakMap<TableParts, Selected>()
+      // An alias makes its columns anew for whoever asks.
+      if (table[IS_ALIAS]) return undefined
+      const ofDialect = selections.get(dialect) ?? new WeakMap<TableParts, Selected[]>()
+      const ofTable = ofDialect.get(table) ?? []
       const columns = Object.values(select.fields)
-      const last = ofDialect.get(table)
-      if (last !== undefined && isSame(last.columns, columns)) return last.frame
+      const known = ofTable.find((selected) => isSame(selected, table, columns))
+      if (known !== undefined) {
+        known.frame ??= newFrame(dialect, select)
+        return known.frame
+      }
       const isOwn = (column: unknown) => isColumn(column) && column.table[TABLE_NAME] === table[TABLE_NAME]
       if (!columns.every(isOwn)) return undefined
-      const frame = newFrame(dialect, select)
-      frames.set(dialect, ofDialect.set(table, { columns, frame }))
-      return frame
+      if (ofTable.length === MOST_SELECTED) ofTable.shift()
+      ofTable.push({ name: table[TABLE_NAME], schema: table[SCHEMA], columns, frame: undefined })
+      selections.set(dialect, ofDialect.set(table, ofTable))
+      return undefined
     }
 
     /** Of what Drizzle builds around a condition of ours, which is then looked for. */
@@ -164,11 +173,16 @@ function quickener(drizzle: Drizzle): Quicken {
   }
 }
 
-/** What was selected of a table, as most programs do it each time. */
+/** What was selected of a table. */
 interface Selected {
+  readonly name: string
+  readonly schema: string | undefined
   readonly columns: readonly unknown[]
-  readonly frame: Frame
+  frame: Frame | undefined
 }
+
+/** How many such selections are kept of a table. */
+const MOST_SELECTED = 8
 
 /** All or some of one table, by a condition or none. */
 function isPlain(select: Select): boolean {
@@ -194,9 +208,10 @@ function isNone(list: readonly unknown[] | undefined): boolean {
   return list === undefined || list.length === 0
 }
 
-function isSame(one: readonly unknown[], other: readonly unknown[]): boolean {
-  if (one.length !== other.length) return false
-  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return false
+function isSame(selected: Selected, table: TableParts, columns: readonly unknown[]): boolean {
+  const { name, schema, columns: others } = selected
+  if (others.length !== columns.length || name !== table[TABLE_NAME] || schema !== table[SCHEMA]) return false
+  for (let at = 0; at < columns.length; at++) if (columns[at] !== others[at]) return false
   return true
 }
 

@@ -95,6 +95,19 @@ describe.runIf(drizzleMajor === '0.45')('a handle of Drizzle 0.45', () => {
     }
   })
 
+  it.each(worlds)('of $name sees a table that got another schema', ({ handle, sources }) => {
+    const [plain, quick] = [handle(undefined), handle(undefined)]
+    quicken(dialectOf(quick))
+    const table = Object.create(sources['things'] ?? null)
+    const textOf = (db: object) =>
+      call(dialectOf(db), 'sqlToQuery', call(call(call(db, 'select'), 'from', table), 'getSQL'))
+
+    for (const schema of ['one', 'one', 'two', undefined]) {
+      table[Symbol.for('drizzle:Schema')] = schema
+      expect(textOf(quick)).toEqual(textOf(plain))
+    }
+  })
+
   it.each(worlds)('of $name leaves SQL that writes itself in a way of its own to it', ({ handle }) => {
     const db = handle(undefined)
     quicken(dialectOf(db))

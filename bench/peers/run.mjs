@@ -5,7 +5,8 @@
  *     POSTGRES_URL=postgresql://postgres@127.0.0.1:5432/postgres node bench/peers/run.mjs [rounds]
  *
  * Each has a process of its own, as it has in an application: in one, those that share Drizzle's code or `pg` would leave it
- * compiled for one another's shapes. Each has five connections at most. `pg` and `postgres` are those of the project.
+ * compiled for one another's shapes. A round takes about a second or more: a process that waited for the others first compiles
+ * anew. Each has five connections at most. `pg` and `postgres` are those of the project.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,6 +25,8 @@ import 'reflect-metadata'
 import { DataSource, EntitySchema as TypeOrmSchema } from 'typeorm'
 
 const CONNECTIONS = 5
+/** Milliseconds that a connection is kept while other peers have their turns. */
+const IDLE = 600_000
 const COLUMNS = {
   id: 'bigint',
   task_id: 'varchar',
@@ -69,7 +72,7 @@ function postgresJs(dburi) {
 }
 
 function pgPool(dburi) {
-  return new pg.Pool({ connectionString: dburi, max: CONNECTIONS, idleTimeoutMillis: 0 })
+  return new pg.Pool({ connectionString: dburi, max: CONNECTIONS, idleTimeoutMillis: IDLE })
 }
 
 function drizzleUpsert(db, id) {
@@ -89,7 +92,7 @@ async function ours(dburi) {
   return {
     get: async (id) => db.select().from(task).where(eq(task.taskId, id)),
     upsert: async (id) => drizzleUpsert(db, id),
-    transaction: (id) => manager.session(dburi, (session) => drizzleUpsert(session, id)),
+    transaction: (id) => manager.session(dburi, (tx) => drizzleUpsert(tx, id)),
     end: () => manager.dispose(),
   }
 }
@@ -141,7 +144,11 @@ function byKysely(dburi) {
 }
 
 function byKnex(dburi) {
-  const db = knexOf({ client: 'pg', connection: dburi, pool: { min: 0, max: CONNECTIONS } })
+  const db = knexOf({
+    client: 'pg',
+    connection: dburi,
+    pool: { min: 0, max: CONNECTIONS, idleTimeoutMillis: IDLE },
+  })
   const upsert = (handle, id) =>
     handle('celery_taskmeta')
       .insert({ task_id: id, status: 'SUCCESS' })
@@ -163,7 +170,12 @@ async function byMikroOrm(dburi) {
     ]),
   )
   const entities = [new EntitySchema({ name: 'Task', tableName: 'celery_taskmeta', properties })]
-  const orm = await MikroORM.init({ clientUrl: dburi, entities, pool: { max: CONNECTIONS }, debug: false })
+  const orm = await MikroORM.init({
+    clientUrl: dburi,
+    entities,
+    pool: { max: CONNECTIONS, idleTimeoutMillis: IDLE },
+    debug: false,
+  })
   const upsert = (em, id) =>
     em.upsert('Task', { task_id: id, status: 'SUCCESS' }, { onConflictFields: ['task_id'] })
   return {
@@ -182,7 +194,8 @@ async function byTypeOrm(dburi) {
     ]),
   )
   const entities = [new TypeOrmSchema({ name: 'Task', tableName: 'celery_taskmeta', columns })]
-  const source = new DataSource({ type: 'postgres', url: dburi, entities, poolSize: CONNECTIONS })
+  const extra = { idleTimeoutMillis: IDLE }
+  const source = new DataSource({ type: 'postgres', url: dburi, entities, poolSize: CONNECTIONS, extra })
   await source.initialize()
   const upsert = (manager, id) =>
     manager
@@ -246,10 +259,19 @@ async function serve(open, dburi) {
   process.once('disconnect', peer.end)
 }
 
+function start(name, dburi) {
+  const child = fork(fileURLToPath(import.meta.url), [name, dburi])
+  const ended = once(child, 'exit').then(() => {
+    throw new Error(`The process of ${name} has ended`)
+  })
+  ended.catch(() => {})
+  return { child, ended }
+}
+
 /** Asks a peer's process for one round; `null` where it has no such way of its own. */
-async function measured(child, asked) {
+async function measured({ child, ended }, asked) {
   child.send(asked)
-  const [answer] = await once(child, 'message')
+  const [answer] = await Promise.race([once(child, 'message'), ended])
   return answer
 }
 
@@ -258,11 +280,11 @@ function median(values) {
 }
 
 /** One row of the table: all peers in turns, so that they meet the same weather. */
-async function row(children, rounds, asked) {
+async function row(processes, rounds, asked) {
   const times = new Map()
-  for (const [name, child] of children) if ((await measured(child, asked)) !== null) times.set(name, [])
+  for (const [name, one] of processes) if ((await measured(one, asked)) !== null) times.set(name, [])
   for (let turn = 0; turn < rounds; turn++) {
-    for (const [name, each] of times) each.push(await measured(children.get(name), asked))
+    for (const [name, each] of times) each.push(await measured(processes.get(name), asked))
   }
   return new Map([...times].map(([name, each]) => [name, Math.round(median(each))]))
 }
@@ -280,16 +302,15 @@ async function compare(server, rounds) {
   await drizzleUpsert(engine.db, 'bench')
 
   const names = Object.keys(PEERS)
-  const script = fileURLToPath(import.meta.url)
-  const children = new Map(names.map((name) => [name, fork(script, [name, dburi.href])]))
+  const processes = new Map(names.map((name) => [name, start(name, dburi.href)]))
   try {
     const rows = {
-      get: await row(children, rounds, { kind: 'get', operations: 3_000 }),
-      upsert: await row(children, rounds, { kind: 'upsert', operations: 1_500 }),
-      'transaction with one upsert': await row(children, rounds, { kind: 'transaction', operations: 1_500 }),
-      'get, 64 at once, 5 connections': await row(children, rounds, {
+      get: await row(processes, rounds, { kind: 'get', operations: 6_000 }),
+      upsert: await row(processes, rounds, { kind: 'upsert', operations: 4_000 }),
+      'transaction with one upsert': await row(processes, rounds, { kind: 'transaction', operations: 4_000 }),
+      'get, 64 at once, 5 connections': await row(processes, rounds, {
         kind: 'get',
-        operations: 6_400,
+        operations: 12_800,
         atOnce: 64,
       }),
     }
@@ -299,9 +320,9 @@ async function compare(server, rounds) {
     }
   } finally {
     await Promise.all(
-      [...children.values()].map((child) => {
-        child.disconnect()
-        return once(child, 'exit')
+      [...processes.values()].map(({ child, ended }) => {
+        if (child.connected) child.disconnect()
+        return ended.catch(() => {})
       }),
     )
     await manager.dispose()
@@ -316,5 +337,5 @@ if (process.send !== undefined) {
 } else {
   const server = process.env.POSTGRES_URL
   if (server === undefined) throw new Error('Set POSTGRES_URL')
-  await compare(server, Number(process.argv[2] ?? 9))
+  await compare(server, Number(process.argv[2] ?? 5))
 }

@@ -5,7 +5,6 @@ import { invalid, unknown } from '../options/values.ts'
 import { dateOf, type WallClock } from './clock.ts'
 import {
   type BackendDialect,
-  LIST_FILTERS,
   type ListFilter,
   type ListRequest,
   type Runner,
@@ -45,9 +44,10 @@ export interface ListOptions {
   /** Tasks a page, 1 to 10,000. @default 50 */
   readonly limit?: number | undefined
   /**
-   * How many tasks a list by two filters or more looks at for one page, 100 to 1,000,000: those that the rarest of them finds, by
-   * its index of a dashboard. A page may then be short, or empty, and still have a `cursor`, behind which there may be more.
-   * A table without such an index is looked through until the page is full.
+   * How many tasks a list by several of `state`, `name`, `worker` and `queue` looks at for one page, 100 to 1,000,000: those of the
+   * filter that finds the fewest, as far as they are counted, which is to four times as many. It takes the indexes of a
+   * dashboard. A page may then be short, or empty, and still have a `cursor`, behind which there may be more. Other lists, and
+   * tables without such indexes, are looked through until the page is full.
    * @default until the page is full
    */
   readonly scanLimit?: number | undefined
@@ -127,18 +127,24 @@ export function assertPosition({ after }: ListRequest, { acceptsPosition }: Back
   if (after !== null && !acceptsPosition(after)) throw wrongCursor()
 }
 
-/** The statement of a page. Which filter is the rarest is asked before. */
+/** How much further filters are counted than rows are looked at: that reads their indexes only. */
+const COUNTED = 4
+
+/** The statement of a page. Which filter finds the fewest is asked before. */
 export async function listStatement(
   engine: Runner,
   statements: Statements,
   request: ListRequest,
 ): Promise<Statement> {
   const { scanLimit } = request
-  const counts = scanLimit === null ? null : statements.filterCounts(request, scanLimit)
-  if (scanLimit === null || counts === null) return statements.list(request)
+  const filters = scanLimit === null ? [] : statements.scanFilters(request)
+  const [first] = filters
+  if (scanLimit === null || first === undefined) return statements.list(request)
+  if (filters.length === 1) return statements.scan(request, first, scanLimit)
+  const counts = statements.filterCounts(request, filters, COUNTED * scanLimit)
   const [found = {}] = rowsOf(await engine.run(counts))
-  const countOf = (filter: ListFilter) => Number(Reflect.get(found, filter) ?? Number.POSITIVE_INFINITY)
-  const rarest = LIST_FILTERS.reduce((one, other) => (countOf(other) < countOf(one) ? other : one))
+  const countOf = (filter: ListFilter) => Number(Reflect.get(found, filter))
+  const rarest = filters.reduce((one, other) => (countOf(other) < countOf(one) ? other : one), first)
   return statements.scan(request, rarest, scanLimit)
 }
 

@@ -7,9 +7,10 @@ import { ageOf, badge, groupPath, numberOf, type Page, pathTo, type Site, taskPa
 
 /** Milliseconds that a list waits for the counts above it, before it has those of the last time. */
 const COUNTS_TIMEOUT = 40
-/** How many tasks are looked at in one go for a list by several filters. */
-const SCAN_LIMIT = 5_000
-/** Milliseconds that a list by several filters goes on for, until its page is full. */
+/** How many tasks a list by several filters looks at first, and at most in one go. */
+const FIRST_LOOK = 500
+const LONGEST_LOOK = 5_000
+/** Milliseconds after which a list by several filters looks at no more, whether its page is full or not. */
 const SEARCH_TIME = 40
 /** What there is to choose from before anything was counted. */
 const USUAL_STATES = ['SUCCESS', 'FAILURE', 'STARTED', 'RETRY', 'REVOKED']
@@ -43,11 +44,13 @@ async function search(
   const end = performance.now() + SEARCH_TIME
   const items: ListedTask[] = []
   let { cursor = null } = options
+  let scanLimit = FIRST_LOOK
   do {
     const limit = options.limit - items.length
-    const page = await backend.list({ ...options, limit, scanLimit: SCAN_LIMIT, cursor })
+    const page = await backend.list({ ...options, limit, scanLimit, cursor })
     items.push(...page.items)
     cursor = page.cursor
+    scanLimit = Math.min(4 * scanLimit, LONGEST_LOOK)
   } while (cursor !== null && items.length < options.limit && performance.now() < end)
   return { items, cursor }
 }
@@ -115,7 +118,7 @@ function taskTable(site: Site, filters: Filters, { items, cursor }: TaskPage, is
 ${items.map((task) => taskRow(site, task))}
 </tbody>
 </table>
-${isPart ? html`<p class="empty">Not all tasks were looked at yet for these filters: there may be more.</p>` : items.length === 0 && emptyText(site, filters, isFirst)}
+${isPart ? html`<p class="part">Not all tasks were looked at yet for these filters: there may be more.</p>` : items.length === 0 && emptyText(site, filters, isFirst)}
 <nav class="pages" aria-label="Pages of tasks">
 ${!isFirst && html`<a href="${pathTo(site, `/${queryOf(filters)}`)}" rel="first">Newest</a>`}
 ${next !== null && html`<a href="${next}" rel="next">${isPart ? 'Look further' : 'Older'}</a>`}

@@ -84,7 +84,7 @@ main section { border: 1px solid var(--line); border-radius: 10px; padding: 1rem
 .tasks tr.fresh { animation: fresh 2.5s ease-out; }
 @keyframes fresh { from { background: var(--fresh); } }
 @media (prefers-reduced-motion: reduce) { .tasks tr.fresh { animation: none; } }
-.empty { padding: 1.5rem; margin: 0; color: var(--dim); text-align: center; }
+.empty, .part { padding: 1.5rem; margin: 0; color: var(--dim); text-align: center; }
 .pages { display: flex; gap: 1rem; justify-content: flex-end; padding: .65rem 1rem; border-top: 1px solid var(--line); }
 .pages:empty { display: none; }
 .facts { display: flex; flex-wrap: wrap; gap: .6rem 2.25rem; margin: 0 0 1.1rem; }

@@ -268,13 +268,15 @@ describe('a page', () => {
       await new Promise((resolve) => setTimeout(resolve, 60))
       return list(options)
     })
-    const part = await ask('/?name=old&queue=q2')
-    expect(idsIn(part.text)).toEqual([])
-    expect(seenIn(part.text)).toContain('there may be more. Look further')
-    const next = /href="([^"]+)" rel="next"/.exec(part.text)?.[1]?.replaceAll('&amp;', '&') ?? ''
-    const rest = await ask(next)
-    expect(idsIn(rest.text)).toEqual(['7', '3'])
-    expect(seenIn(rest.text)).not.toContain('there may be more')
+    const looks: string[][] = []
+    for (let next: string | undefined = '/?name=old&queue=q2'; next !== undefined; ) {
+      const { text } = await ask(next)
+      next = /href="([^"]+)" rel="next"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
+      expect(seenIn(text).includes('there may be more')).toBe(next !== undefined)
+      looks.push(idsIn(text))
+    }
+    expect(looks.length).toBeGreaterThan(2)
+    expect(looks.flat()).toEqual(['7', '3'])
     slow.mockRestore()
   })
 

@@ -38,50 +38,39 @@ export function listStatements(syntax: Syntax, { task: columns, indexes }: Table
     }[request.orderBy]
   }
 
-  /** The filters of a list, each of which an index finds in its order; none where there is no choice among them. */
-  function filtersOf(request: ListRequest): ListFilter[] {
-    const { orderBy, states, name, worker, queue } = request
-    if (orderBy === 'taskId') return []
-    const given = Object.entries({ states, name, worker, queue }).filter(([, value]) => value !== null)
-    if (given.length < 2) return []
-    const isFound = (filter: ListFilter) =>
-      indexes.has(`${COLUMNS[filter]}, ${orderBy === 'id' ? 'id' : 'date_done, id'}`) &&
-      (filter !== 'states' || (states?.length === 1 && states[0] !== 'PENDING'))
-    return LIST_FILTERS.filter((filter) => request[filter] !== null && isFound(filter))
-  }
-
   return {
     list: (request) => statementOf(syntax, (bind) => selectText(read, request, bind)),
-    filterCounts(request, most) {
-      const filters = filtersOf(request)
-      if (filters.length === 0) return null
-      return statementOf(syntax, (bind) => {
+    scanFilters({ orderBy, states, name, worker, queue }) {
+      const given = Object.entries({ states, name, worker, queue }).filter(([, value]) => value !== null)
+      if (orderBy === 'taskId' || given.length < 2) return []
+      const isOneState = states?.length === 1 && states[0] !== 'PENDING'
+      const isFound = (filter: ListFilter) =>
+        (filter !== 'states' || isOneState) &&
+        indexes.has(`${COLUMNS[filter]}, id`) &&
+        (orderBy === 'id' || indexes.has(`${COLUMNS[filter]}, date_done, id`))
+      return LIST_FILTERS.filter((filter) => given.some(([each]) => each === filter) && isFound(filter))
+    },
+    filterCounts: (request, filters, most) =>
+      statementOf(syntax, (bind) => {
         const counts = filters.map((filter) => {
           const found = {
             ...onlyBy(filter, request),
+            ...NO_TIMES,
             orderBy: 'id',
             limit: most,
             after: null,
-            since: null,
-            until: null,
           } as const
           return `(select ${integer('count(*)')} from (${selectText('1 as one', found, bind)}) s) as ${filter}`
         })
         return `select ${counts.join(', ')}`
-      })
-    },
+      }),
     scan(request, filter, most) {
       const order = orderOf(request)
       return statementOf(syntax, (bind) => {
-        const looked = selectText(stored, { ...onlyBy(filter, request), limit: most }, bind)
-        const others = {
-          ...request,
-          [filter]: null,
-          orderBy: 'id',
-          after: null,
-          since: null,
-          until: null,
-        } as const
+        // By date a time is a part of what the index finds, by id one of the other filters.
+        const [found, left] = request.orderBy === 'dateDone' ? [{}, NO_TIMES] : [NO_TIMES, {}]
+        const looked = selectText(stored, { ...onlyBy(filter, request), ...found, limit: most }, bind)
+        const others = { ...request, ...left, [filter]: null, orderBy: 'id', after: null } as const
         const fitting =
           `select t.*, 0 as is_last from looked t where ${conditionsOf(others, syntax, bind).join(' and ')} ` +
           `order by ${order} limit ${syntax.limit(request.limit, bind)}`
@@ -105,6 +94,8 @@ const COLUMNS: Readonly<Record<ListFilter, string>> = {
   worker: 'worker',
   queue: 'queue',
 }
+
+const NO_TIMES = { since: null, until: null }
 
 function onlyBy(filter: ListFilter, request: ListRequest): ListRequest {
   return { ...request, states: null, name: null, worker: null, queue: null, [filter]: request[filter] }

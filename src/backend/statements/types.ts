@@ -60,7 +60,7 @@ export interface ListRequest {
   readonly orderBy: 'id' | 'dateDone' | 'taskId'
   readonly descending: boolean
   readonly limit: number
-  /** How many rows one filter may find; `null` for all. */
+  /** How many rows are looked at for a page; `null` for all. */
   readonly scanLimit: number | null
   /** The date as it is stored; in SQLite it may be a number. */
   readonly after: {
@@ -165,14 +165,13 @@ export interface Statements {
   group(groupId: string): Statement
   deleteGroup(groupId: string): Statement
   list(request: ListRequest): Statement
+  /** Of a list by several filters: those that an index finds in the order of the list. */
+  scanFilters(request: ListRequest): readonly ListFilter[]
+  /** How many rows, `most` at most, each of these filters finds, by its name. */
+  filterCounts(request: ListRequest, filters: readonly ListFilter[], most: number): Statement
   /**
-   * How many rows, `most` at most, each filter of the list finds by an index, by its name; `null` where there is nothing to
-   * choose from.
-   */
-  filterCounts(request: ListRequest, most: number): Statement | null
-  /**
-   * The list, of the first `most` rows that one filter finds. Where there are more, the last row is the last of those, and says
-   * so by `is_last`.
+   * The list, of the first `most` rows that one filter finds. Where it finds as many, the last of them comes once more, at the
+   * end, with `is_last`.
    */
   scan(request: ListRequest, filter: ListFilter, most: number): Statement
   counts(): Statement

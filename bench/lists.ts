@@ -149,13 +149,13 @@ async function pages(where: string, backend: DatabaseBackend): Promise<void> {
     filters.push(`state=FAILURE&${key}=${names[0]}`, `state=SUCCESS&${key}=${names[1]}`)
   }
   filters.push('name=shop.often&worker=w@one', 'name=shop.rare&worker=w@rare', 'name=shop.past&queue=mail')
+  const both = ['name=shop.often&worker=w@one', 'name=shop.past&queue=mail', 'state=FAILURE&queue=celery']
   const times = ['since=1h', 'since=7d', 'since=7d&until=6d', 'until=1d', `until=${DAYS - 1}d`].flatMap(
     (when) =>
       ['', '&state=FAILURE', '&name=shop.often', '&name=shop.rare', ...both.map((each) => `&${each}`)].map(
         (filter) => when + filter,
       ),
   )
-  const both = ['name=shop.often&worker=w@one', 'name=shop.past&queue=mail', 'state=FAILURE&queue=celery']
   const byDate = filters.map((filter) => `${filter}&sort=done`)
   const queries = [...filters, ...byDate, ...times, 'id=a', 'id=abc', 'id=none']
   for (const query of queries) {

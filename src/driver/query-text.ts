@@ -24,7 +24,7 @@ export interface Query {
 export interface QueryTexts {
   /** Equal to what `sql.toQuery(rules)` of Drizzle 0.45 returns. */
   textOf(sql: SQL, rules: TextRules): Query
-  /** A query whose text before the condition is known: for rules of the frame it is not written again. */
+  /** A query of this frame. Its text before the condition is written again only where other rules write it. */
   framed(frame: Frame, where: SQLChunk): SQL
   isColumn(value: unknown): value is ColumnParts
   isTable(value: unknown): value is TableParts
@@ -36,7 +36,7 @@ export interface Frame {
   readonly chunks: readonly SQLChunk[]
   /** The tables among them: Drizzle notes those of each query. */
   readonly tables: readonly SQLChunk[]
-  /** Where the condition stands among the chunks. Nothing behind it says anything. */
+  /** Where the condition stands among the chunks; those behind it are empty. */
   readonly whereAt: number
   /** The text before the condition, as these rules write it. It has no parameters. */
   readonly head: string

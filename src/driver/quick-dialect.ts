@@ -77,9 +77,9 @@ function quickener(drizzle: Drizzle): Quicken {
   function quickOf(drizzles: Dialect, qualify: Qualified): Partial<Dialect> & ThisType<Dialect> {
     const selections = new WeakMap<Dialect, WeakMap<TableParts, Selected[]>>()
 
-    /** Made when the same columns are selected for the second time. */
+    /** Made when the same columns are selected for the second time: what is selected once only costs nothing more. */
     function frameOf(dialect: Dialect, table: TableParts, select: Select): Frame | undefined {
-      // An alias makes its columns anew for whoever asks.
+      // An alias has new column objects at each access.
       if (table[IS_ALIAS]) return undefined
       const ofDialect = selections.get(dialect) ?? new WeakMap<TableParts, Selected[]>()
       const ofTable = ofDialect.get(table) ?? []
@@ -173,7 +173,7 @@ function quickener(drizzle: Drizzle): Quicken {
   }
 }
 
-/** What was selected of a table. */
+/** The columns that were selected of a table, and its name then. */
 interface Selected {
   readonly name: string
   readonly schema: string | undefined
@@ -181,7 +181,7 @@ interface Selected {
   frame: Frame | undefined
 }
 
-/** How many such selections are kept of a table. */
+/** How many selections are kept of a table. */
 const MOST_SELECTED = 8
 
 /** All or some of one table, by a condition or none. */

@@ -1,6 +1,7 @@
 import { SessionManager } from 'drizzle-celery'
 import {
   Column,
+  eq,
   is,
   isSQLWrapper,
   Param,
@@ -92,6 +93,51 @@ describe.runIf(drizzleMajor === '0.45')('a handle of Drizzle 0.45', () => {
         const expected = call(rules, 'sqlToQuery', handedOn(plain))
         expect(call(rules, 'sqlToQuery', handedOn(quick)), way).toEqual(expected)
       }
+    }
+  })
+
+  it.each(worlds)('of $name tells a select from others of the same table', ({ name, handle, sources }) => {
+    const [plain, quick] = [handle(undefined), handle(undefined)]
+    quicken(dialectOf(quick))
+    const { things = {}, others = {} } = sources
+    const { id, firstName, odd } = Object(things)
+    const from = (db: object, fields?: object) => call(call(db, 'select', fields), 'from', things)
+    const first = (db: object) => from(db, { one: id, two: firstName })
+    const cte = (db: object) => call(call(db, '$with', 'cte'), 'as', from(db))
+    const selects: Readonly<Record<string, (db: object) => object>> = {
+      'by a condition': (db) => call(first(db), 'where', eq(id, 1)),
+      'other columns': (db) => from(db, { one: id, two: odd }),
+      'in another order': (db) => from(db, { two: firstName, one: id }),
+      'a column more': (db) => from(db, { one: id, two: firstName, three: odd }),
+      'a column less': (db) => from(db, { one: id }),
+      'an expression': (db) => from(db, { one: id, two: sql`1` }),
+      distinct: (db) => call(call(db, 'selectDistinct', { one: id, two: firstName }), 'from', things),
+      joined: (db) => call(first(db), 'leftJoin', others, sql`true`),
+      ordered: (db) => call(first(db), 'orderBy', id),
+      grouped: (db) => call(first(db), 'groupBy', id),
+      having: (db) => call(first(db), 'having', sql`true`),
+      limited: (db) => call(first(db), 'limit', 1),
+      'from an offset on': (db) => call(first(db), 'offset', 1),
+      united: (db) => call(first(db), 'union', first(db)),
+      'with a CTE': (db) =>
+        call(call(call(db, 'with', cte(db)), 'select', { one: id, two: firstName }), 'from', things),
+      ...(name !== 'sqlite' && { locking: (db: object) => call(first(db), 'for', 'update') }),
+      ...(name === 'mysql' &&
+        Object.fromEntries(
+          ['useIndex', 'forceIndex', 'ignoreIndex'].map((hint) => [
+            hint,
+            (db: object) =>
+              call(call(db, 'select', { one: id, two: firstName }), 'from', things, { [hint]: 'by_id' }),
+          ]),
+        )),
+    }
+    const textOf = (db: object, select: (db: object) => object) =>
+      call(dialectOf(db), 'sqlToQuery', call(select(db), 'getSQL'))
+    for (const _ of [1, 2]) textOf(quick, first)
+
+    for (const [which, select] of Object.entries(selects)) {
+      expect(textOf(quick, select), which).toEqual(textOf(plain, select))
+      expect(textOf(quick, first), `after one ${which}`).toEqual(textOf(plain, first))
     }
   })
 

@@ -261,23 +261,20 @@ describe('a page', () => {
     )
     await using backend = new DatabaseBackend('file::memory:', { manager, resultExtended: true })
     const ask = asking(backend)
-    expect(idsIn((await ask('/?name=old&queue=q2')).text)).toEqual(['7', '3'])
-
     const list = backend.list.bind(backend)
-    const slow = vi.spyOn(backend, 'list').mockImplementation(async (options) => {
+    vi.spyOn(backend, 'list').mockImplementation(async (options) => {
       await new Promise((resolve) => setTimeout(resolve, 60))
       return list(options)
     })
-    const looks: string[][] = []
+    const pages: string[][] = []
     for (let next: string | undefined = '/?name=old&queue=q2'; next !== undefined; ) {
       const { text } = await ask(next)
       next = /href="([^"]+)" rel="next"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
       expect(seenIn(text).includes('there may be more')).toBe(next !== undefined)
-      looks.push(idsIn(text))
+      pages.push(idsIn(text))
     }
-    expect(looks.length).toBeGreaterThan(2)
-    expect(looks.flat()).toEqual(['7', '3'])
-    slow.mockRestore()
+    expect(pages.length).toBeGreaterThan(2)
+    expect(pages.flat()).toEqual(['7', '3'])
   })
 
   it('names a filter that cannot be read', async () => {

@@ -44,11 +44,11 @@ export interface ListOptions {
   /** Tasks a page, 1 to 10,000. @default 50 */
   readonly limit?: number | undefined
   /**
-   * How many tasks a list by several of `state`, `name`, `worker` and `queue` looks at for one page, 100 to 1,000,000: those of the
-   * filter that finds the fewest, as far as they are counted, which is to four times as many. It takes the indexes of a
-   * dashboard. A page may then be short, or empty, and still have a `cursor`, behind which there may be more. Other lists, and
-   * tables without such indexes, are looked through until the page is full.
-   * @default until the page is full
+   * For a list by two or more of `state`, `name`, `worker` and `queue`: how many tasks are scanned for one page, 100 to
+   * 1,000,000. A page may then be short or empty and still have a `cursor`, with which the scan goes on. Scanned are the tasks of the
+   * rarest filter; each is counted up to four times this limit. It needs the indexes of a dashboard: without them, and in
+   * other lists, a page is scanned for until it is full.
+   * @default no limit
    */
   readonly scanLimit?: number | undefined
   /** The `cursor` of the page before, which must have had the same order. @default the first page */
@@ -127,10 +127,10 @@ export function assertPosition({ after }: ListRequest, { acceptsPosition }: Back
   if (after !== null && !acceptsPosition(after)) throw wrongCursor()
 }
 
-/** How much further filters are counted than rows are looked at: that reads their indexes only. */
-const COUNTED = 4
+/** Filters are counted up to so many times the scan limit, which reads only their indexes. */
+const COUNT_FACTOR = 4
 
-/** The statement of a page. Which filter finds the fewest is asked before. */
+/** The statement of a page. For a scan the rarest filter is found first. */
 export async function listStatement(
   engine: Runner,
   statements: Statements,
@@ -141,18 +141,18 @@ export async function listStatement(
   const [first] = filters
   if (scanLimit === null || first === undefined) return statements.list(request)
   if (filters.length === 1) return statements.scan(request, first, scanLimit)
-  const counts = statements.filterCounts(request, filters, COUNTED * scanLimit)
+  const counts = statements.filterCounts(request, filters, COUNT_FACTOR * scanLimit)
   const [found = {}] = rowsOf(await engine.run(counts))
   const countOf = (filter: ListFilter) => Number(Reflect.get(found, filter))
   const rarest = filters.reduce((one, other) => (countOf(other) < countOf(one) ? other : one), first)
   return statements.scan(request, rarest, scanLimit)
 }
 
-/** The page of these rows; after a full one there may be another, and behind the last row that was looked at. */
+/** The page of these rows. There may be another after a full one, and after the last row of a scan. */
 export function pageOf(rows: readonly object[], { orderBy, limit }: ListRequest, clock: WallClock): TaskPage {
-  const isLast = (row: object) => Boolean(Reflect.get(row, 'is_last'))
-  const listed = rows.filter((row) => !isLast(row))
-  const last = listed.length < limit ? rows.find(isLast) : listed.at(-1)
+  const end = rows.at(-1)
+  const listed = end !== undefined && Reflect.get(end, 'is_last') ? rows.slice(0, -1) : rows
+  const last = listed.length < limit ? rows[listed.length] : listed.at(-1)
   return {
     items: listed.map((row) => listedTaskOf(row, clock)),
     cursor: last === undefined ? null : cursorOf(last, orderBy),

@@ -7,10 +7,10 @@ import { ageOf, badge, groupPath, numberOf, type Page, pathTo, type Site, taskPa
 
 /** Milliseconds that a list waits for the counts above it, before it has those of the last time. */
 const COUNTS_TIMEOUT = 40
-/** How many tasks a list by several filters looks at first, and at most in one go. */
-const FIRST_LOOK = 500
-const LONGEST_LOOK = 5_000
-/** Milliseconds after which a list by several filters looks at no more, whether its page is full or not. */
+/** The scan limits of a list by several filters: of its first statement, and the largest. */
+const FIRST_SCAN = 500
+const LARGEST_SCAN = 5_000
+/** Milliseconds after which no further statement is sent to fill a page. */
 const SEARCH_TIME = 40
 /** What there is to choose from before anything was counted. */
 const USUAL_STATES = ['SUCCESS', 'FAILURE', 'STARTED', 'RETRY', 'REVOKED']
@@ -36,7 +36,7 @@ ${taskTable(site, filters, page, isFirst)}`,
   }
 }
 
-/** A page that is full, or the last, or what was found in this time. */
+/** A full page, the last one, or what was found in `SEARCH_TIME`. */
 async function search(
   backend: DatabaseBackend,
   options: ListOptions & { readonly limit: number },
@@ -44,13 +44,13 @@ async function search(
   const end = performance.now() + SEARCH_TIME
   const items: ListedTask[] = []
   let { cursor = null } = options
-  let scanLimit = FIRST_LOOK
+  let scanLimit = FIRST_SCAN
   do {
     const limit = options.limit - items.length
     const page = await backend.list({ ...options, limit, scanLimit, cursor })
     items.push(...page.items)
     cursor = page.cursor
-    scanLimit = Math.min(4 * scanLimit, LONGEST_LOOK)
+    scanLimit = Math.min(4 * scanLimit, LARGEST_SCAN)
   } while (cursor !== null && items.length < options.limit && performance.now() < end)
   return { items, cursor }
 }

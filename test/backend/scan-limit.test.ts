@@ -8,7 +8,7 @@ import { resultModelsOf } from '../../src/models/by-dialect.ts'
 import { SessionManager } from '../../src/session/open-manager.ts'
 import { createMysql, createPostgres, describeNeeding } from '../fixtures/servers.ts'
 
-/** Lists by several filters look at so many tasks for one page, and page by page at all of them. */
+/** Lists by several filters scan a limited number of tasks for one page, and page by page all of them. */
 
 const ROWS = 1_500
 const STATES = ['SUCCESS', 'SUCCESS', 'FAILURE', 'STARTED', 'REVOKED'] as const
@@ -107,7 +107,7 @@ function scans(dialect: Dialect, create: () => Promise<Database>): void {
     })
   })
 
-  it('ends a page where it has looked at so many, also without a task in it', {
+  it('ends a page at the limit, also without a task in it', {
     timeout: 60_000,
   }, async () => {
     await withTasks(dialect, create, 'dashboard', async (backend) => {
@@ -119,14 +119,14 @@ function scans(dialect: Dialect, create: () => Promise<Database>): void {
         expect(pages.length).toBeGreaterThan(5)
         expect(pages.length).toBeLessThan(10)
       }
-      // Of the rare worker there are 15: all of them are looked at for one page.
+      // Of the rare worker there are 15: one page scans them all.
       expect(await pagesOf(backend, { name: 'often', worker: 'rare', scanLimit: 100 })).toEqual([
         expect.arrayContaining(['1400', '1300', '1100', '1000', '800']),
       ])
     })
   })
 
-  it('looks until a page is full where no index finds its filters', { timeout: 60_000 }, async () => {
+  it('scans without a limit where no index finds its filters', { timeout: 60_000 }, async () => {
     await withTasks(dialect, create, undefined, async (backend) => {
       const pages = await pagesOf(backend, { name: 'old', queue: 'q2', scanLimit: 100 })
       expect(pages).toEqual([[]])

@@ -69,17 +69,17 @@ export function listStatements(syntax: Syntax, { task: columns, indexes }: Table
       return statementOf(syntax, (bind) => {
         // By date a time is a part of what the index finds, by id one of the other filters.
         const [found, left] = request.orderBy === 'dateDone' ? [{}, NO_TIMES] : [NO_TIMES, {}]
-        const looked = selectText(stored, { ...onlyBy(filter, request), ...found, limit: most }, bind)
+        const scanned = selectText(stored, { ...onlyBy(filter, request), ...found, limit: most }, bind)
         const others = { ...request, ...left, [filter]: null, orderBy: 'id', after: null } as const
-        const fitting =
-          `select t.*, 0 as is_last from looked t where ${conditionsOf(others, syntax, bind).join(' and ')} ` +
+        const matching =
+          `select t.*, 0 as is_last from scanned t where ${conditionsOf(others, syntax, bind).join(' and ')} ` +
           `order by ${order} limit ${syntax.limit(request.limit, bind)}`
         const last =
-          `select t.*, 1 as is_last from looked t order by ${order} ` +
+          `select t.*, 1 as is_last from scanned t order by ${order} ` +
           `limit ${syntax.limit(1, bind)} offset ${syntax.limit(most - 1, bind)}`
         return (
-          `with looked as (${looked}) select ${read}, t.is_last from ` +
-          `(select * from (${fitting}) f union all select * from (${last}) l) t order by t.is_last, ${order}`
+          `with scanned as (${scanned}) select ${read}, t.is_last from ` +
+          `(select * from (${matching}) f union all select * from (${last}) l) t order by t.is_last, ${order}`
         )
       })
     },

@@ -60,7 +60,7 @@ export interface ListRequest {
   readonly orderBy: 'id' | 'dateDone' | 'taskId'
   readonly descending: boolean
   readonly limit: number
-  /** How many rows are looked at for a page; `null` for all. */
+  /** How many rows are scanned for a page; `null` for no limit. */
   readonly scanLimit: number | null
   /** The date as it is stored; in SQLite it may be a number. */
   readonly after: {

@@ -150,11 +150,18 @@ async function pages(where: string, backend: DatabaseBackend): Promise<void> {
   }
   filters.push('name=shop.often&worker=w@one', 'name=shop.rare&worker=w@rare', 'name=shop.past&queue=mail')
   const both = ['name=shop.often&worker=w@one', 'name=shop.past&queue=mail', 'state=FAILURE&queue=celery']
-  const times = ['since=1h', 'since=7d', 'since=7d&until=6d', 'until=1d', `until=${DAYS - 1}d`].flatMap(
-    (when) =>
-      ['', '&state=FAILURE', '&name=shop.often', '&name=shop.rare', ...both.map((each) => `&${each}`)].map(
-        (filter) => when + filter,
-      ),
+  const times = [
+    'since=1h',
+    'since=1d',
+    'since=7d',
+    'since=7d&until=6d',
+    `since=${DAYS}d&until=${DAYS - 1}d`,
+    'until=1d',
+    `until=${DAYS - 1}d`,
+  ].flatMap((when) =>
+    ['', '&state=FAILURE', '&name=shop.often', '&name=shop.rare', ...both.map((each) => `&${each}`)].map(
+      (filter) => when + filter,
+    ),
   )
   const byDate = filters.map((filter) => `${filter}&sort=done`)
   const queries = [...filters, ...byDate, ...times, 'id=a', 'id=abc', 'id=none']

@@ -102,74 +102,111 @@ const ANALYZE = {
 }
 const EXPLAIN = { postgresql: 'explain', mysql: 'explain', sqlite: 'explain query plan' }
 
+/** Half of the first 5,000 tasks are of the past, ten in a second. */
+const FIRST_DONE = Date.UTC(2026, 10, 1)
+const PAST = Array.from({ length: 2_500 }, (_, at) => 2 * at + 2)
+/** Not done yet, with the dates that Celery gives such and without. */
+const STARTED = Array.from({ length: 20 }, (_, at) => 40_001 + at)
+
+async function fillWithPast(engine: Engine): Promise<void> {
+  const run = (sql: string) => engine.run({ sql, params: [], asArrays: false })
+  const past = (then: string, now: string) =>
+    `case when n <= 5000 and n % 2 = 0 then '${then}' else '${now}' end`
+  const into = 'insert into celery_taskmeta (id, task_id, status, name, worker, queue, date_done)'
+  await run(
+    `${into} select n, n::text, ${past('FAILURE', 'SUCCESS')}, ${past('old', 'new')}, ${past('w1', 'w2')}, ${past('q1', 'q2')}, ` +
+      `timestamp '2026-11-01' + (n / 10) * interval '1 second' from generate_series(1, 40000) n (n)`,
+  )
+  await run(
+    `${into} select n, n::text, 'STARTED', 'old', 'w1', 'q1', case when n % 2 = 0 then timestamp '2026-11-01 00:00:09' end ` +
+      'from generate_series(40001, 40020) n (n)',
+  )
+  await run('vacuum analyze celery_taskmeta')
+}
+
 describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => {
   findsByIndex('postgresql', createPostgres)
 
-  it('find what came long ago only, and page by page what is there', { timeout: 60_000 }, async () => {
-    const { dburi, drop } = await createPostgres()
-    try {
-      const models = { postgresql: await resultModelsOf('postgresql', { indexes: 'dashboard' }) }
-      await using preparing = new SessionManager({ models })
-      await preparing.prepareModels(await preparing.getEngine(dburi))
-      await using manager = new SessionManager()
-      await using backend = new DatabaseBackend(dburi, { manager, resultExtended: true })
-      await backend.counts()
-      const engine: Engine = await manager.getEngine(dburi)
-      const run = (sql: string) => engine.run({ sql, params: [], asArrays: false })
-      const past = (then: string, now: string) =>
-        `case when n <= 5000 and n % 2 = 0 then '${then}' else '${now}' end`
-      await run(
-        'insert into celery_taskmeta (id, task_id, status, name, worker, queue, date_done) ' +
-          `select n, n::text, ${past('FAILURE', 'SUCCESS')}, ${past('old', 'new')}, ${past('w1', 'w2')}, ${past('q1', 'q2')}, ` +
-          "'2026-11-01'::timestamp + (n / 10) * interval '1 second' from generate_series(1, 40000) n (n)",
-      )
-      // Not done yet, with the dates that Celery gives such and without.
-      await run(
-        'insert into celery_taskmeta (id, task_id, status, name, worker, queue, date_done) ' +
-          "select n, n::text, 'STARTED', 'old', 'w1', 'q1', case when n % 2 = 0 then timestamp '2026-11-01 00:00:09' end " +
-          'from generate_series(40001, 40020) n (n)',
-      )
-      await run('vacuum analyze celery_taskmeta')
+  it.each([
+    ['UTC', '5.3'],
+    ['the time of the session', '5.6'],
+  ])(
+    'find what came long ago only, and page by page what is there, with dates in %s',
+    {
+      timeout: 60_000,
+    },
+    async (_, celeryVersion) => {
+      const { dburi, drop } = await createPostgres()
+      try {
+        const models = { postgresql: await resultModelsOf('postgresql', { indexes: 'dashboard' }) }
+        await using preparing = new SessionManager({ models })
+        await preparing.prepareModels(await preparing.getEngine(dburi))
+        await using manager = new SessionManager()
+        await using backend = new DatabaseBackend(dburi, { manager, resultExtended: true, celeryVersion })
+        await backend.counts()
+        const engine: Engine = await manager.getEngine(dburi)
+        await fillWithPast(engine)
 
-      const asked: readonly ListOptions[] = [
-        { state: 'FAILURE' },
-        { name: 'old' },
-        { worker: 'w1' },
-        { queue: 'q1' },
-        { state: ['FAILURE'], orderBy: 'dateDone' },
-        { name: 'old', orderBy: 'dateDone' },
-        { worker: 'w1', orderBy: 'dateDone' },
-        { queue: 'q1', orderBy: 'dateDone' },
-      ]
-      for (const [at, options] of asked.entries()) {
-        const plans: string[] = []
-        for (const order of ['desc', 'asc'] as const) {
-          const ids: string[] = []
-          for (let cursor: string | null | undefined; cursor !== null; ) {
-            const run = vi.spyOn(engine, 'run')
-            const page = await backend.list({ ...options, order, cursor, limit: 600 })
-            const [[statement] = []] = run.mock.calls as [Statement][]
-            run.mockRestore()
-            ids.push(...page.items.map(({ taskId }) => taskId))
-            cursor = page.cursor
-            const { sql = '', params = [] } = statement ?? {}
-            plans.push(JSON.stringify(await engine.run({ sql: `explain ${sql}`, params, asArrays: false })))
+        /** Lists a page, and looks that no more was read for it than some 20 pages of the database: since the past came 400. */
+        const pageOf = async (options: ListOptions, index: string) => {
+          const run = vi.spyOn(engine, 'run')
+          const page = await backend.list(options)
+          const [[statement] = []] = run.mock.calls as [Statement][]
+          run.mockRestore()
+          const { sql = '', params = [] } = statement ?? {}
+          const explain = `explain (analyze, buffers, costs off, timing off) ${sql}`
+          const plan = JSON.stringify(await engine.run({ sql: explain, params, asArrays: false }))
+          expect(plan).toContain(index)
+          const [, hit = '', read = '0'] = /shared hit=(\d+)(?: read=(\d+))?/.exec(plan) ?? []
+          expect(Number(hit) + Number(read), plan).toBeLessThan(100)
+          for (const [, rows] of plan.matchAll(/Removed by Filter: (\d+)/g)) {
+            expect(Number(rows), plan).toBeLessThanOrEqual(600)
           }
-          const isOfDone = options.state !== undefined || options.orderBy === 'dateDone'
-          const all = Array.from({ length: 2_500 }, (_, each) => String(2 * each + 2))
-          if (!isOfDone) all.push(...Array.from({ length: 20 }, (_, each) => String(40_001 + each)))
-          expect(ids).toEqual(order === 'asc' ? all : all.reverse())
+          return { ids: page.items.map(({ taskId }) => Number(taskId)), cursor: page.cursor }
         }
-        expect(plans).toHaveLength(10)
-        for (const plan of plans) {
-          expect(plan).toContain(INDEXES[at])
-          expect(plan).not.toMatch(/sort|cond: [^"]* any |filter: .*name|filter: .*row/i)
+        const pagesOf = async (options: ListOptions, index: string) => {
+          const pages: number[][] = []
+          for (let { cursor } = options; cursor !== null; ) {
+            const page = await pageOf({ ...options, cursor, limit: 600 }, index)
+            pages.push(page.ids)
+            cursor = page.cursor
+          }
+          return pages.flat()
         }
+
+        const [since, until] = [new Date(FIRST_DONE + 300_000), new Date(FIRST_DONE + 400_000)]
+        const filters: readonly ListOptions[] = [
+          { state: ['FAILURE'] },
+          { name: 'old' },
+          { worker: 'w1' },
+          { queue: 'q1' },
+        ]
+        for (const [at, filter] of filters.entries()) {
+          for (const order of ['desc', 'asc'] as const) {
+            const inOrder = (ids: readonly number[]) => (order === 'asc' ? ids : ids.toReversed())
+            const byId = filter.state === undefined ? [...PAST, ...STARTED] : PAST
+            expect(await pagesOf({ ...filter, order }, INDEXES[at] ?? '')).toEqual(inOrder(byId))
+            const byDate = INDEXES[at + COLUMNS.length] ?? ''
+            const options = { ...filter, order, orderBy: 'dateDone' } as const
+            const { cursor } = await pageOf({ ...options, limit: 1 }, byDate)
+            for (const times of [{}, { since }, { until }, { since, until }] as const) {
+              const within = PAST.filter((id) => {
+                const done = FIRST_DONE + Math.floor(id / 10) * 1_000
+                return done >= Number(times.since ?? 0) && done < Number(times.until ?? Infinity)
+              })
+              expect(await pagesOf({ ...options, ...times }, byDate)).toEqual(inOrder(within))
+              // A time may be given on the way: the first task is before it, or the first of all.
+              const behind = inOrder(within).filter((id) => id !== inOrder(PAST)[0])
+              const page = await backend.list({ ...options, ...times, cursor, limit: 3_000 })
+              expect(page.items.map(({ taskId }) => Number(taskId))).toEqual(behind)
+            }
+          }
+        }
+      } finally {
+        await drop()
       }
-    } finally {
-      await drop()
-    }
-  })
+    },
+  )
 })
 
 describeNeeding('mysql', 'the indexes of a dashboard on MySQL', () => {

@@ -11,6 +11,9 @@ import { createMysql, createPostgres, describeNeeding } from '../fixtures/server
 /** Lists by several filters scan a limited number of tasks for one page, and page by page all of them. */
 
 const ROWS = 1_500
+/** Times within those of the tasks. */
+const EARLY = new Date(Date.UTC(2026, 9, 1, 0, 3))
+const LATE = new Date(Date.UTC(2026, 9, 1, 0, 6))
 const STATES = ['SUCCESS', 'SUCCESS', 'FAILURE', 'STARTED', 'REVOKED'] as const
 
 interface Database {
@@ -90,7 +93,10 @@ function scans(dialect: Dialect, create: () => Promise<Database>): void {
       const times: readonly ListOptions[] = [
         {},
         { orderBy: 'dateDone' },
-        { since: new Date(Date.UTC(2026, 9, 1, 0, 3)), until: new Date(Date.UTC(2026, 9, 1, 0, 6)) },
+        { since: EARLY, until: LATE },
+        { since: EARLY, orderBy: 'dateDone' },
+        { until: LATE, orderBy: 'dateDone' },
+        { since: EARLY, until: LATE, orderBy: 'dateDone' },
       ]
       for (const filter of filters) {
         for (const time of times) {

@@ -22,11 +22,17 @@ export function listStatements(syntax: Syntax, { task: columns, indexes }: Table
   /** Of one table, in the order of the list. */
   function selectText(selected: string, request: ListRequest, bind: Bind): string {
     const guide = syntax.guide(request, bind)
-    const conditions = [...conditionsOf(guide?.rest ?? request, syntax, bind), ...(guide?.conditions ?? [])]
+    const conditions = conditionsOf(guide?.rest ?? request, syntax, bind)
+    if (guide !== null) conditions.push(...guide.conditions)
     const where = conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''
+    const order = orderOf(request)
     const first = guide === null ? '' : `${guide.orderedBy} ${directionOf(request)}, `
     const limit = syntax.limit(request.limit, bind)
-    return `select ${selected} from ${task} t${where} order by ${first}${orderOf(request)} limit ${limit}`
+    const selectWith = (columns: string) =>
+      `select ${columns} from ${task} t${where} order by ${first}${order} limit ${limit}`
+    const isBeforeEnd = guide?.isBeforeEnd ?? null
+    if (isBeforeEnd === null) return selectWith(selected)
+    return `select ${selected} from (${selectWith(stored)}) t where ${isBeforeEnd} order by ${order}`
   }
 
   function orderOf(request: ListRequest): string {

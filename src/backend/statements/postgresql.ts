@@ -1,15 +1,22 @@
 import type { Statement } from '../../driver/statement.ts'
 import { namesBy, quoteBy, quotedText } from '../../models/names.ts'
-import { textOf, UTC } from '../clock.ts'
+import { UTC } from '../clock.ts'
 import { LARGEST_LEAD } from '../date-done.ts'
-import { READY_STATES } from '../types.ts'
 import { behindPrefix, commonStatements, isTimestamp, positionsWith, sizedResult } from './common.ts'
-import type { Bind, Guide, Syntax } from './syntax.ts'
+import {
+  type DateForm,
+  guideOf,
+  isWithin,
+  SESSION_FORM,
+  sinceOf,
+  UTC_FORM,
+  untilOf,
+} from './postgresql-list.ts'
+import type { Syntax } from './syntax.ts'
 import {
   type BackendDialect,
   countOf,
   isOptional,
-  type ListRequest,
   READY,
   type Statements,
   type StatementsOptions,
@@ -29,25 +36,6 @@ export const dialect: BackendDialect = {
 
 /** The server's clock; `now()` would be the time before waiting for a lock. */
 const NOW = 'clock_timestamp()'
-
-/**
- * Converts an instant to `date_done` and back. Sessions of Python have the same zone as ours if both log in as the same role,
- * and PostgreSQL converts Python's aware datetimes by it. Of a time that occurs twice, it takes the later instant.
- */
-interface DateForm {
-  shown(moment: string): string
-  moment(shown: string): string
-}
-
-const UTC_FORM: DateForm = {
-  shown: (moment) => `(${moment} at time zone 'utc')`,
-  moment: (shown) => `(${shown} at time zone 'utc')`,
-}
-
-const SESSION_FORM: DateForm = {
-  shown: (moment) => `${moment}::timestamp`,
-  moment: (shown) => `${shown}::timestamptz`,
-}
 
 /** The type of each column, for parameters whose type PostgreSQL cannot infer. */
 const TYPES = {
@@ -124,8 +112,8 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
       states.length === 1
         ? `t.status = ${bind(states[0], 'varchar')}`
         : `t.status = any(${bind(states, 'varchar[]')})`,
-    isSince: (instant, bind) => sinceText(form, bind(textOf(instant), 'timestamp')),
-    isBefore: (instant, bind) => untilText(form, bind(textOf(instant), 'timestamp')),
+    isSince: (instant, bind) => isWithin(sinceOf(form, instant, bind)),
+    isBefore: (instant, bind) => isWithin(untilOf(form, instant, bind)),
     isBehind: (than, { id, dateDone }, bind) =>
       `(t.date_done, t.id) ${than} (${bind(dateDone, 'timestamp')}, ${bind(id, 'integer')})`,
     // By bytes, which is the order of an index with text_pattern_ops, whatever the collation of the database.
@@ -136,7 +124,7 @@ function statements(names: TableNames, facts: TableFacts, options: StatementsOpt
     },
     idOrder: (direction) => `t.task_id using ${direction === 'asc' ? '~<~' : '~>~'}`,
     isBehindId: (than, taskId, bind) => `t.task_id ~${than}~ ${bind(taskId, 'varchar')}`,
-    guide: (request, bind) => guideOf(request, facts.indexes, bind),
+    guide: (request, bind) => guideOf(request, facts.indexes, form, bind),
     limit: (rows, bind) => bind(rows, 'integer'),
   }
   const texts = {
@@ -181,47 +169,6 @@ interface Store {
   readonly preserves: boolean
   /** What `date_done` shows of now. */
   readonly now: string
-}
-
-/**
- * PostgreSQL takes the rows of a state, name, worker or queue to be spread evenly over the table: for one that was usual only long
- * ago it would read, by id or by date, all that came since. Where the text is a range of one value and not a constant, only the
- * index that begins with it has the order of the list. With several filters, or times, what is best depends on their values.
- */
-function guideOf(request: ListRequest, indexes: ReadonlySet<string>, bind: Bind): Guide | null {
-  const { orderBy, descending, after, states, name, worker, queue, since, until } = request
-  const filters = Object.entries({ status: states, name, worker, queue }).filter(
-    ([, value]) => value !== null,
-  )
-  const [[column = '', values] = []] = filters
-  const [text, ...others] = [values ?? []].flat()
-  const byDate = orderBy === 'dateDone'
-  const isOne = filters.length === 1 && text !== undefined && others.length === 0 && text !== 'PENDING'
-  const isGuided = isOne && orderBy !== 'taskId' && since === null && until === null
-  if (!isGuided || !indexes.has(`${column}, ${byDate ? 'date_done, ' : ''}id`)) return null
-  const isState = column === 'status'
-  // Lists by date are of tasks that are done. One of another state is empty, and left to the database.
-  if (byDate && isState && !READY_STATES.has(text)) return null
-  const given = bind(text, 'varchar')
-  const than = descending ? '<' : '>'
-  const lowest = `t.${column} >= ${given}`
-  // Behind the last date come the rows that have none.
-  const highest = byDate ? `(t.${column}, t.date_done) <= (${given}, 'infinity')` : `t.${column} <= ${given}`
-  const [first, last] = descending ? [highest, lowest] : [lowest, highest]
-  const place = ({ id, dateDone }: NonNullable<typeof after>) =>
-    byDate
-      ? `(t.${column}, t.date_done, t.id) ${than} (${given}, ${bind(dateDone, 'timestamp')}, ${bind(id, 'integer')})`
-      : `(t.${column}, t.id) ${than} (${given}, ${bind(id, 'integer')})`
-  return {
-    // With a list of all states that are done the index would be read from the end of the text, not from the place.
-    rest: { ...request, orderBy: 'id', [isState ? 'states' : column]: null, after: null },
-    conditions: [
-      after === null ? first : place(after),
-      last,
-      ...(byDate && !isState ? [`t.status in ${READY}`] : []),
-    ],
-    orderedBy: `t.${column}`,
-  }
 }
 
 /** When a task was done, in UTC. */
@@ -332,21 +279,6 @@ function cleanupText(table: string, form: DateForm, andMay: (row: string) => str
     `and ${isExpired('t')} returning 1) ` +
     'select (select count(*) from deleted)::integer as written, (select count(*) from expired)::integer as found'
   )
-}
-
-/**
- * The index has the stored times. In an hour that occurs twice a stored time may be less than that of `since` and yet be read
- * as later: so the index is searched for a wider range, and each row is checked.
- */
-function sinceText({ shown, moment }: DateForm, instant: string): string {
-  const since = UTC_FORM.moment(instant)
-  const least = `${shown(since)} - (${moment(shown(since))} - ${since})`
-  return `t.date_done >= ${least} and ${moment('t.date_done')} >= ${since}`
-}
-
-function untilText({ shown, moment }: DateForm, instant: string): string {
-  const until = UTC_FORM.moment(instant)
-  return `t.date_done < ${shown(until)} and ${moment('t.date_done')} < ${until}`
 }
 
 function tablesOf(names: TableNames): { task: string; group: string } {

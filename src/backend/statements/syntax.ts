@@ -50,4 +50,6 @@ export interface Guide {
   readonly conditions: readonly string[]
   /** By what it is ordered first, which is the same in all of its rows. */
   readonly orderedBy: string
+  /** Where the list ends: a condition for rows that were read and counted, so that none behind the last one is read. */
+  readonly isBeforeEnd: string | null
 }

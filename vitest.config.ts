@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { drizzleMajor } from './test/fixtures/drizzle-major.ts'
+import { isFull, isLong } from './test/fixtures/loops.ts'
 import SlowFirst from './test/fixtures/slow-first.ts'
 
 const src = fileURLToPath(new URL('./src/', import.meta.url))
 const fixtures = fileURLToPath(new URL(`./test/fixtures/drizzle-${drizzleMajor}/`, import.meta.url))
 const pglite = fileURLToPath(new URL('./test/fixtures/pglite-template.ts', import.meta.url))
-const isLong = (process.env['LONG'] ?? '') !== ''
 
 export default defineConfig({
   resolve: {
@@ -23,6 +23,8 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    tags: [{ name: 'full', description: 'Takes a second or more: FULL=1 runs it, as .ci/run does.' }],
+    ...(isFull ? {} : { tagsFilter: ['!full'] }),
     // CI names its own reporters, this one among them.
     reporters: ['default', './test/fixtures/slowest-files.ts'],
     sequence: { sequencer: SlowFirst },

@@ -266,7 +266,7 @@ describe('childRun', () => {
     expect(result).toMatchObject({ timedOut: true, signal: 'SIGKILL', exitCode: null })
   })
 
-  it('serves commands side by side until it is told to end', async () => {
+  it('serves commands side by side until it is told to end', { tags: 'full' }, async () => {
     const child = await startChild(scenario('echo'), { arguments: ['serve'] })
 
     const order: string[] = []
@@ -462,7 +462,7 @@ describeNeeding('private postgresql', 'openPgServer', () => {
     await sql.end()
   })
 
-  it('stops at once, restarts, and breaks connections in both', async () => {
+  it('stops at once, restarts, and breaks connections in both', { tags: 'full' }, async () => {
     await using server = await openPgServer()
     const sql = postgres(server.dburi, { max: 1, onnotice: () => {} })
     const pid = async () => (await sql`select pg_backend_pid() as pid`)[0]?.['pid']

@@ -128,7 +128,7 @@ describe('the package, in a project where no driver is installed', () => {
     expect(stdout).toMatch(/^(?:ERR_)?(?:MODULE_NOT_FOUND|PACKAGE_PATH_NOT_EXPORTED)$/m)
   })
 
-  it('type-checks', { timeout: 120_000 }, () => {
+  it('type-checks', { tags: 'full', timeout: 120_000 }, () => {
     symlinkSync(join(ROOT, 'node_modules/drizzle-orm'), join(project, 'node_modules/drizzle-orm'))
     writeFileSync(
       join(project, 'main.ts'),
@@ -194,7 +194,7 @@ it('no driver is a dependency, and drizzle-orm is a peer without the holes of CV
   )
 })
 
-it('has all files and headings that its pages lead to', { timeout: 120_000 }, () => {
+it('has all files and headings that its pages lead to', { tags: 'full', timeout: 120_000 }, () => {
   const packed = execFileSync('npm', ['pack', '--dry-run', '--json'], { cwd: ROOT, encoding: 'utf8' })
   const [{ files }]: [{ files: { path: string }[] }] = JSON.parse(packed)
   const paths = files.map(({ path }) => path)

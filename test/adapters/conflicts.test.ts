@@ -130,7 +130,7 @@ describeNeeding('postgresql', 'a conflict on PostgreSQL', () => {
     await first
   })
 
-  it('in a deadlock, to one of the two', async () => {
+  it('in a deadlock, to one of the two', { tags: 'full' }, async () => {
     await using one = await manager.sessionFactory(dburi())
     await using other = await manager.sessionFactory(dburi())
     const set = (session: typeof one, id: number) =>
@@ -144,7 +144,7 @@ describeNeeding('postgresql', 'a conflict on PostgreSQL', () => {
     ])
   })
 
-  it('in storeMany() that is not tried again', async () => {
+  it('in storeMany() that is not tried again', { tags: 'full' }, async () => {
     await using own = await createPostgres()
     // Whoever waits looks once, after this time, whether it waits in a circle: the circle must be closed by then.
     await askPostgres(own.dburi, `alter database ${own.name} set deadlock_timeout to '5s'`)
@@ -310,7 +310,10 @@ describeNeeding('private mariadb', 'a conflict on a MariaDB with innodb_rollback
 })
 
 describe('a conflict on SQLite', () => {
-  it('with another process that holds the file: of a statement, and of a transaction', async () => {
+  it('with another process that holds the file: of a statement, and of a transaction', {
+    tags: 'full',
+    timeout: 90_000,
+  }, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'drizzle-celery-conflicts-'))
     const file = `file:${join(directory, 'x.db')}` as const
     const dburi = `${file}?timeout=0.2` as const
@@ -335,7 +338,7 @@ describe('a conflict on SQLite', () => {
     ])
     await manager.dispose({ grace: 0 })
     rmSync(directory, { recursive: true, force: true })
-  }, 90_000)
+  })
 })
 
 async function set(db: Mysql2Handle, id: number): Promise<void> {

@@ -187,7 +187,7 @@ function onEach(name: string, { create, isStatic }: Subject): void {
 }
 
 describeNeeding('postgresql', 'onConnect on a PostgreSQL server', () => {
-  it('has no more time than connecting has', async () => {
+  it('has no more time than connecting has', { tags: 'full' }, async () => {
     await using database = await createPostgres()
     await using manager = new SessionManager({ prepare: 'none' })
     const hang = { onConnect: ({ execute }) => void execute('select pg_sleep(60)') } satisfies EngineOptions

@@ -222,7 +222,7 @@ describeNeeding('postgresql', 'what Drizzle does by itself', () => {
     at: timestamp('at', { withTimezone: true }),
   })
 
-  it('is what plain Drizzle does, as the page on values says', async () => {
+  it('is what plain Drizzle does, as the page on values says', { tags: 'full' }, async () => {
     const told = new SessionManager({ models: { postgresql: { ...ledger, strange } } })
     const plain = drizzle(database.dburi, plainLedger)
     await using session = await told.sessionFactory(database.dburi as 'postgresql://')

@@ -516,7 +516,7 @@ export function keepsItsPromises({ dialect, open }: Behaves): void {
     )
   })
 
-  it('42, 45: cleanup deletes what expired, batch by batch, and nothing else', async () => {
+  it('42, 45: cleanup deletes what expired, batch by batch, and nothing else', { tags: 'full' }, async () => {
     await using lasting = open()
     // What other tests left would take hundreds of the small batches below.
     await using emptying = open({ resultExpires: 0.001, manager: lasting.manager })

@@ -132,9 +132,7 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
     ['the time of the session', '5.6'],
   ])(
     'find what came long ago only, and page by page what is there, with dates in %s',
-    {
-      timeout: 60_000,
-    },
+    { tags: 'full', timeout: 60_000 },
     async (_, celeryVersion) => {
       const { dburi, drop } = await createPostgres()
       try {

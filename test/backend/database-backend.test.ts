@@ -209,7 +209,7 @@ describeNeeding('postgresql', 'on PostgreSQL', () => {
         limit: 1,
         cursor: cursor ?? null,
       })
-      listed.push(...page.items.map(({ taskId }) => taskId))
+      listed.push(...page.items.map(({ taskId }) => taskId).filter((taskId) => ids.includes(taskId)))
       cursor = page.cursor
     }
 

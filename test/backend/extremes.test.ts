@@ -54,7 +54,9 @@ function leavesLargeResultsAlone(
   large: string,
   run: (statements: readonly string[]) => Promise<void>,
 ): void {
-  it('is refused by its size, before it is fetched; all else of its row is there', async () => {
+  it('is refused by its size, before it is fetched; all else of its row is there', {
+    tags: 'full',
+  }, async () => {
     await using backend = new DatabaseBackend(dburi())
     const id = newId()
     await backend.markAsDone(id, 'small')

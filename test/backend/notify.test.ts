@@ -64,7 +64,9 @@ describeNeeding('postgresql', 'notify', () => {
     return () => questions().filter((ids) => ids.length === 1)
   }
 
-  it('with changes, who watches is told of what any program stores of a task that is not done', async () => {
+  it('with changes, who watches is told of what any program stores of a task that is not done', {
+    tags: 'full',
+  }, async () => {
     await using before = open()
     const waiting = get(before, 'never').catch(() => {})
     await untilListening()
@@ -113,7 +115,9 @@ describeNeeding('postgresql', 'notify', () => {
     expect(seen).toEqual(['PENDING', 'STARTED', 'PROGRESS', 'SUCCESS'])
   })
 
-  it('a result that any program stores is notified, and its task alone is polled', async () => {
+  it('a result that any program stores is notified, and its task alone is polled', {
+    tags: 'full',
+  }, async () => {
     const backend = open()
     const waiting = ['a', 'b', 'c'].map((id) => get(backend, id))
     const questions = await questionsOf(backend)
@@ -142,7 +146,7 @@ describeNeeding('postgresql', 'notify', () => {
     }
   })
 
-  it('a result that is rolled back is not notified', async () => {
+  it('a result that is rolled back is not notified', { tags: 'full' }, async () => {
     const backend = open()
     const waiting = ['a', 'b'].map((id) => get(backend, id))
     const questions = await questionsOf(backend)
@@ -161,7 +165,7 @@ describeNeeding('postgresql', 'notify', () => {
     await waiting[0]
   })
 
-  it('two tables do not notify each other', async () => {
+  it('two tables do not notify each other', { tags: 'full' }, async () => {
     const one = open()
     const other = open({ databaseTableNames: { task: 'jobs', group: 'job_groups' } })
     const waiting = [get(one, 'a'), get(other, 'a'), get(one, 'b')]
@@ -177,7 +181,7 @@ describeNeeding('postgresql', 'notify', () => {
     await waiting[0]
   })
 
-  it('a lost connection is replaced, and results stored meanwhile are polled', async () => {
+  it('a lost connection is replaced, and results stored meanwhile are polled', { tags: 'full' }, async () => {
     const backend = open()
     const waiting = ['a', 'b'].map((id) => get(backend, id))
     await questionsOf(backend)
@@ -195,7 +199,9 @@ describeNeeding('postgresql', 'notify', () => {
     expect(questions()).toEqual([['b']])
   })
 
-  it('10,000 waits share one connection, which is closed after the last of them', async () => {
+  it('10,000 waits share one connection, which is closed after the last of them', {
+    tags: 'full',
+  }, async () => {
     const backend = open()
     const ids = Array.from({ length: 10_000 }, (_, at) => `t-${at}`)
     const waiting = Promise.all(ids.map((id) => get(backend, id)))
@@ -245,7 +251,7 @@ describeNeeding('postgresql', 'notify', () => {
     await expect(engine.listen?.('later', hearing)).rejects.toHaveProperty('code', 'CLOSED')
   })
 
-  it('a program that has its result ends by itself', { timeout: 120_000 }, async () => {
+  it('a program that has its result ends by itself', { tags: 'full', timeout: 120_000 }, async () => {
     await open({ notify: false }).markAsDone('there', 1)
 
     const result = await childRun(scenario('notify-exit'), { arguments: [database.dburi], timeout: 90_000 })
@@ -262,7 +268,7 @@ describeNeeding('postgresql', 'notify', () => {
     expect(await observer.sql`select from pg_proc where proname like 'drizzle_celery%'`).toHaveLength(0)
   })
 
-  it('any number of concurrent first waits create one trigger', async () => {
+  it('any number of concurrent first waits create one trigger', { tags: 'full' }, async () => {
     await open({ notify: false }).counts()
     for (let round = 0; round < 4; round++) {
       await observer.sql.unsafe('drop function if exists drizzle_celery_notify cascade')
@@ -279,7 +285,7 @@ describeNeeding('postgresql', 'notify', () => {
     }
   })
 
-  it('a renamed table still notifies', async () => {
+  it('a renamed table still notifies', { tags: 'full' }, async () => {
     const before = open()
     const first = get(before, 'a')
     await untilListening()
@@ -311,7 +317,9 @@ describeNeeding('postgresql', 'notify', () => {
       return open({}, dburi.href)
     }
 
-    it('gets the statements that a privileged role can run, and is notified afterwards', async () => {
+    it('gets the statements that a privileged role can run, and is notified afterwards', {
+      tags: 'full',
+    }, async () => {
       const backend = asRole()
 
       const error = await failure(get(backend, 'a'))
@@ -328,7 +336,7 @@ describeNeeding('postgresql', 'notify', () => {
       expect(questions()).toEqual([['a']])
     })
 
-    it('can itself once it has the rights that are named', async () => {
+    it('can itself once it has the rights that are named', { tags: 'full' }, async () => {
       const backend = asRole()
       const error = await failure(get(backend, 'a'))
       if (!(error instanceof SchemaError)) throw error

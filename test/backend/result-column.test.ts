@@ -231,7 +231,7 @@ describe('decodeResult', () => {
     })
   })
 
-  it('throws nothing but its own error, whatever the bytes', () => {
+  it('throws nothing but its own error, whatever the bytes', { tags: 'full' }, () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 40 }),
       fc.uint8Array({ maxLength: 40 }).map((body) => Uint8Array.of(0x80, 5, ...body, 0x2e)),

@@ -157,7 +157,9 @@ describe('a poller with a listener', () => {
   })
 })
 
-it('a server that is down is not retried for a waiter that has left, with Celery’s endless retries', async () => {
+it('a server that is down is not retried for a waiter that has left, with Celery’s endless retries', {
+  tags: 'full',
+}, async () => {
   let connects = 0
   const server = createServer((socket) => {
     connects++

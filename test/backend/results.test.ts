@@ -28,7 +28,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
   })
   afterAll(() => manager.dispose())
 
-  it('a result is waited for, and kept once it is there', async () => {
+  it('a result is waited for, and kept once it is there', { tags: 'full' }, async () => {
     const result = new AsyncResult('t-1', backend)
     expect([await result.state, await result.ready(), await result.result]).toEqual(['PENDING', false, null])
 
@@ -47,7 +47,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     expect(await result.state).toBe('PENDING')
   })
 
-  it('a failure is thrown with all that Python stored of it, or returned', async () => {
+  it('a failure is thrown with all that Python stored of it, or returned', { tags: 'full' }, async () => {
     await backend.markAsFailure('t-1', new TypeError('no number'), { traceback: 'Traceback (most recent …' })
     const result = new AsyncResult('t-1', backend)
 
@@ -83,7 +83,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     await expect(result.get({ timeout: -1 })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   })
 
-  it('10,000 waits cost as many queries as ten', async () => {
+  it('10,000 waits cost as many queries as ten', { tags: 'full', timeout: 60_000 }, async () => {
     const warned = vi.spyOn(process, 'emitWarning')
     await backend.counts()
     const questions = vi.spyOn(backend, 'finished')
@@ -104,9 +104,12 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     expectAlike(asked)
     expect(reads).not.toHaveBeenCalled()
     expect(warned).not.toHaveBeenCalled()
-  }, 60_000)
+  })
 
-  it('10,000 who watch cost as many queries as ten, and are told of all that changes', async () => {
+  it('10,000 who watch cost as many queries as ten, and are told of all that changes', {
+    tags: 'full',
+    timeout: 60_000,
+  }, async () => {
     await backend.counts()
     const engine = await backend.manager.getEngine(dburi)
     const statements = vi.spyOn(engine, 'run')
@@ -130,7 +133,7 @@ describe.each(['file::memory:', 'pglite:'])('on %s', (dburi) => {
     }
 
     expectAlike(asked)
-  }, 60_000)
+  })
 
   it('get tells of updates, and ends with what onUpdate throws', async () => {
     const seen: string[] = []

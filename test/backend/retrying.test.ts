@@ -380,7 +380,7 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     ['accepts and hangs up', 'fin'],
   ])(
     'outlasts a server that %s for seconds: no store fails, each row is there once',
-    { timeout: 60_000 },
+    { tags: 'full', timeout: 60_000 },
     async (_, mode) => {
       await using proxy = await FaultProxy.before(database.dburi)
       await using backend = new DatabaseBackend(proxy.dburi)
@@ -413,7 +413,7 @@ describeNeeding('postgresql', 'a backend whose connections break', () => {
     },
   )
 
-  it('outlasts a crowd that leaves its role no connection', { timeout: 60_000 }, async () => {
+  it('outlasts a crowd that leaves its role no connection', { tags: 'full', timeout: 60_000 }, async () => {
     const role = `crowd_${process.pid}`
     await askPostgres(database.dburi, `create role ${role} login connection limit 1`)
     await askPostgres(

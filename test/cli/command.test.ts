@@ -46,7 +46,10 @@ function jsonOf(args: readonly string[]): Record<string, unknown>[] {
 }
 
 function serves(place: { readonly dburi: string }): void {
-  it('reaches it, prepares it, and shows, waits for, forgets and cleans up results', async () => {
+  it('reaches it, prepares it, and shows, waits for, forgets and cleans up results', {
+    tags: 'full',
+    timeout: 180_000,
+  }, async () => {
     const { dburi } = place
     expect(run(['prepare', dburi])).toMatchObject({ status: 0, stderr: '' })
     expect(run(['check', dburi])).toMatchObject({ status: 0, stderr: '' })
@@ -107,9 +110,11 @@ function serves(place: { readonly dburi: string }): void {
       stderr: '',
       status: 1,
     })
-  }, 180_000)
+  })
 
-  it('watch tells each change until it is interrupted, and leaves nothing behind', async () => {
+  it('watch tells each change until it is interrupted, and leaves nothing behind', {
+    tags: 'full',
+  }, async () => {
     const { dburi } = place
     const child = spawn(process.execPath, [main, 'watch', dburi, '--json', '--every', '0.1s'], {
       env: { ...process.env, ...PLAIN },
@@ -136,7 +141,7 @@ describe('on a SQLite file', () => serves({ dburi: `file:${join(directory, 'resu
 
 // One process at a time has its files, which the test's own backend would keep from the command.
 describe('on PGlite', () => {
-  it('is opened by the command, and let go', () => {
+  it('is opened by the command, and let go', { tags: 'full' }, () => {
     const dburi = `pglite:${join(directory, 'pglite')}`
     expect(run(['prepare', dburi])).toMatchObject({ status: 0, stderr: '' })
     expect(jsonOf(['counts', dburi])).toEqual([{}])
@@ -177,7 +182,7 @@ describe('a command line', () => {
     ['a scheme of nobody', ['ping', 'mssql://u:canary@h/x'], 'There is no adapter for this database'],
     ['a variable that is not set', ['counts', '--env', 'GONE'], 'GONE is not set'],
     ['a schema that is not there', ['check', database, '--schema', 'gone.mjs'], 'Cannot load gone.mjs'],
-  ])('with %s is told in one line what to do', (_what, args, told) => {
+  ])('with %s is told in one line what to do', { tags: 'full' }, (_what, args, told) => {
     const { stdout, stderr, status } = run(args)
 
     expect({ stdout, status }).toEqual({ stdout: '', status: 2 })
@@ -187,7 +192,7 @@ describe('a command line', () => {
     expect(existsSync(join(directory, 'gone.db'))).toBe(false)
   })
 
-  it('shows no password, neither of what fails nor of what works', () => {
+  it('shows no password, neither of what fails nor of what works', { tags: 'full' }, () => {
     const failed = run(['ping', 'postgresql://u:canary@127.0.0.1:1/x', '--json'])
 
     expect(failed).toMatchObject({ status: 3, stdout: '' })
@@ -199,7 +204,7 @@ describe('a command line', () => {
       expect(Object.values(run(args)).join()).not.toContain('canary')
   })
 
-  it('reads times in UTC, as it shows them, wherever the machine is', async () => {
+  it('reads times in UTC, as it shows them, wherever the machine is', { tags: 'full' }, async () => {
     const dburi = `file:${join(directory, 'zones.db')}`
     const backend = new DatabaseBackend(dburi)
     await backend.storeResult('t', 1, 'SUCCESS')
@@ -215,13 +220,13 @@ describe('a command line', () => {
     }
   })
 
-  it('takes the dburi from the environment', () => {
+  it('takes the dburi from the environment', { tags: 'full' }, () => {
     expect(run(['counts'], { DATABASE_URL: database })).toMatchObject({ status: 0 })
     expect(run(['counts', '--env', 'RESULTS'], { RESULTS: database })).toMatchObject({ status: 0 })
     expect(run(['task', 'an-id'], { DATABASE_URL: database })).toMatchObject({ status: 1 })
   })
 
-  it('has help for everything, and exit 0 for it', () => {
+  it('has help for everything, and exit 0 for it', { tags: 'full' }, () => {
     for (const args of [[], ['--help'], ['help'], ['help', 'tasks'], ['tasks', '--help']])
       expect(run(args)).toMatchObject({
         status: 0,
@@ -230,7 +235,7 @@ describe('a command line', () => {
       })
   })
 
-  it('does nothing to a database without result tables but tell', async () => {
+  it('does nothing to a database without result tables but tell', { tags: 'full' }, async () => {
     const empty = join(directory, 'empty.db')
     writeFileSync(empty, '')
     const { stderr, status } = run(['tasks', `file:${empty}`])
@@ -240,7 +245,7 @@ describe('a command line', () => {
     expect(run(['check', `file:${empty}`]).status).toBe(1)
   })
 
-  it('prepares and compares tables of a schema of the program', () => {
+  it('prepares and compares tables of a schema of the program', { tags: 'full' }, () => {
     const schema = join(projectRoot, 'node_modules/.cache', `schema-${process.pid}.mjs`)
     writeFileSync(
       schema,
@@ -255,7 +260,7 @@ describe('a command line', () => {
     rmSync(schema)
   })
 
-  it('is coloured when that is wanted, and never where it is refused', async () => {
+  it('is coloured when that is wanted, and never where it is refused', { tags: 'full' }, async () => {
     const backend = new DatabaseBackend(database, { resultExtended: true })
     await backend.storeResult('evil', 1, 'SUCCESS', { request: { task: '\u001b[31mred\u202e' } })
     await backend.dispose()
@@ -267,7 +272,9 @@ describe('a command line', () => {
     expect(run(['tasks', database], { FORCE_COLOR: '1' }).stdout).not.toContain('\u001b[31mred')
   })
 
-  it('shows what a terminal would obey in errors, in counts and in what differs, too', async () => {
+  it('shows what a terminal would obey in errors, in counts and in what differs, too', {
+    tags: 'full',
+  }, async () => {
     const schema = join(projectRoot, 'node_modules/.cache', `evil-${process.pid}.mjs`)
     writeFileSync(schema, "throw new Error('\\u001b[2Jgone')\n")
     expect(run(['check', database, '--schema', schema]).stderr).toContain('\\u001b[2Jgone')
@@ -288,7 +295,7 @@ describe('a command line', () => {
     expect(countsLine({ output }, { 'a\u001b[2J': 1 })).toBe('a\\u001b[2J 1')
   })
 
-  it('looks no more often for a time that no timer takes', async () => {
+  it('looks no more often for a time that no timer takes', { tags: 'full' }, async () => {
     const child = spawn(process.execPath, [main, 'watch', database, '--every', '30d'], {
       env: { ...process.env, ...PLAIN },
     })

@@ -83,7 +83,7 @@ it('takes a token of yours, which it does not print, names of hosts, and --write
   expect([code, err, JSON.parse(out)]).toEqual([130, '', { url: `${origin}/` }])
 })
 
-it('says in one line what is wrong', async () => {
+it('says in one line what is wrong', { tags: 'full' }, async () => {
   const dburi = await database()
   for (const [args, message] of [
     [['--port', '99999'], /--port takes a number/],

@@ -316,7 +316,7 @@ describe('parseDburi', () => {
     expect(errorOf('duckdb:./x.db').code).toBe('UNSUPPORTED_DIALECT')
   })
 
-  it('reads what encoding made of any parts as those parts', { timeout: 120_000 }, () => {
+  it('reads what encoding made of any parts as those parts', { tags: 'full', timeout: 120_000 }, () => {
     // Control characters are refused, and so is half a surrogate pair.
     const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).filter((s) => !/\p{Cc}/u.test(s))
     const names = fc.oneof(text, fc.constantFrom('__proto__', 'a b', '&=+#'))

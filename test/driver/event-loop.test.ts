@@ -106,7 +106,7 @@ describe.each([
     expect(await timersDuring(() => reading.getMany(ids))).toBeGreaterThan(2)
   })
 
-  it('cleanup lets timers fire, and hears its signal between two batches', async () => {
+  it('cleanup lets timers fire, and hears its signal between two batches', { tags: 'full' }, async () => {
     const cleaning = backend(1)
     await cleaning.storeMany(results(20_000))
     await new Promise((resolve) => setTimeout(resolve, 1_200))

@@ -161,7 +161,7 @@ describe('a message of PostgreSQL', () => {
     expect(told).toHaveLength(1_001)
   })
 
-  it('is looked through for a parameter of 60 MB in a moment', () => {
+  it('is looked through for a parameter of 60 MB in a moment', { tags: 'full' }, () => {
     const params = ['lorem ipsum dolor '.repeat(3_500_000)]
     const startedAt = performance.now()
     const message = 'ipsumX raised by somebody else'

@@ -136,7 +136,10 @@ describe("logger: 'pretty'", () => {
     expect(queries).toEqual(['select 3'])
   })
 
-  it('is what NODE_DEBUG=drizzle-celery asks for, for all databases', { timeout: 90_000 }, () => {
+  it('is what NODE_DEBUG=drizzle-celery asks for, for all databases', {
+    tags: 'full',
+    timeout: 90_000,
+  }, () => {
     const program = `
       import { SessionManager } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
       const manager = new SessionManager({ prepare: 'none' })

@@ -260,7 +260,7 @@ describe(`${MANY} rows`, () => {
   if (isLong) it('fit in 60 MB of heap on PGlite', () => run('pglite:'), timeout)
   describePostgres('PostgreSQL', (scheme) => {
     const database = freshPostgres({ scheme })
-    it('fit in 60 MB of heap', () => run(database.dburi), timeout)
+    it('fit in 60 MB of heap', { tags: 'full', timeout }, () => run(database.dburi))
   })
   describeNeeding('mysql', 'MySQL or MariaDB', () => {
     const database = freshMysql()

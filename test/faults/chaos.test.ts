@@ -40,6 +40,7 @@ describeNeeding('postgresql', 'chaos', () => {
   })
 
   it('T01 24 workers lose nothing acknowledged while connections break every 0.1 to 0.25 s', {
+    tags: 'full',
     timeout: isLong ? 600_000 : 150_000,
   }, async () => {
     const seconds = loops(6, 25)

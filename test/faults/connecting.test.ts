@@ -40,7 +40,7 @@ describe('a server that misbehaves while a connection is opened', () => {
     await check.nothingLeftOpen()
   })
 
-  it('T07 a server that hangs up is given up at once, not stormed', async () => {
+  it('T07 a server that hangs up is given up at once, not stormed', { tags: 'full' }, async () => {
     rogue = await RogueServer.open((socket) => socket.end())
     const engine = await manager.getEngine(withOptions(rogue.dburi, { connect_timeout: '20' }))
 
@@ -76,7 +76,7 @@ describe('a server that misbehaves while a connection is opened', () => {
     expectNoSecret([canary], ...results.map(({ error }) => error), engine, manager)
   })
 
-  it('T07 control: the driver alone never settles and connects without end', async () => {
+  it('T07 control: the driver alone never settles and connects without end', { tags: 'full' }, async () => {
     rogue = await RogueServer.open((socket) => socket.end())
 
     const result = await childRun(scenario('faults-naive'), { arguments: ['closing server', rogue.dburi] })
@@ -101,7 +101,7 @@ describe('a server that misbehaves while a connection is opened', () => {
       'its name is unknown': { code: 'CONNECT_FAILED', host: 'no-such-host.invalid' },
     }
 
-    it.each(Object.entries(misbehaviours))('%s', async (_, { code, serve, host }) => {
+    it.each(Object.entries(misbehaviours))('%s', { tags: 'full' }, async (_, { code, serve, host }) => {
       rogue = await RogueServer.open(serve ?? (() => {}))
       if (serve === undefined) await rogue.close()
       const parsed = new URL(withPassword(rogue.dburi, canary))

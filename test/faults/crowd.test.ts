@@ -15,7 +15,7 @@ const CONNECTIONS = POOLS / 2
 const timeout = isLong ? 600_000 : 180_000
 
 describeNeeding('private postgresql', 'a crowd at PostgreSQL', () => {
-  it('has no operation fail', { timeout }, async () => {
+  it('has no operation fail', { tags: 'full', timeout }, async () => {
     await using server = await openPgServer({ settings: { max_connections: String(CONNECTIONS) } })
 
     expect(await crowd(server.dburi)).toEqual({})

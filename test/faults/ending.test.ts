@@ -24,6 +24,7 @@ describeNeeding('postgresql', 'the end', () => {
     childRun(scenario(name), { arguments: args, ...options })
 
   it('T26 dispose() ends within its grace, tells everybody by type, and leaves nothing open', {
+    tags: 'full',
     timeout: isLong ? 600_000 : 120_000,
   }, async () => {
     await using proxy = await FaultProxy.before(database.dburi)
@@ -93,7 +94,7 @@ describeNeeding('postgresql', 'the end', () => {
       ['with a statement timeout', []],
       ['after a connection that failed', ['CONNECT_FAILED']],
       ['with work under way', ['answered']],
-    ])('%s', async (state, emitted) => {
+    ])('%s', { tags: 'full' }, async (state, emitted) => {
       const dburi = withOptions(database.dburi, { application_name: 'dc-exit' })
 
       const result = await run('faults-exit', [state, dburi])
@@ -104,7 +105,7 @@ describeNeeding('postgresql', 'the end', () => {
     })
   })
 
-  it('T27 control: with the driver alone it never ends', async () => {
+  it('T27 control: with the driver alone it never ends', { tags: 'full' }, async () => {
     const dburi = withOptions(database.dburi, { application_name: 'dc-never-ended' })
     const child = await Child.spawn(scenario('faults-naive'), { arguments: ['never ended', dburi] })
     child.end()
@@ -116,6 +117,7 @@ describeNeeding('postgresql', 'the end', () => {
   })
 
   it('T27 a handler of SIGTERM that disposes lets accepted work finish, and leaves no backend', {
+    tags: 'full',
     timeout: 90_000,
   }, async () => {
     const dburi = withOptions(database.dburi, { application_name: 'dc-sigterm' })
@@ -155,6 +157,7 @@ describeNeeding('postgresql', 'the end', () => {
     { what: 'stream', code: 'DRIZZLE_CELERY_UNCLOSED_STREAM', rows: 1, where: 'forgetOne' },
   ])(
     'a $what that is forgotten warns once where it was made, and its connection comes back',
+    { tags: 'full', timeout: isLong ? 600_000 : 90_000 },
     async ({ what, code, rows, where }) => {
       const result = await run('faults-forgotten', [database.dburi, what], {
         nodeFlags: ['--expose-gc'],
@@ -172,7 +175,6 @@ describeNeeding('postgresql', 'the end', () => {
       // T75: what was bound is nobody's business.
       expect(result.stderr).not.toContain('canary-f0rg0tten')
     },
-    isLong ? 600_000 : 90_000,
   )
 })
 

@@ -1,18 +1,14 @@
-/** MySQL and MariaDB that fail over while programs work: which answers end a connection, and where the next one goes. */
-import {
-  type ConnectError,
-  ConnectionLostError,
-  NotServingError,
-  OptionError,
-  SessionManager,
-} from 'drizzle-celery'
+/**
+ * MySQL and MariaDB that fail over while programs work: which answers end a connection, and where the next one goes.
+ *
+ * @module-tag full
+ */
+import { type ConnectError, NotServingError, OptionError, SessionManager } from 'drizzle-celery'
 import { DatabaseBackend } from 'drizzle-celery/backend'
 import { sql } from 'drizzle-orm'
 import { createConnection } from 'mysql2/promise'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { unfitness } from '../../src/adapters/mysql2/errors.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { causeOf } from '../adapters/conformance.ts'
-import { FakeMysql, refusal } from '../fixtures/fake-mysql.ts'
 import { openHaproxy } from '../fixtures/haproxy.ts'
 import { type MariadbServer, openMariadbServer } from '../fixtures/mariadb-server.ts'
 import { describeNeeding } from '../fixtures/servers.ts'
@@ -24,7 +20,7 @@ beforeEach(() => {
 })
 afterEach(() => manager.dispose({ grace: 0 }))
 
-describeNeeding(['private mariadb', 'a full run'], 'two servers of MariaDB', () => {
+describeNeeding('private mariadb', 'two servers of MariaDB', () => {
   let first: MariadbServer
   let second: MariadbServer
   const at = (servers: readonly { readonly port: number }[], attrs?: string) =>
@@ -233,34 +229,5 @@ describeNeeding(['private mariadb', 'a full run'], 'two servers of MariaDB', () 
     expect(error.code).toBe('NO_SUITABLE_HOST')
     for (const { port } of [first, second])
       expect(error.message).toContain(`127.0.0.1:${port}: it is not what`)
-  })
-})
-
-describe('a Galera node that has lost its cluster', () => {
-  const wsrep = refusal(1047, '08S01', 'WSREP has not yet prepared node for application use')
-
-  it('at a COMMIT it is not known whether the peers have it', async () => {
-    const fake = await FakeMysql.open({ querying: (text) => (text === 'commit' ? wsrep : null) })
-
-    const error = await causeOf(manager.session(fake.dburi, async (db) => void (await db.execute(sql`do 1`))))
-
-    expect(error).toBeInstanceOf(ConnectionLostError)
-    expect(error).toMatchObject({ cause: { errno: 1047 } })
-    await fake.close()
-  })
-
-  it('at a statement nothing was done', async () => {
-    const fake = await FakeMysql.open({ querying: (text) => (text === 'do 1' ? wsrep : null) })
-
-    const error = await causeOf(manager.session(fake.dburi, async (db) => void (await db.execute(sql`do 1`))))
-
-    expect(error).toBeInstanceOf(NotServingError)
-    await fake.close()
-  })
-
-  it('a command that is really unknown is no such answer', () => {
-    const error = Object.assign(new Error('Unknown command'), { errno: 1047, code: '', sqlState: '08S01' })
-
-    expect(unfitness(error, false)).toBeNull()
   })
 })

@@ -1,4 +1,8 @@
-/** PostgreSQL that fails over while programs work: a primary, a standby, and a dburi that names both. */
+/**
+ * PostgreSQL that fails over while programs work: a primary, a standby, and a dburi that names both.
+ *
+ * @module-tag full
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NotServingError, SessionManager } from 'drizzle-celery'
 import { AsyncResult, DatabaseBackend } from 'drizzle-celery/backend'
@@ -20,7 +24,7 @@ import { pidOf, until } from './support.ts'
 const schemes = isLong ? POSTGRES_SCHEMES : POSTGRES_SCHEMES.slice(0, 1)
 
 for (const scheme of schemes) {
-  describeNeeding(['private postgresql', 'a full run'], `a failover of PostgreSQL (${scheme}:)`, () => {
+  describeNeeding('private postgresql', `a failover of PostgreSQL (${scheme}:)`, () => {
     let primary: PgServer
     let standby: PgServer
     const at = (servers: readonly { readonly port: number }[], options = 'target_session_attrs=primary') =>

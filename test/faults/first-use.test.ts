@@ -167,7 +167,9 @@ describeNeeding('postgresql', 'the first use', () => {
     await observer[Symbol.asyncDispose]()
   })
 
-  it('T32 engines that come and go while they are used fail nobody but by type', async () => {
+  it('T32 engines that come and go while they are used fail nobody but by type', {
+    tags: 'full',
+  }, async () => {
     const dburi = withOptions(database.dburi, { application_name: 'dc-coming-and-going' })
     await using manager = new SessionManager()
     let isOver = false

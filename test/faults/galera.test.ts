@@ -1,4 +1,8 @@
-/** A Galera cluster of three nodes: its tables, its migrations, and nodes that leave it while programs work. */
+/**
+ * A Galera cluster of three nodes: its tables, its migrations, and nodes that leave it while programs work.
+ *
+ * @module-tag full
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +22,7 @@ import { times, until } from './support.ts'
 
 const timeout = isLong ? 900_000 : 300_000
 
-describeNeeding(['galera', 'a full run'], 'a Galera cluster', () => {
+describeNeeding('galera', 'a Galera cluster', () => {
   let cluster: Galera
   let node: readonly [GaleraNode, GaleraNode, GaleraNode]
   let directory: string

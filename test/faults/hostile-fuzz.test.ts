@@ -25,6 +25,7 @@ describe('what a server says, with a few bytes changed,', () => {
 
     it.each(SEEDS)(
       'ends every statement, and no process: seed %i',
+      { tags: 'full', timeout: 180_000 },
       async (seed) => {
         const { exitCode, timedOut, stderr, stdout, count, ends } = await fuzz(database.dburi, seed)
 
@@ -36,7 +37,6 @@ describe('what a server says, with a few bytes changed,', () => {
           count: RUNS,
         })
       },
-      180_000,
     )
   })
 

@@ -1,4 +1,8 @@
-/** PostgreSQL servers that are hostile or broken: each statement ends with a typed error, and the process goes on. */
+/**
+ * PostgreSQL servers that are hostile or broken: each statement ends with a typed error, and the process goes on.
+ *
+ * @module-tag full
+ */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type ChildResult, childRun, scenario } from '../fixtures/child-run.ts'
 import { hostilePostgres } from '../fixtures/hostile-postgres.ts'

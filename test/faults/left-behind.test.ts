@@ -34,6 +34,7 @@ const MOST = 1_200
 const MOST_WITH_FIXTURE = 3_000
 
 const TIMEOUT = { timeout: isLong ? 3_600_000 : 300_000 }
+const FULL = { ...TIMEOUT, tags: 'full' }
 
 for (const [need, create, nap, napping] of [
   [
@@ -57,7 +58,7 @@ for (const [need, create, nap, napping] of [
       ),
   ],
 ] as const) {
-  describeNeeding([need, 'a full run'], need, () => {
+  describeNeeding(need, need, () => {
     /**
      * A statement that was given up goes on until the server is told, and its connection counts there until then. MariaDB can take
      * two seconds to interrupt a `sleep()`, so that batches which did not wait used up `max_connections`.
@@ -74,11 +75,11 @@ for (const [need, create, nap, napping] of [
       await work(await manager.getEngine(database.dburi), database.dburi)
     }
 
-    it('a connection leaves nothing behind when it is closed', TIMEOUT, () =>
+    it('a connection leaves nothing behind when it is closed', FULL, () =>
       withEngine({ pooled: false }, (engine) => nothingLeft(() => openAndClose(engine))),
     )
 
-    it('a session on a connection of its own leaves nothing behind', TIMEOUT, async () => {
+    it('a session on a connection of its own leaves nothing behind', FULL, async () => {
       await using database = await create()
       await using manager = new SessionManager({ prepare: 'none' })
       const { sessionMaker } = await manager.createSession(database.dburi, { shortLivedSessions: true })
@@ -90,7 +91,7 @@ for (const [need, create, nap, napping] of [
       })
     })
 
-    it('a statement that took too long leaves nothing behind of itself and its connection', TIMEOUT, () =>
+    it('a statement that took too long leaves nothing behind of itself and its connection', FULL, () =>
       withEngine({ statementTimeout: 0.02, poolSize: 1 }, (engine, dburi) =>
         nothingLeft(
           async () => {
@@ -101,7 +102,7 @@ for (const [need, create, nap, napping] of [
       ),
     )
 
-    it('a statement that was aborted leaves nothing behind, nor does its signal', TIMEOUT, async () => {
+    it('a statement that was aborted leaves nothing behind, nor does its signal', FULL, async () => {
       await using database = await create()
       await using manager = new SessionManager({ prepare: 'none' })
       await nothingLeft(
@@ -117,7 +118,7 @@ for (const [need, create, nap, napping] of [
 
     it(
       'a signal that is never aborted remembers none of the statements and sessions it was given to',
-      TIMEOUT,
+      FULL,
       async () => {
         await using database = await create()
         await using manager = new SessionManager({ prepare: 'none' })
@@ -130,7 +131,7 @@ for (const [need, create, nap, napping] of [
       },
     )
 
-    it('a database that is not there leaves nothing behind', TIMEOUT, () =>
+    it('a database that is not there leaves nothing behind', FULL, () =>
       withEngine({}, async (engine) => {
         await using manager = new SessionManager({ prepare: 'none' })
         const missing = await manager.getEngine(
@@ -143,7 +144,7 @@ for (const [need, create, nap, napping] of [
       }),
     )
 
-    it('a server that is not there leaves nothing behind', TIMEOUT, async () => {
+    it('a server that is not there leaves nothing behind', FULL, async () => {
       await using manager = new SessionManager({ prepare: 'none' })
       const engine = await manager.getEngine(`${need}://nobody@127.0.0.1:${await closedPort()}/none`)
 
@@ -164,7 +165,7 @@ describe('a password that is wrong', () => {
   }
 
   describeNeeding('private postgresql', 'of PostgreSQL', () => {
-    it('leaves nothing behind', TIMEOUT, async () => {
+    it('leaves nothing behind', FULL, async () => {
       await using server = await openPgServer()
       const rules = join(server.data, 'pg_hba.conf')
       const guest = 'host all guest 127.0.0.1/32 scram-sha-256'
@@ -216,7 +217,7 @@ describeNeeding('private mariadb', 'prepared statements of MySQL', () => {
 })
 
 describeNeeding('postgresql', 'waiting for results by LISTEN', () => {
-  it('leaves nothing behind when nobody waits any more', TIMEOUT, async () => {
+  it('leaves nothing behind when nobody waits any more', FULL, async () => {
     await using database = await createPostgres()
     await using backend = new DatabaseBackend(withOptions(database.dburi, {}), { notify: true })
     await backend.getTaskMeta('none')
@@ -231,7 +232,7 @@ describeNeeding('postgresql', 'waiting for results by LISTEN', () => {
 })
 
 describe('libSQL', () => {
-  it('a connection to a file leaves nothing behind when it is closed', TIMEOUT, () =>
+  it('a connection to a file leaves nothing behind when it is closed', FULL, () =>
     inDirectory(async (directory) => {
       await using manager = new SessionManager({ prepare: 'none' })
       const engine = await manager.getEngine(`file:${directory}/x.db` as const, { pooled: false })
@@ -239,7 +240,7 @@ describe('libSQL', () => {
     }),
   )
 
-  it('a file that is no database leaves nothing behind', TIMEOUT, () =>
+  it('a file that is no database leaves nothing behind', FULL, () =>
     inDirectory(async (directory) => {
       writeFileSync(join(directory, 'x.db'), 'no database at all'.repeat(1_000))
       await using manager = new SessionManager({ prepare: 'none' })
@@ -254,7 +255,7 @@ describe('libSQL', () => {
     ['HTTP', startHranaServer],
     ['WebSockets', startHranaSocketServer],
   ] as const) {
-    it(`a connection by ${protocol} leaves nothing behind when it is closed`, TIMEOUT, () =>
+    it(`a connection by ${protocol} leaves nothing behind when it is closed`, FULL, () =>
       inDirectory(async (directory) => {
         await using server = await start(join(directory, 'remote.db'))
         await using manager = new SessionManager({ prepare: 'none' })
@@ -263,7 +264,7 @@ describe('libSQL', () => {
       }),
     )
 
-    it(`a server that is not there leaves nothing behind, by ${protocol}`, TIMEOUT, async () => {
+    it(`a server that is not there leaves nothing behind, by ${protocol}`, FULL, async () => {
       await using manager = new SessionManager({ prepare: 'none' })
       const scheme = protocol === 'HTTP' ? 'http' : 'ws'
       const engine = await manager.getEngine(`${scheme}://127.0.0.1:${await closedPort()}`)
@@ -278,7 +279,7 @@ describe('libSQL', () => {
 })
 
 describe('a manager', () => {
-  it('remembers few of the ways in which one dburi is written', TIMEOUT, () =>
+  it('remembers few of the ways in which one dburi is written', FULL, () =>
     inDirectory(async (directory) => {
       await using manager = new SessionManager({ prepare: 'none' })
       let written = 0
@@ -292,7 +293,10 @@ describe('a manager', () => {
     }),
   )
 
-  it('leaves nothing on the promises of its process, however many there are', TIMEOUT, async () => {
+  it('leaves nothing on the promises of its process, however many there are', {
+    ...TIMEOUT,
+    tags: 'full',
+  }, async () => {
     const managers = Array.from({ length: 200 }, () => new SessionManager({ prepare: 'none' }))
     for (const manager of managers) await manager.session(':memory:', async () => {})
     const before = await settled()

@@ -46,29 +46,28 @@ describeNeeding('postgresql', 'a lost connection', () => {
   describe('in a child process that handles nothing', () => {
     const rounds = loops(3, 20)
 
-    it(
-      'T03 T05 a backend killed inside a transaction costs one typed error, never the process',
-      slow,
-      async () => {
-        const result = await childRun(scenario('faults-lost-connection'), {
-          arguments: [database.dburi, String(rounds)],
-          timeout: 120_000,
-        })
+    it('T03 T05 a backend killed inside a transaction costs one typed error, never the process', {
+      ...slow,
+      tags: 'full',
+    }, async () => {
+      const result = await childRun(scenario('faults-lost-connection'), {
+        arguments: [database.dburi, String(rounds)],
+        timeout: 120_000,
+      })
 
-        expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '' })
-        // A loss that was noticed before the next statement is a transaction that is gone; caused by the loss.
-        expect(result.emitted).toEqual([
-          { name: 'idle', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
-          { name: 'busy', codes: { CONNECTION_LOST: rounds }, left: 0 },
-          { name: 'at commit', codes: { CONNECTION_LOST: rounds }, left: 0 },
-          { name: 'in a savepoint', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
-          { name: 'busy in a savepoint', codes: { CONNECTION_LOST: rounds }, left: 0 },
-          { name: 'used, then closed', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
-          { name: 'closed untouched', codes: { null: rounds }, left: 0 },
-          { name: 'closed, then killed', codes: { null: rounds }, left: 0 },
-        ])
-      },
-    )
+      expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '' })
+      // A loss that was noticed before the next statement is a transaction that is gone; caused by the loss.
+      expect(result.emitted).toEqual([
+        { name: 'idle', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
+        { name: 'busy', codes: { CONNECTION_LOST: rounds }, left: 0 },
+        { name: 'at commit', codes: { CONNECTION_LOST: rounds }, left: 0 },
+        { name: 'in a savepoint', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
+        { name: 'busy in a savepoint', codes: { CONNECTION_LOST: rounds }, left: 0 },
+        { name: 'used, then closed', codes: { PENDING_ROLLBACK: rounds }, left: 0 },
+        { name: 'closed untouched', codes: { null: rounds }, left: 0 },
+        { name: 'closed, then killed', codes: { null: rounds }, left: 0 },
+      ])
+    })
 
     it('T03 control: the driver alone ends the process', async () => {
       const result = await naive('lost transaction', database.dburi)
@@ -222,7 +221,10 @@ describeNeeding('postgresql', 'a lost connection', () => {
       await check.nothingLeftOpen()
     })
 
-    it('T06 control: with the driver alone a retry in the same tick never settles', slow, async () => {
+    it('T06 control: with the driver alone a retry in the same tick never settles', {
+      ...slow,
+      tags: 'full',
+    }, async () => {
       await using proxy = await FaultProxy.before(database.dburi)
       const running = naive('retry after a reset', proxy.dburi)
       await pidOfSleeper(observer, 'postgres.js')

@@ -3,11 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Mysql2Handle, SessionManager } from 'drizzle-celery'
+import { ConnectionLostError, type Mysql2Handle, NotServingError, SessionManager } from 'drizzle-celery'
 import { sql } from 'drizzle-orm'
 import { createConnection } from 'mysql2/promise'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { unfitness } from '../../src/adapters/mysql2/errors.ts'
+import { causeOf } from '../adapters/conformance.ts'
 import { AckLog, readAcks } from '../fixtures/ack-log.ts'
+import { FakeMysql, refusal } from '../fixtures/fake-mysql.ts'
 import { FaultProxy } from '../fixtures/fault-proxy.ts'
 import { atMost, loops } from '../fixtures/loops.ts'
 import { type MariadbServer, openMariadbServer } from '../fixtures/mariadb-server.ts'
@@ -258,3 +261,34 @@ describeNeeding('private mariadb', 'T50 a MariaDB that dies', () => {
 function fail(): never {
   throw new Error('There is no such fault')
 }
+
+describe('a Galera node that has lost its cluster', () => {
+  const manager = new SessionManager({ models: { mysql: {} }, prepare: 'none' })
+  afterAll(() => manager.dispose({ grace: 0 }))
+  const wsrep = refusal(1047, '08S01', 'WSREP has not yet prepared node for application use')
+
+  it('at a COMMIT it is not known whether the peers have it', async () => {
+    const fake = await FakeMysql.open({ querying: (text) => (text === 'commit' ? wsrep : null) })
+
+    const error = await causeOf(manager.session(fake.dburi, async (db) => void (await db.execute(sql`do 1`))))
+
+    expect(error).toBeInstanceOf(ConnectionLostError)
+    expect(error).toMatchObject({ cause: { errno: 1047 } })
+    await fake.close()
+  })
+
+  it('at a statement nothing was done', async () => {
+    const fake = await FakeMysql.open({ querying: (text) => (text === 'do 1' ? wsrep : null) })
+
+    const error = await causeOf(manager.session(fake.dburi, async (db) => void (await db.execute(sql`do 1`))))
+
+    expect(error).toBeInstanceOf(NotServingError)
+    await fake.close()
+  })
+
+  it('a command that is really unknown is no such answer', () => {
+    const error = Object.assign(new Error('Unknown command'), { errno: 1047, code: '', sqlState: '08S01' })
+
+    expect(unfitness(error, false)).toBeNull()
+  })
+})

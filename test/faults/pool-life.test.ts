@@ -33,7 +33,9 @@ for (const [need, fresh] of Object.entries(servers)) {
     const database = fresh()
     const withQuery = (query: string) => `${database.dburi}?${query}`
 
-    it('are closed after idle_timeout, and new ones opened for who comes then', async () => {
+    it('are closed after idle_timeout, and new ones opened for who comes then', {
+      tags: 'full',
+    }, async () => {
       const engine = await manager.getEngine(withQuery('idle_timeout=3'))
       await fill(engine, 3)
       expect(engine.stats()).toMatchObject({ open: 3 })
@@ -43,14 +45,14 @@ for (const [need, fresh] of Object.entries(servers)) {
       expect(connection.db).toBeDefined()
     })
 
-    it('are closed at the age of max_lifetime', async () => {
+    it('are closed at the age of max_lifetime', { tags: 'full' }, async () => {
       const engine = await manager.getEngine(withQuery('max_lifetime=1'))
       await fill(engine, 3)
 
       await until(() => engine.stats().open === 0)
     })
 
-    it('are kept for ever with idleTimeout: 0, and a minute by default', async () => {
+    it('are kept for ever with idleTimeout: 0, and a minute by default', { tags: 'full' }, async () => {
       const kept = await manager.getEngine(database.dburi, { idleTimeout: 0 })
       const usual = await manager.getEngine(database.dburi)
       await fill(kept, 2)
@@ -76,7 +78,7 @@ for (const [need, fresh] of Object.entries(servers)) {
       await until(() => engine.stats().open === 0)
     })
 
-    it('that hang, all five of them, cost whoever comes one ping', async () => {
+    it('that hang, all five of them, cost whoever comes one ping', { tags: 'full' }, async () => {
       await using proxy = await FaultProxy.before(database.dburi)
       const engine = sqlOf(await manager.getEngine(proxy.dburi))
       await fill(engine, 5)
@@ -95,7 +97,7 @@ for (const [need, fresh] of Object.entries(servers)) {
 describeNeeding('postgresql', 'a pool of PostgreSQL', () => {
   const database = freshPostgres()
 
-  it('keeps the connections that live when the server ends one of them', async () => {
+  it('keeps the connections that live when the server ends one of them', { tags: 'full' }, async () => {
     await using observer = new Observer(database.dburi)
     const application = 'dc-one-killed'
     const engine = await manager.getEngine(withOptions(database.dburi, { application_name: application }))
@@ -144,7 +146,7 @@ describeNeeding('postgresql', 'a pool of PostgreSQL', () => {
       return () => other.end()
     }
 
-    it('waits until others have gone, sessions and single statements alike', async () => {
+    it('waits until others have gone, sessions and single statements alike', { tags: 'full' }, async () => {
       const leave = await crowd()
       const engine = await manager.getEngine(withOptions(dburi, { pool_timeout: '20' }))
       const waiting = Promise.all([
@@ -161,7 +163,7 @@ describeNeeding('postgresql', 'a pool of PostgreSQL', () => {
       expect((await waiting).map(({ state }) => state)).toEqual(['fulfilled', 'fulfilled'])
     })
 
-    it('says after poolTimeout what the server said last', async () => {
+    it('says after poolTimeout what the server said last', { tags: 'full' }, async () => {
       const leave = await crowd()
       const engine = await manager.getEngine(withOptions(dburi, { pool_timeout: '3' }))
       const started = performance.now()
@@ -201,7 +203,9 @@ describeNeeding('postgresql', 'a pool of PostgreSQL', () => {
       await leave()
     })
 
-    it('waits for the one of several hosts that is full, and not for those that refuse', async () => {
+    it('waits for the one of several hosts that is full, and not for those that refuse', {
+      tags: 'full',
+    }, async () => {
       const leave = await crowd()
       const { host, pathname } = new URL(dburi)
       const several = `postgresql://${role}@127.0.0.1:1,${host}${pathname}?pool_timeout=20`

@@ -29,7 +29,9 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
   const engineOf = (options: Record<string, string>) =>
     manager.getEngine(withOptions(database.dburi, options))
 
-  it('T11 50 waiters of an exhausted pool are told so in time, and the next one is served', async () => {
+  it('T11 50 waiters of an exhausted pool are told so in time, and the next one is served', {
+    tags: 'full',
+  }, async () => {
     const engine = await engineOf({ pool_size: '3', max_overflow: '2', pool_timeout: '3' })
     const held = await times(5, () => engine.connect())
 
@@ -127,7 +129,9 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     for (const connection of held) await connection.close()
   })
 
-  it('T18 idle connections that were killed cost the next 20 checkouts nothing', async () => {
+  it('T18 idle connections that were killed cost the next 20 checkouts nothing', {
+    tags: 'full',
+  }, async () => {
     const application = 'dc-pre-ping'
     const engine = await engineOf({ pool_size: '3', max_overflow: '0', application_name: application })
     const held = await times(3, () => engine.connect())
@@ -177,7 +181,9 @@ describeNeeding('postgresql', 'a pool on a real server', () => {
     await proxy.close()
   })
 
-  it('T18 a connection that answers no ping is replaced before anybody gets it', async () => {
+  it('T18 a connection that answers no ping is replaced before anybody gets it', {
+    tags: 'full',
+  }, async () => {
     const proxy = await FaultProxy.before(database.dburi)
     const engine = await manager.getEngine(withOptions(proxy.dburi, { pool_size: '1', max_overflow: '0' }))
     await engine.db.execute(sql`select 2`)

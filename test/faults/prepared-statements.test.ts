@@ -106,7 +106,9 @@ describePostgres('prepared statements', (scheme) => {
     expect(await preparedOn(engine.db)).toBeLessThanOrEqual(256)
   }, 120_000)
 
-  it('a statement that another one takes the place of is answered first, pipelined or running', async () => {
+  it('a statement that another one takes the place of is answered first, pipelined or running', {
+    tags: 'full',
+  }, async () => {
     const engine = await manager.getEngine(
       withOptions(database.dburi, { pool_size: '1', max_overflow: '0' }),
       {

@@ -110,7 +110,10 @@ describeNeeding('postgresql', 'what comes out', () => {
     return errors
   }
 
-  it('T63 no error, whatever broke, shows a password or a bound parameter', slow, async () => {
+  it('T63 no error, whatever broke, shows a password or a bound parameter', {
+    ...slow,
+    tags: 'full',
+  }, async () => {
     const errors = await failEverywhere(parameter)
 
     const codes = tally(errors.map(codeOf))
@@ -171,24 +174,23 @@ describeNeeding('postgresql', 'what comes out', () => {
     expectNoSecret([password], error)
   })
 
-  it(
-    'T75 what a caller bound never comes into an error or a warning, so no line can be forged',
-    slow,
-    async () => {
-      const write = vi.spyOn(process, 'emitWarning')
-      const errors = await failEverywhere(forged.join(' '))
+  it('T75 what a caller bound never comes into an error or a warning, so no line can be forged', {
+    ...slow,
+    tags: 'full',
+  }, async () => {
+    const write = vi.spyOn(process, 'emitWarning')
+    const errors = await failEverywhere(forged.join(' '))
 
-      for (const error of errors.flatMap(causes)) {
-        if (!(error instanceof Error)) continue
-        expect(error.message).not.toContain('forged')
-        expect(error.stack).not.toContain('forged')
-        if (error instanceof DrizzleCeleryError)
-          expect(error.message.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u2028\u2029]/u)
-      }
-      expect(write).not.toHaveBeenCalled()
-      write.mockRestore()
-    },
-  )
+    for (const error of errors.flatMap(causes)) {
+      if (!(error instanceof Error)) continue
+      expect(error.message).not.toContain('forged')
+      expect(error.stack).not.toContain('forged')
+      if (error instanceof DrizzleCeleryError)
+        expect(error.message.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u2028\u2029]/u)
+    }
+    expect(write).not.toHaveBeenCalled()
+    write.mockRestore()
+  })
 
   it('T75 what a dburi holds cannot forge a line either', async () => {
     for (const text of forged.slice(0, 3)) {
@@ -214,7 +216,10 @@ describeNeeding('postgresql', 'what comes out', () => {
     }
   })
 
-  it('T63 nothing is printed by the process itself while connections break', slow, async () => {
+  it('T63 nothing is printed by the process itself while connections break', {
+    ...slow,
+    tags: 'full',
+  }, async () => {
     const run = childRun(scenario('faults-chaos'), {
       arguments: [dburi(), database.dburi, '1'],
       timeout: 100_000,

@@ -31,7 +31,10 @@ describeNeeding('private postgresql', 'a server that dies', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('T02 200 writes a second lose nothing acknowledged to kill -9 of the server', { timeout }, async () => {
+  it('T02 200 writes a second lose nothing acknowledged to kill -9 of the server', {
+    tags: 'full',
+    timeout,
+  }, async () => {
     const kills = loops(2, 10)
     const check = startCheck()
     const manager = new SessionManager()
@@ -96,6 +99,7 @@ describeNeeding('private postgresql', 'a server that dies', () => {
   })
 
   it('T21 work goes on as soon as the server is back, and the dead server is not stormed', {
+    tags: 'full',
     timeout,
   }, async () => {
     const seconds = loops(2, 5)

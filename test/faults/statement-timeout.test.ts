@@ -38,7 +38,9 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
   const working = async () =>
     (await observer.backends(application)).filter(({ state }) => state === 'active').length
 
-  it('T10 ends after statementTimeout when the network falls silent, and the next one works at once', async () => {
+  it('T10 ends after statementTimeout when the network falls silent, and the next one works at once', {
+    tags: 'full',
+  }, async () => {
     const engine = await manager.getEngine(dburi(), { statementTimeout: LIMIT })
     await engine.db.execute(sql`select 1`)
 
@@ -60,7 +62,9 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     expect(stopped).toBeLessThan(2_000 + slack)
   })
 
-  it('T10 costs a session its transaction, and the session goes on after rollback', async () => {
+  it('T10 costs a session its transaction, and the session goes on after rollback', {
+    tags: 'full',
+  }, async () => {
     const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: LIMIT })
     await using session = sessionMaker()
     await session.db.execute(sql`create table timed (id int)`)
@@ -90,7 +94,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     rollback: (session) => session.rollback(),
   } satisfies Record<string, (session: SessionFor<'postgresql://'>) => PromiseLike<unknown>>
 
-  it.each(Object.entries(steps))('T10 %s ends in time as well', async (step, take) => {
+  it.each(Object.entries(steps))('T10 %s ends in time as well', { tags: 'full' }, async (step, take) => {
     const { sessionMaker } = await manager.createSession(dburi(), { statementTimeout: LIMIT })
     await using session = sessionMaker()
     await session.db.execute(sql`select 1`)
@@ -110,7 +114,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     await session.commit()
   })
 
-  it('T10 a commit that gets no answer is stopped by the signal', async () => {
+  it('T10 a commit that gets no answer is stopped by the signal', { tags: 'full' }, async () => {
     const controller = new AbortController()
     const { sessionMaker } = await manager.createSession(dburi(), { signal: controller.signal })
     const session = sessionMaker()
@@ -128,7 +132,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     await session.close()
   })
 
-  it('T10 is stopped on the server, and the statements beside it are not', async () => {
+  it('T10 is stopped on the server, and the statements beside it are not', { tags: 'full' }, async () => {
     const engine = await manager.getEngine(dburi(), { statementTimeout: LIMIT })
     await engine.db.execute(sql`select 1`)
 
@@ -167,7 +171,7 @@ describeNeeding('postgresql', 'a statement that gets no answer', () => {
     await check.nothingLeftOpen()
   })
 
-  it('T10 control: the driver alone waits for ever', async () => {
+  it('T10 control: the driver alone waits for ever', { tags: 'full' }, async () => {
     await using child = await startChild(scenario('faults-naive'), {
       arguments: ['silent network', proxy.dburi],
     })

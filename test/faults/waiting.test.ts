@@ -159,7 +159,7 @@ describeNeeding('postgresql', 'statements and sessions beside each other', () =>
     await Promise.all(slow)
   })
 
-  it('no program hangs that does not hang in node-postgres', { timeout: 600_000 }, async () => {
+  it('no program hangs that does not hang in node-postgres', { tags: 'full', timeout: 600_000 }, async () => {
     let passed = 0
     await fc.assert(
       fc.asyncProperty(programs, async (program) => {

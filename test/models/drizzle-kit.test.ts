@@ -79,7 +79,7 @@ for (const [dialect, kind] of Object.entries(kinds) as [Dialect, Kind][]) {
   describeNeeding(kind.needs, `drizzle-kit push on ${kind.section}`, () => {
     const open = () => opened(dialect, kind)
 
-    it('keeps what it is told is not its own, each time', async () => {
+    it('keeps what it is told is not its own, each time', { tags: 'full' }, async () => {
       await using database = await open()
       await database.fill()
       const before = await database.names()
@@ -178,7 +178,7 @@ describeNeeding('postgresql', 'drizzle-kit push on PostgreSQL', () => {
     expect(names).not.toContain('public.task_id_sequence')
   })
 
-  it('passes over the name of a package in silence', async () => {
+  it('passes over the name of a package in silence', { tags: 'full' }, async () => {
     await using database = await open()
     await database.fill()
     const { 'drizzle.config.ts': config = '' } = blocksOf('PostgreSQL, with the models')

@@ -420,7 +420,7 @@ describeNeeding('mysql', 'the MySQL models', () => {
   })
 })
 
-it('the PostgreSQL models work on PGlite', { timeout: 120_000 }, async () => {
+it('the PostgreSQL models work on PGlite', { tags: 'full', timeout: 120_000 }, async () => {
   const client = new PGlite()
   const db = drizzlePglite({ client })
 

@@ -73,7 +73,7 @@ describe.each(Object.entries(places))('%s', (_, take) => {
     expect(inspect(error, { depth: 10 }) + error.stack).not.toContain(canary)
   })
 
-  it('takes an option that is undefined for left out', async () => {
+  it('takes an option that is undefined for left out', { tags: 'full' }, async () => {
     await take({ noSuchThing: undefined })
   })
 })

@@ -54,7 +54,7 @@ async function read(name: string) {
 }
 
 describe('a flood of', { timeout: 180_000 }, () => {
-  it.each(FLOODS)('%s neither ends the process nor escapes the limits', async (name) => {
+  it.each(FLOODS)('%s neither ends the process nor escapes the limits', { tags: 'full' }, async (name) => {
     const outcome = await read(name)
 
     expect(outcome).toSatisfy(

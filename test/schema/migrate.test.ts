@@ -234,6 +234,7 @@ describeNeeding('postgresql', "prepare: 'migrate' on PostgreSQL", () => {
   })
 
   it('waits for a long migration, also when the models differ', {
+    tags: 'full',
     timeout: 30_000,
   }, async () => {
     const folder = journalled({ '0000_slow': `SELECT pg_sleep(6);\n--> statement-breakpoint\n${FIRST}` })

@@ -96,7 +96,10 @@ describeNeeding('postgresql', 'the DDL of PostgreSQL models', () => {
     expect(views).toEqual([{ viewname: 'below' }, { viewname: 'notes' }])
   })
 
-  it('makes of generated schemas what drizzle-kit makes of them', { timeout: 900_000 }, async () => {
+  it('makes of generated schemas what drizzle-kit makes of them', {
+    tags: 'full',
+    timeout: 900_000,
+  }, async () => {
     let compared = 0
     const same = fc.asyncProperty(description, async (given) => {
       const models = modelsOf(given)

@@ -298,7 +298,10 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL', () => {
     }
   }
 
-  it('gives up on a lock after 5 s, and leaves nothing behind', { timeout: 60_000 }, async () => {
+  it('gives up on a lock after 5 s, and leaves nothing behind', {
+    tags: 'full',
+    timeout: 60_000,
+  }, async () => {
     const celery = await celeryInside(celeryDdl('postgresql').slice(0, 1))
 
     const { report, statements } = await prepare()
@@ -415,7 +418,10 @@ describe('prepareModels on libSQL', () => {
     expect((await client.execute('select name from sqlite_master')).rows).toEqual([])
   })
 
-  it('gives up on a database that stays locked, and works when it is free', { timeout: 60_000 }, async () => {
+  it('gives up on a database that stays locked, and works when it is free', {
+    tags: 'full',
+    timeout: 60_000,
+  }, async () => {
     const holder = createClient({ url: `file:${path}` })
     const held = await holder.transaction('write')
     const children = await startRacers(1, `file:${path}`)

@@ -187,7 +187,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       return child
     }
 
-    it('is stopped, others time out after 5 s', { timeout }, async () => {
+    it('is stopped, others time out after 5 s', { tags: 'full', timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
 
@@ -208,7 +208,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
       )
     })
 
-    it('is killed, others continue at once', { timeout }, async () => {
+    it('is killed, others continue at once', { tags: 'full', timeout }, async () => {
       await using child = await holder()
       child.kill('SIGSTOP')
       const waiting = times(4, prepare)
@@ -228,7 +228,10 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
   })
 
   describe('when a process is killed in the middle', () => {
-    it('between any two of its statements, the next call creates everything', { timeout }, async () => {
+    it('between any two of its statements, the next call creates everything', {
+      tags: 'full',
+      timeout,
+    }, async () => {
       const expected = await reference()
       let held = 0
       for (;;) {
@@ -248,6 +251,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
     })
 
     it(`at a moment chosen by chance, ${loops(8, 50, 4)} times, the next call completes it`, {
+      tags: 'full',
       timeout,
     }, async () => {
       const expected = await reference()
@@ -271,6 +275,7 @@ describeNeeding('postgresql', 'prepareModels on PostgreSQL in a race', () => {
 
 describeNeeding('private postgresql', 'a call when all is there', () => {
   it('is one select in the server’s log, prints nothing, and waits for no lock', {
+    tags: 'full',
     timeout,
   }, async () => {
     await using server = await openPgServer({ settings: { log_statement: 'all' } })
@@ -312,7 +317,7 @@ describeNeeding('private postgresql', 'a call when all is there', () => {
 describe('prepareModels on PGlite in a race', () => {
   const rounds = loops(4, 20, 2)
 
-  it(`50 callers × ${rounds} rounds all succeed`, { timeout }, async () => {
+  it(`50 callers × ${rounds} rounds all succeed`, { tags: 'full', timeout }, async () => {
     const engine = await openPglite(null)
     const ask = async (text: string) => {
       const answer: unknown = await engine.db.execute(sql.raw(text))
@@ -358,7 +363,7 @@ describe('prepareModels on libSQL in a race', () => {
     return report
   }
 
-  it(`8 processes × ${rounds} rounds all succeed`, { timeout }, async () => {
+  it(`8 processes × ${rounds} rounds all succeed`, { tags: 'full', timeout }, async () => {
     await using children = await startRacers(8, `file:${path}`)
 
     const took: number[] = []
@@ -400,7 +405,10 @@ describe('prepareModels on libSQL in a race', () => {
     const integrity = async () =>
       (await client.execute('pragma integrity_check')).rows[0]?.['integrity_check']
 
-    it('between any two of its statements, the next call creates everything', { timeout }, async () => {
+    it('between any two of its statements, the next call creates everything', {
+      tags: 'full',
+      timeout,
+    }, async () => {
       let held = 0
       for (;;) {
         await empty()
@@ -420,6 +428,7 @@ describe('prepareModels on libSQL in a race', () => {
     })
 
     it(`at a moment chosen by chance, ${loops(8, 50, 4)} times, the next call completes it`, {
+      tags: 'full',
       timeout,
     }, async () => {
       const usual = await usualDuration(`file:${path}`, empty)

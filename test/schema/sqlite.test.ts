@@ -99,7 +99,7 @@ describe('beside drizzle-kit', () => {
     await typesAgree(wide, actual)
   })
 
-  it('schemas made at random make the same databases', { timeout: 300_000 }, async () => {
+  it('schemas made at random make the same databases', { tags: 'full', timeout: 300_000 }, async () => {
     const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
     console.log(`SQLite schemas of seed ${seed}`)
 

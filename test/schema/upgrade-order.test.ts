@@ -27,7 +27,7 @@ const seen = pg
   .pgView('seen')
   .as((query) => query.select({ extra: tab.extra }).from(tab).where(eq(tab.id, 1)))
 
-it('on PostgreSQL', async () => {
+it('on PostgreSQL', { tags: 'full' }, async () => {
   await using manager = new SessionManager({ models: { postgresql: { before, lateBefore } } })
   const engine = await manager.getEngine('pglite:')
   await manager.prepareModels(engine)

@@ -207,7 +207,7 @@ const MANY = { attempts: 1_000 }
 describeNeeding('postgresql', `${TRANSFERS} transfers on PostgreSQL, serializable`, () => {
   const database = freshPostgres()
 
-  it('are each done once', { timeout: 120_000 }, async () => {
+  it('are each done once', { tags: 'full', timeout: 120_000 }, async () => {
     const account = pgTable('account', { id: pgInteger().primaryKey(), balance: pgInteger().notNull() })
     await using manager = new SessionManager({ models: { postgresql: { account } } })
     const options = { ...MANY, isolationLevel: 'serializable' } as const

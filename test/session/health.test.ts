@@ -119,7 +119,7 @@ describe('health()', () => {
 
 describe('the totals of stats()', () => {
   onServers((create) => {
-    it('count what was opened, closed, waited for and not had', async () => {
+    it('count what was opened, closed, waited for and not had', { tags: 'full' }, async () => {
       await using database = await create()
       await using manager = new SessionManager({
         prepare: 'none',

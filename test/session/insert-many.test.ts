@@ -28,12 +28,12 @@ describe(`${MANY} rows of an async iterable fit in 60 MB of heap`, () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  it('on SQLite', () => fits(`file:${join(folder, 'many.db')}`), timeout)
+  it('on SQLite', { tags: 'full', timeout }, () => fits(`file:${join(folder, 'many.db')}`))
   // Its memory is not that of the heap; what is sent to it is made as for PostgreSQL.
   if (isLong) it('on PGlite', () => fits('pglite:'), timeout)
   describePostgres('on PostgreSQL', (scheme) => {
     const database = freshPostgres({ scheme })
-    it('by the driver', () => fits(database.dburi), timeout)
+    it('by the driver', { tags: 'full', timeout }, () => fits(database.dburi))
   })
   describeNeeding('mysql', 'on MySQL or MariaDB', () => {
     const database = freshMysql()

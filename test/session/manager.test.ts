@@ -187,7 +187,7 @@ describe('an engine that is disposed of', () => {
     await expect((await manager.getEngine(':memory:')).db.run(create)).resolves.toBeDefined()
   })
 
-  it('lets a PGlite directory be opened again', async () => {
+  it('lets a PGlite directory be opened again', { tags: 'full', timeout: 90_000 }, async () => {
     const pglite = `pglite:${join(directory, 'pglite')}` as const
     const first = await manager.getEngine(pglite)
     await first.db.execute(sql`create table made (id int)`)
@@ -198,7 +198,7 @@ describe('an engine that is disposed of', () => {
 
     expect(await opening).toHaveLength(0)
     await disposed
-  }, 90_000)
+  })
 })
 
 describe('statementTimeout', () => {
@@ -397,7 +397,9 @@ describe('maxEngines', () => {
     expect(busy.engine.isDisposed).toBe(true)
   })
 
-  it('disposes of an engine whose only session was never used and is collected, without a warning', async () => {
+  it('disposes of an engine whose only session was never used and is collected, without a warning', {
+    tags: 'full',
+  }, async () => {
     const warnings: Error[] = []
     const onWarning = (warning: Error) => warnings.push(warning)
     process.on('warning', onWarning)

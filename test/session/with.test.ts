@@ -165,7 +165,7 @@ describe('on a SQLite file, statements with a signal or a deadline of their own'
     await holds.close()
   })
 
-  it('wait no longer for the lock of another writer, and others go on', async () => {
+  it('wait no longer for the lock of another writer, and others go on', { tags: 'full' }, async () => {
     const dburi = `file:${join(directory, 'locked.db')}` as const
     await using writer = new SessionManager()
     await using manager = new SessionManager()

@@ -57,12 +57,15 @@ describe('copies', () => {
     },
   )
 
-  it('of a directory of PGlite have what it has, and leave nothing behind', async () => {
+  it('of a directory of PGlite have what it has, and leave nothing behind', {
+    tags: 'full',
+    timeout: 60_000,
+  }, async () => {
     const directory = join(folder, 'pglite')
     await copies(`pglite:${directory}`)
     expect(existsSync(directory)).toBe(true)
     expect(readdirSync(folder).filter((each) => each.startsWith('pglite'))).toEqual(['pglite'])
-  }, 60_000)
+  })
 
   it.each([':memory:', 'pglite:', 'mysql://127.0.0.1/test', 'libsql://127.0.0.1'])(
     'are refused by name (%s)',

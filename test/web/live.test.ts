@@ -102,7 +102,9 @@ it('lets only so many listen, and as many again when they left', async () => {
   expect(fourth.status).toBe(200)
 })
 
-it('says when the database does not answer, and goes on when it does, though onError throws', async () => {
+it('says when the database does not answer, and goes on when it does, though onError throws', {
+  tags: 'full',
+}, async () => {
   await using backend = inMemory()
   const warned = vi.spyOn(process, 'emitWarning').mockReturnValue()
   const onError = vi.fn(() => {

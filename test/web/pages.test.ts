@@ -15,7 +15,10 @@ const requestOf = (task: string, worker: string, queue: string) => ({
 })
 
 function showsResults(place: { readonly dburi: string }): void {
-  it('lists by filters, page by page, and shows tasks, groups and charts', { timeout: 120_000 }, async () => {
+  it('lists by filters, page by page, and shows tasks, groups and charts', {
+    tags: 'full',
+    timeout: 120_000,
+  }, async () => {
     await using backend = new DatabaseBackend(place.dburi, { resultExtended: true })
     const ask = asking(backend, { token: TOKEN, pageSize: 4 })
     expect(seenIn((await ask('/')).text)).toContain('No results are stored yet')
@@ -83,7 +86,7 @@ function showsResults(place: { readonly dburi: string }): void {
     expect(counted.counts.reduce((sum, { tasks }) => sum + tasks, 0)).toBe(3)
   })
 
-  it('forgets and cleans up where it may', async () => {
+  it('forgets and cleans up where it may', { tags: 'full' }, async () => {
     await using backend = new DatabaseBackend(place.dburi, { resultExtended: true, resultExpires: 0.001 })
     await backend.storeResult('gone', 1, 'SUCCESS')
     const ask = asking(backend, { token: TOKEN, readOnly: false })
@@ -247,7 +250,7 @@ describe('a page', () => {
     }
   })
 
-  it('ends a list by several filters after a while, and goes on from there', async () => {
+  it('ends a list by several filters after a while, and goes on from there', { tags: 'full' }, async () => {
     await using manager = new SessionManager()
     const engine = await manager.getEngine('file::memory:')
     await manager.prepareModels(engine)

@@ -110,7 +110,7 @@ describe('writers of several processes', () => {
 
   it.each(['delete', 'wal'])(
     'all have their turn (T37): journal_mode=%s, by statements and by sessions',
-    { timeout: 300_000 },
+    { tags: 'full', timeout: 300_000 },
     async (mode) => {
       const rows = loops(40, 200, 20)
       const engine = await openWithTable(`${dburi}?journal_mode=${mode}`)
@@ -132,7 +132,7 @@ describe('writers of several processes', () => {
 
   it.each(['delete', 'wal'])(
     'lose nothing they acknowledged when they are killed (T39): journal_mode=%s, by statements and by sessions',
-    { timeout: 600_000 },
+    { tags: 'full', timeout: 600_000 },
     async (mode) => {
       const ackFile = join(directory, 'acks')
       await openWithTable(`${dburi}?journal_mode=${mode}`)
@@ -162,7 +162,9 @@ describe('writers of several processes', () => {
     },
   )
 
-  it('wait for one that holds its transaction, without stopping the event loop (T40)', async () => {
+  it('wait for one that holds its transaction, without stopping the event loop (T40)', {
+    tags: 'full',
+  }, async () => {
     const engine = await openWithTable(`${dburi}?timeout=10`)
     const other = await locker()
     const delay = monitorEventLoopDelay({ resolution: 1 })
@@ -182,7 +184,7 @@ describe('writers of several processes', () => {
     await stop([other])
   })
 
-  it('give up at the timeout with an error that says so, and nothing is done', async () => {
+  it('give up at the timeout with an error that says so, and nothing is done', { tags: 'full' }, async () => {
     const engine = await openWithTable()
     const hurried = await open(`${dburi}?timeout=0.3`)
     const other = await locker()
@@ -285,7 +287,9 @@ describe('what the client has a call of its own for, beside another writer', () 
     expect(await count(engine)).toBe(2)
   })
 
-  it('a script says how far it came, keeps what it set, and goes on from there', async () => {
+  it('a script says how far it came, keeps what it set, and goes on from there', {
+    tags: 'full',
+  }, async () => {
     await openWithTable()
     // Long enough for the second script, which is to outlast the lock.
     const engine = await open(`${dburi}?timeout=3`)
@@ -338,7 +342,7 @@ describe('SQLITE_BUSY', () => {
     },
   )
 
-  it('does not let the next statement run on the connection that met it', async () => {
+  it('does not let the next statement run on the connection that met it', { tags: 'full' }, async () => {
     const engine = await openWithTable(`${dburi}?timeout=30`)
     const other = createClient({ url: dburi })
     const lock = await other.transaction('write')
@@ -406,7 +410,7 @@ describe('writers of one process', () => {
     expect(await count(engine)).toBe(4)
   })
 
-  it('fail with a typed error when one of them waits for itself (T41)', async () => {
+  it('fail with a typed error when one of them waits for itself (T41)', { tags: 'full' }, async () => {
     const engine = await openWithTable(`${dburi}?timeout=3`)
     const delay = monitorEventLoopDelay({ resolution: 1 })
     const session = new Session(engine, {})

@@ -170,7 +170,10 @@ const DATABASES = {
 }
 
 describe.each(Object.entries(DATABASES))('bytes from a %s', (_, open) => {
-  it('are what the plain handle gives, in every way to ask for them', { timeout: 60_000 }, async () => {
+  it('are what the plain handle gives, in every way to ask for them', {
+    tags: 'full',
+    timeout: 60_000,
+  }, async () => {
     const { plain, ours } = await open()
 
     for (const [name, ask] of Object.entries(QUESTIONS)) {

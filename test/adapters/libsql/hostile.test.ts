@@ -143,13 +143,13 @@ it('request_timeout is refused where there is no server', async () => {
 })
 
 describe('a hostile server over HTTP', () => {
-  it('that never answers is left after the request timeout', async () => {
+  it('that never answers is left after the request timeout', { tags: 'full' }, async () => {
     const server = await startHostile()
 
     await expectEnd(await open(hasty(server.dburi)), 'STATEMENT_TIMEOUT')
   })
 
-  it('that drips its answer is left after the request timeout', async () => {
+  it('that drips its answer is left after the request timeout', { tags: 'full' }, async () => {
     const server = await startHostile()
     server.attack = (response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
@@ -343,7 +343,7 @@ describe('a hostile server over WebSockets', () => {
       (socket, id) => reply(socket, id, { ...RESULT, cols: [] }),
     ],
     ['answers no result', 'CONNECTION_LOST', (socket, id) => reply(socket, id, null)],
-  ])('that %s ends with %s', async (_, code, attack) => {
+  ])('that %s ends with %s', { tags: 'full' }, async (_, code, attack) => {
     const dburi = await startSockets(attack)
 
     await expectEnd(await open(code === 'STATEMENT_TIMEOUT' ? hasty(dburi) : dburi), code)

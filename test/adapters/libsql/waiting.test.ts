@@ -92,7 +92,7 @@ describe('the event loop', () => {
     expect(Math.min(...took)).toBeLessThan(4)
   })
 
-  it('is asked for no more looks at locks by sixteen files than by two', async () => {
+  it('is asked for no more looks at locks by sixteen files than by two', { tags: 'full' }, async () => {
     const looks = async (files: number) => {
       const names = Array.from({ length: files }, (_, at) => `${files}-${at}.db`)
       const opened = await Promise.all(names.map((name) => open(name, 'timeout=60')))
@@ -121,7 +121,9 @@ describe('one timeout for all that is waited for', () => {
   /** What two waits one after the other take at the least. */
   const TWICE = 2 * TIMEOUT * 1_000
 
-  it('the lock, the turn and the connection: twenty sessions give up together', async () => {
+  it('the lock, the turn and the connection: twenty sessions give up together', {
+    tags: 'full',
+  }, async () => {
     const engine = await open('a.db', `timeout=${TIMEOUT}`, { poolSize: 5, maxOverflow: 10 })
     const unlock = await lock('a.db')
 
@@ -135,7 +137,7 @@ describe('one timeout for all that is waited for', () => {
     expect(last).toBeLessThan(TWICE)
   })
 
-  it('the lock and the turn: twenty single statements give up together', async () => {
+  it('the lock and the turn: twenty single statements give up together', { tags: 'full' }, async () => {
     const engine = await open('a.db', `timeout=${TIMEOUT}`)
     const unlock = await lock('a.db')
 
@@ -149,7 +151,9 @@ describe('one timeout for all that is waited for', () => {
     expect(Math.max(...ends.map(({ at }) => at)) - startedAt).toBeLessThan(TWICE)
   })
 
-  it('a transaction of the engine and a session that autocommits count the wait for their connection', async () => {
+  it('a transaction of the engine and a session that autocommits count the wait for their connection', {
+    tags: 'full',
+  }, async () => {
     const engine = await open('a.db', `timeout=${TIMEOUT}`, { poolSize: 1, maxOverflow: 0 })
     const unlock = await lock('a.db')
     const autocommitting = new Session(engine, {}, { autocommit: true })
@@ -171,7 +175,7 @@ describe('one timeout for all that is waited for', () => {
     expect(Math.max(...ends.map(({ at }) => at)) - startedAt).toBeLessThan(TWICE)
   })
 
-  it('does not count the wait for a connection while others write in turn', async () => {
+  it('does not count the wait for a connection while others write in turn', { tags: 'full' }, async () => {
     const engine = await open('a.db', 'timeout=3', { poolSize: 2, maxOverflow: 0 })
 
     const ends = await Promise.all(Array.from({ length: 8 }, () => settled(write(engine, 600))))

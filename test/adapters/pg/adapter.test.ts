@@ -173,7 +173,7 @@ describeNeeding('postgresql', 'pg', () => {
 
   it.each(['idle-exit', 'notify-exit'])(
     'lets the process exit by itself: %s',
-    { timeout: 120_000 },
+    { tags: 'full', timeout: 120_000 },
     async (name) => {
       await using backend = new DatabaseBackend(database.dburi)
       await backend.markAsDone('there', 1)

@@ -585,7 +585,7 @@ describe('a database in memory', () => {
 
   afterAll(() => memory.dispose())
 
-  it('belongs to its engine alone', async () => {
+  it('belongs to its engine alone', { tags: 'full' }, async () => {
     await using other = await openPglite(null)
 
     const error = await failure(other.db.execute(sql`select * from mine`))
@@ -648,7 +648,7 @@ describe('an engine', () => {
     expect(await again.db.$count(rows)).toBe(0)
   })
 
-  it('disposed of refuses every use and keeps its data for the next', async () => {
+  it('disposed of refuses every use and keeps its data for the next', { tags: 'full' }, async () => {
     const directory = ownDirectory()
     const first = await openPglite(directory)
     await first.db.insert(rows).values({ id: 1, name: 'kept' })
@@ -722,20 +722,25 @@ describe('an engine', () => {
     ['left open in memory', false, ''],
     ['left open in a directory', true, ''],
     ['disposed of', true, 'disposes'],
-  ])('lets the process exit by itself: %s', { timeout: 120_000 }, async (_, inDirectory, disposes) => {
-    const directory = inDirectory ? ownDirectory() : ''
+  ])(
+    'lets the process exit by itself: %s',
+    { tags: 'full', timeout: 120_000 },
+    async (_, inDirectory, disposes) => {
+      const directory = inDirectory ? ownDirectory() : ''
 
-    const result = await childRun(scenario('pglite-exit'), {
-      arguments: [directory, disposes],
-      timeout: 100_000,
-    })
+      const result = await childRun(scenario('pglite-exit'), {
+        arguments: [directory, disposes],
+        timeout: 100_000,
+      })
 
-    expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [[{ one: 1 }]] })
-    expect(result.lingered).toBeLessThan(loops(10_000, 500))
-  })
+      expect(result).toMatchObject({ exitCode: 0, stdout: '', stderr: '', emitted: [[{ one: 1 }]] })
+      expect(result.lingered).toBeLessThan(loops(10_000, 500))
+    },
+  )
 
   it.each(['prepareModels', 'session', 'timeout', 'waitFor'])(
     'lets the process exit by itself though PostgreSQL has set its alarm clock: after %s',
+    { tags: 'full', timeout: 120_000 },
     async (use) => {
       const result = await childRun(scenario('pglite-exit-after'), { arguments: [use], timeout: 100_000 })
 
@@ -743,7 +748,6 @@ describe('an engine', () => {
       // The alarms are set to 10 s and more.
       expect(result.lingered).toBeLessThan(7_000)
     },
-    120_000,
   )
 })
 
@@ -815,7 +819,10 @@ describe('the lock of a directory (T48)', () => {
 
   afterAll(() => starters[Symbol.asyncDispose]())
 
-  it('refuses a second process at once, with the pid of the holder', { timeout: 120_000 }, async () => {
+  it('refuses a second process at once, with the pid of the holder', {
+    tags: 'full',
+    timeout: 120_000,
+  }, async () => {
     const directory = ownDirectory()
     await using holder = await startChild(scenario('pglite-holder'), { timeout: 100_000 })
     await using second = await startChild(scenario('pglite-holder'), { timeout: 100_000 })
@@ -847,6 +854,7 @@ describe('the lock of a directory (T48)', () => {
   })
 
   it('of a process that was killed is taken over, with all it acknowledged', {
+    tags: 'full',
     timeout: 120_000,
   }, async () => {
     const directory = ownDirectory()
@@ -874,7 +882,7 @@ describe('the lock of a directory (T48)', () => {
     expect(Math.min(...openings)).toBeLessThan(atMost(2_000))
   })
 
-  it('goes to exactly one of 20 that start at once', async () => {
+  it('goes to exactly one of 20 that start at once', { tags: 'full' }, async () => {
     const directory = ownDirectory()
 
     const answers = (await starters.all('open', directory)) as { holder: number | null }[]
@@ -911,7 +919,7 @@ describe('the lock of a directory (T48)', () => {
     expect(litterOf(directory)).toEqual([])
   })
 
-  it('never has two holders while they come, go and are killed', async () => {
+  it('never has two holders while they come, go and are killed', { tags: 'full' }, async () => {
     const directory = emptyPlace()
 
     const storms = await Promise.allSettled(

@@ -330,7 +330,7 @@ describe('cancelRequest', () => {
     await expect.poll(() => Buffer.concat(received).toString('hex')).toBe('0000001004d2162e00000102fffffffe')
   })
 
-  it('gives up after a second, and never rejects', async () => {
+  it('gives up after a second, and never rejects', { tags: 'full' }, async () => {
     const silent = await listen((socket) => socket.resume())
     const resetting = await listen((socket) => socket.resetAndDestroy())
     const backend = { pid: 1, secret: 2 }

@@ -270,6 +270,7 @@ describe.skipIf(!hasOpenssl)(`TLS with a real server${why}`, { timeout: 60_000 }
 
       it.for(['postgres', 'direct'])(
         'carries requests to cancel, too: sslnegotiation=%s',
+        { tags: 'full' },
         async (how, { skip }) => {
           skip(how === 'direct' && !knowsDirect(), 'the server is older than PostgreSQL 17')
           await using proxy = await FaultProxy.before(`tcp://localhost:${server.port}`)

@@ -1,7 +1,6 @@
-import type { Socket } from 'node:net'
 import type { Connection as Driver } from 'mysql2'
 import { unlessStopped } from '../../driver/deadline.ts'
-import { InFlight } from '../../driver/socket.ts'
+import { ServerConnection, type ServerConnectionParts } from '../../driver/server-connection.ts'
 import {
   holderNeeded,
   isOwnError,
@@ -10,16 +9,7 @@ import {
   transactionControlRefused,
 } from '../../driver/statement.ts'
 import type { Connection, Cursor, RunOptions, TransactionOptions } from '../../driver/types.ts'
-import {
-  ClosedError,
-  ConnectError,
-  ConnectionLostError,
-  ResponseTooLargeError,
-  type ServerTarget,
-  StatementError,
-  TransactionAbortedError,
-  toError,
-} from '../../errors.ts'
+import { ConnectionLostError, StatementError, TransactionAbortedError, toError } from '../../errors.ts'
 import { toWord } from '../../options/values.ts'
 import {
   connectionIsGone,
@@ -41,26 +31,18 @@ import type { ServerPackets } from './server-packets.ts'
 import { type MysqlTraits, mysqlTraits } from './statement.ts'
 import { type BoundValue, bindParameters, type Integers } from './values.ts'
 
-export interface ConnectionParts {
+export interface ConnectionParts extends ServerConnectionParts {
   readonly driver: Driver
   /** Counts what is asked of the server. */
   readonly packets: Pick<ServerPackets, 'ask'>
   readonly integers: Integers
-  readonly target: ServerTarget
-  /** The socket the driver was given; under TLS, what carries it. */
-  readonly socket: Socket
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
   /** Asks the server to end a connection, known to it by our port, and what it is doing, or only that. */
   kill(threadId: number, port: number | null, what: 'connection' | 'query'): Promise<void>
   /** Whether a server that only reads is not the one that was asked for. */
   readonly isForWriting: boolean
-  /** The server has said that it cannot serve: new connections are to go elsewhere for a while. */
-  passOver(reason: Error): void
 }
-
-/** Throws when the server is not what was asked for any more. */
-type Vet = (connection: MysqlConnection) => Promise<void>
 
 /** A transaction on its way, and why the server has ended it before its time. */
 interface Open {
@@ -72,10 +54,9 @@ interface Open {
  * MySQL rolls a whole transaction back at a deadlock, commits it at a CREATE TABLE, and would then run what follows
  * outside of any.
  */
-export class MysqlConnection implements Connection {
+export class MysqlConnection extends ServerConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #texts: StatementCache<MysqlTraits>
-  readonly #inFlight: InFlight
   #lastTurn: Promise<unknown> = Promise.resolve()
   /** Those whose turn it is, or will be. */
   #turns = 0
@@ -86,35 +67,35 @@ export class MysqlConnection implements Connection {
   #cursor: RowStream | null = null
   /** Whether the server's answers say if they leave a transaction open; some proxies' do not. */
   #reportsStatus = true
-  #lost: Error | null = null
-  #isTainted = false
-  #closed: Promise<void> | null = null
   /** By which the server knows us; `null` for a Unix socket. */
   readonly #port: number | null
-  #vet: Vet | null = null
-  #onEnd: () => void = () => {}
-  onLost: (() => void) | null = null
 
   constructor(parts: ConnectionParts) {
+    super(parts)
     this.#parts = parts
-    this.#inFlight = new InFlight(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, mysqlTraits)
     this.#port = parts.socket.localPort ?? null
-    parts.driver.on('error', (error) => this.#break(error))
-    parts.socket.on('error', (error) => this.#break(error))
-    parts.socket.on('close', () => this.#break(new Error('The server closed the connection')))
+    parts.driver.on('error', (error) => this.hungUp(error))
   }
 
-  get lost(): Error | null {
-    return this.#lost
+  protected override get isInTransaction(): boolean {
+    return this.#transaction !== null
   }
 
-  get tainted(): boolean {
-    return this.#isTainted
+  protected override lostBy(reason: Error): Error {
+    return lostBy(reason)
   }
 
-  get target(): ServerTarget {
-    return this.#parts.target
+  protected override drop(): void {
+    this.#parts.driver.destroy()
+  }
+
+  protected override end(): void {
+    this.#parts.driver.end()
+  }
+
+  protected override stopWork(): void {
+    void this.#parts.kill(this.#parts.driver.threadId, this.#port, 'connection')
   }
 
   async run(
@@ -127,7 +108,7 @@ export class MysqlConnection implements Connection {
       const transaction = this.#transaction
       this.#assertNotStreaming()
       if (transaction !== null && text.commits) throw wouldCommit()
-      if (text.taints && !isSetUp) this.#isTainted = true
+      if (text.taints && !isSetUp) this.isTainted = true
       if (text.needsHolder && isShared)
         throw holderNeeded('SELECT … FOR UPDATE in a transaction locks rows until its end.')
       bound = bindParameters(params, this.#parts.integers)
@@ -141,7 +122,7 @@ export class MysqlConnection implements Connection {
   async openCursor({ sql, params, asArrays }: Statement, batch: number): Promise<Cursor> {
     this.#assertNotStreaming()
     const { taints } = this.#texts.look(sql)
-    if (taints) this.#isTainted = true
+    if (taints) this.isTainted = true
     const bound = bindParameters(params, this.#parts.integers)
     const rows: RowStream = new RowStream(batch, {
       pause: () => flowOf(this.#parts.driver).pause(),
@@ -189,18 +170,6 @@ export class MysqlConnection implements Connection {
     const zone = timeZone === null ? '' : `, time_zone = '${timeZone}'`
     const comparing = collation === null ? '' : `, collation_connection = '${collation}'`
     await this.#control(() => this.#send(plain(`set autocommit = 1${zone}${comparing}`)))
-  }
-
-  /**
-   * The server has let us in.
-   * @param vet what its pings ask, instead of a sign of life only
-   * @param join registers it, to be left when its server cannot serve; what it returns is called at its end
-   */
-  opened(vet: Vet | null, join: (connection: MysqlConnection) => () => void): void {
-    this.#vet = vet
-    this.#onEnd = join(this)
-    // It may have broken while it was vetted.
-    if (this.#lost !== null) this.#onEnd()
   }
 
   async begin(options: TransactionOptions): Promise<void> {
@@ -257,59 +226,13 @@ export class MysqlConnection implements Connection {
   }
 
   async ping(): Promise<void> {
-    if (this.#vet !== null) return await this.#vetted(this.#vet)
+    if (await this.vetted()) return
     await this.#control(() => this.#ask((done) => this.#parts.driver.ping((error) => done(error))))
-  }
-
-  async #vetted(vet: Vet): Promise<void> {
-    try {
-      await vet(this)
-    } catch (error) {
-      if (error instanceof ConnectError) this.#passOver(error)
-      throw error
-    }
-  }
-
-  /** Its server has said that it cannot serve. */
-  #passOver(reason: Error): void {
-    if (this.#lost !== null) return
-    this.#parts.passOver(reason)
-    this.discard(reason)
   }
 
   /** Whether the server says that it cannot serve as it was asked to. */
   #unfitness(error: ServerError, isCommit = false): Unfit | null {
     return this.#parts.isForWriting || !refusesWrites(error) ? unfitness(error, isCommit) : null
-  }
-
-  /** Its server was passed over: nobody is to use it any more. */
-  leave(reason: Error): void {
-    // Before it is in a pool it is only being set up.
-    const isIdle = this.onLost === null || (this.#inFlight.isEmpty && this.#transaction === null)
-    if (isIdle) this.discard(reason)
-    else this.#isTainted = true
-  }
-
-  discard(reason: Error): void {
-    const isWorking = !this.#inFlight.isEmpty
-    this.#break(reason)
-    if (isWorking) void this.#parts.kill(this.#parts.driver.threadId, this.#port, 'connection')
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
-  }
-
-  async #close(): Promise<void> {
-    if (this.#lost !== null) return
-    if (!this.#inFlight.isEmpty) {
-      this.discard(new ClosedError('connection'))
-      return
-    }
-    this.#lost = new ClosedError('connection')
-    this.#onEnd()
-    await this.#inFlight.close(() => this.#parts.driver.end())
   }
 
   /** Runs work when all that came before it is settled, however it went. It throws nothing: what fails rejects. */
@@ -389,17 +312,17 @@ export class MysqlConnection implements Connection {
 
   /** Whatever the driver does or forgets to do, the loss of the connection settles it. */
   #ask(begin: Begin): Promise<unknown> {
-    if (this.#lost !== null) return Promise.reject(this.#lost)
+    if (this.lost !== null) return Promise.reject(this.lost)
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
-        if (this.#inFlight.settles(fail)) reject(error)
+        if (this.inFlight.settles(fail)) reject(error)
       }
-      this.#inFlight.add(fail)
+      this.inFlight.add(fail)
       this.#parts.packets.ask()
       try {
         begin((error, answer) => {
           if (error) fail(error)
-          else if (this.#inFlight.settles(fail)) resolve(answer)
+          else if (this.inFlight.settles(fail)) resolve(answer)
         })
       } catch (error) {
         fail(toError(error))
@@ -420,7 +343,7 @@ export class MysqlConnection implements Connection {
       const unfit = this.#unfitness(error, isCommit)
       if (unfit !== null) {
         const reason = unfit === 'not done' ? notServing(translated) : lostBy(translated)
-        this.#passOver(reason)
+        this.passOver(reason)
         return reason
       }
       if (connectionIsGone(error)) this.discard(translated)
@@ -429,19 +352,7 @@ export class MysqlConnection implements Connection {
     if (isOwnError(error)) return error
     // Not a server error: the protocol's state is unknown, so drop the connection.
     this.discard(toError(error))
-    return this.#lost ?? lostBy(new Error('The connection broke'))
-  }
-
-  #break(reason: Error): void {
-    if (this.#lost !== null) return
-    const lost = lostBy(reason)
-    // What comes later is surely not done, when we closed it ourselves; what is in flight may be, on either side's break.
-    this.#lost = reason instanceof ClosedError ? reason : lost
-    this.#parts.driver.destroy()
-    this.#parts.socket.destroy()
-    this.#onEnd()
-    this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
-    this.onLost?.()
+    return this.lost ?? lostBy(new Error('The connection broke'))
   }
 }
 

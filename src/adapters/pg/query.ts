@@ -1,9 +1,8 @@
 import type { QueryConfig, QueryResult as Result } from 'pg'
-import type { ClientQuery, Sent } from '../postgresql/client.ts'
+import type { ClientQuery, QueryResult, Sent } from '../postgresql/client.ts'
 import { isServerError } from '../postgresql/errors.ts'
 import { UNKNOWN } from '../postgresql/parameters.ts'
 import type { Named } from '../postgresql/prepared.ts'
-import type { QueryResult } from '../postgresql/query-result.ts'
 import { JSON_OID, readJsonColumns } from '../postgresql/relational-json.ts'
 import { type BoundValue, type Parser, textParsers } from '../postgresql/values.ts'
 

@@ -1,8 +1,7 @@
 import { Stream } from 'node:stream'
-import type { ClientQuery, Sent } from '../postgresql/client.ts'
+import type { ClientQuery, QueryResult, Sent } from '../postgresql/client.ts'
 import { copyRefused } from '../postgresql/errors.ts'
 import type { Named } from '../postgresql/prepared.ts'
-import type { QueryResult } from '../postgresql/query-result.ts'
 import type { BoundValue } from '../postgresql/values.ts'
 import { type Answer, readRelational, resultOf } from './results.ts'
 

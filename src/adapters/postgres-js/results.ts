@@ -1,5 +1,5 @@
 import { isMarked, unmarkName, unmarkRows } from '../../driver/column-names.ts'
-import { isResult, type QueryResult } from '../postgresql/query-result.ts'
+import { isResult, type QueryResult } from '../postgresql/client.ts'
 import { JSON_OID, jsonReader, type RelationalColumns } from '../postgresql/relational-json.ts'
 
 /** What postgres.js resolves to: the rows, and beside them what the server said; for several statements, one of these each. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { InFlight } from '../../driver/socket.ts'
+import { ServerConnection, type ServerConnectionParts } from '../../driver/server-connection.ts'
 import {
   isOwnError,
   type Statement,
@@ -7,16 +7,9 @@ import {
   transactionControlRefused,
 } from '../../driver/statement.ts'
 import type { Connection, Cursor, RunOptions, TransactionOptions } from '../../driver/types.ts'
-import {
-  ClosedError,
-  ConnectError,
-  ResponseTooLargeError,
-  type ServerTarget,
-  textOf,
-  toError,
-} from '../../errors.ts'
+import { textOf, toError } from '../../errors.ts'
 import { beginText, withConflict } from './begin.ts'
-import type { Client, ClientQuery } from './client.ts'
+import { type Client, type ClientQuery, controlsTransaction, type QueryResult } from './client.ts'
 import { declareCursor, type PostgresStatement } from './cursor.ts'
 import {
   connectionIsGone,
@@ -36,7 +29,6 @@ import {
   type PreparedStatement,
   PreparedStatements,
 } from './prepared.ts'
-import { controlsTransaction, type QueryResult } from './query-result.ts'
 import { type RelationalColumns, relationalColumnsOf } from './relational-json.ts'
 import type { ServerMessages } from './server-messages.ts'
 import {
@@ -49,13 +41,10 @@ import {
 import { carryBegin, DeferredBegin } from './transaction.ts'
 import { bindParameters } from './values.ts'
 
-export interface ConnectionParts {
+export interface ConnectionParts extends ServerConnectionParts {
   readonly client: Client
-  /** The one socket the client was given; it never gets another. */
-  readonly socket: Socket
   /** Counts the statements that are sent. */
   readonly messages: Pick<ServerMessages, 'ask' | 'backend'>
-  readonly target: ServerTarget
   readonly prepare: boolean
   readonly statementCacheSize: number
   readonly exposeParameters: boolean
@@ -63,12 +52,7 @@ export interface ConnectionParts {
   cancel(pid: number, secret: number): Promise<void>
   /** Whether a server that only reads is not the one that was asked for. */
   readonly isForWriting: boolean
-  /** The server has said that it cannot serve: new connections are to go elsewhere for a while. */
-  passOver(reason: Error): void
 }
-
-/** Throws when the server is not what was asked for any more. */
-type Vet = (connection: PostgresConnection) => Promise<void>
 
 /** One statement on its way to the server. */
 interface Work extends Pick<ClientQuery, 'sql' | 'bound' | 'asArrays' | 'relational'> {
@@ -86,71 +70,59 @@ interface Work extends Pick<ClientQuery, 'sql' | 'bound' | 'asArrays' | 'relatio
  * when one breaks at the wrong moment; so the loss of the socket is ours to notice: it settles every statement and ends
  * the connection for good.
  */
-export class PostgresConnection implements Connection {
+export class PostgresConnection extends ServerConnection implements Connection {
   readonly #parts: ConnectionParts
   readonly #client: Client
   readonly #socket: Socket
   readonly #texts: StatementCache<PostgresTraits & { readonly relational: RelationalColumns | null }>
   readonly #prepared: PreparedStatements
-  readonly #inFlight: InFlight
   /** Set with the first answer: a listener before the driver's own would take the first bytes from it. */
   #lastMessages: LastMessages | null = null
-  #lost: Error | null = null
-  #isTainted = false
   /** Names mean what they meant when the connection was opened, so that what is prepared is right. */
   #isPathMoved = false
   #deallocating = 0
   /** Declared in the transaction. */
   #cursors = 0
   #transaction: DeferredBegin | null = null
-  #closed: Promise<void> | null = null
   /** What refused a write of the transaction; the server itself is to be asked when that is over. */
   #doubt: Error | null = null
-  #vet: Vet | null = null
-  #onEnd: () => void = () => {}
-  onLost: (() => void) | null = null
 
   constructor(parts: ConnectionParts) {
+    super(parts)
     this.#parts = parts
     this.#client = parts.client
     this.#socket = parts.socket
-    this.#inFlight = new InFlight(parts.socket)
     this.#texts = new StatementCache(parts.statementCacheSize, (sql) => ({
       ...postgresTraits(sql),
       relational: relationalColumnsOf(sql),
     }))
     this.#prepared = new PreparedStatements(parts.prepare ? parts.statementCacheSize : 0)
-    parts.socket.on('error', (error) => this.#hungUp(error))
-    parts.socket.on('close', () => this.#hungUp(new Error('The server closed the connection')))
   }
 
-  get lost(): Error | null {
-    return this.#lost
+  protected override get isInTransaction(): boolean {
+    return this.#transaction !== null
   }
 
-  get tainted(): boolean {
-    return this.#isTainted
+  protected override lostBy(reason: Error): Error {
+    return lostBy(reason)
   }
 
-  get target(): ServerTarget {
-    return this.#parts.target
+  protected override drop(): void {
+    this.#client.drop()
+  }
+
+  protected override end(): void {
+    this.#client.end()
+  }
+
+  protected override stopWork(): void {
+    const { backend } = this.#parts.messages
+    if (backend !== null) void this.#parts.cancel(backend.pid, backend.secret)
   }
 
   /** The backend's process id; behind a pooler it is the pooler's own. */
   get pid(): number | undefined {
     return this.#parts.messages.backend?.pid
-  }
-
-  /**
-   * The server has let us in.
-   * @param vet what its pings ask, instead of a sign of life only
-   * @param join registers it, to be left when its server cannot serve; what it returns is called at its end
-   */
-  opened(vet: Vet | null, join: (connection: PostgresConnection) => () => void): void {
-    this.#vet = vet
-    this.#onEnd = join(this)
-    // It may have broken while it was vetted.
-    if (this.#lost !== null) this.#onEnd()
   }
 
   run(
@@ -160,7 +132,7 @@ export class PostgresConnection implements Connection {
     const { sql, params, asArrays, cursorOf } = statement
     try {
       const text = this.#texts.look(sql)
-      if (text.taints && !isSetUp) this.#isTainted = true
+      if (text.taints && !isSetUp) this.isTainted = true
       assertUseful(text, isShared)
       const bound = bindParameters(params, this.#client.typed)
       const transaction = this.#transaction
@@ -221,7 +193,7 @@ export class PostgresConnection implements Connection {
   /** Begins a transaction with its first statement, which carries BEGIN where it can. */
   #beginWith(transaction: DeferredBegin, work: Work): Promise<QueryResult> {
     // What the driver has still to write would be overtaken, and the simple protocol has no end that BEGIN could share.
-    const isIdle = this.#inFlight.isEmpty && this.#deallocating === 0
+    const isIdle = this.inFlight.isEmpty && this.#deallocating === 0
     if (!isIdle || work.bound.length === 0) {
       this.#opens(transaction, this.#control(transaction.begin))
       return this.#sendIn(transaction, work)
@@ -296,40 +268,8 @@ export class PostgresConnection implements Connection {
   }
 
   async ping(): Promise<void> {
-    if (this.#vet === null) await this.#control('select 1')
-    else await this.#vetted(this.#vet)
+    if (!(await this.vetted())) await this.#control('select 1')
     this.#lastMessages ??= new LastMessages(this.#socket)
-  }
-
-  async #vetted(vet: Vet): Promise<void> {
-    try {
-      await vet(this)
-    } catch (error) {
-      if (error instanceof ConnectError) this.#passOver(error)
-      throw error
-    }
-  }
-
-  discard(reason: Error): void {
-    const isWorking = !this.#inFlight.isEmpty
-    this.#break(reason)
-    const { backend } = this.#parts.messages
-    if (isWorking && backend !== null) void this.#parts.cancel(backend.pid, backend.secret)
-  }
-
-  /** Its server was passed over: nobody is to use it any more. */
-  leave(reason: Error): void {
-    // Before it is in a pool it is only being set up.
-    const isIdle = this.onLost === null || (this.#inFlight.isEmpty && this.#transaction === null)
-    if (isIdle) this.discard(reason)
-    else this.#isTainted = true
-  }
-
-  /** Its server has said that it cannot serve. */
-  #passOver(reason: Error): void {
-    if (this.#lost !== null) return
-    this.#parts.passOver(reason)
-    this.discard(reason)
   }
 
   /**
@@ -343,24 +283,8 @@ export class PostgresConnection implements Connection {
     const [answer] = await this.#control(ONLY_READS).catch(() => [])
     if (textOf(answer, 'reads') !== 'only') return refusal
     const error = notServing(refusal)
-    this.#passOver(error)
+    this.passOver(error)
     return error
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
-  }
-
-  async #close(): Promise<void> {
-    if (this.#lost !== null) return
-    if (!this.#inFlight.isEmpty) {
-      this.discard(new ClosedError('connection'))
-      return
-    }
-    this.#lost = new ClosedError('connection')
-    this.#onEnd()
-    await this.#inFlight.close(() => this.#client.end())
   }
 
   #control(sql: string, transaction: DeferredBegin | null = null): Promise<QueryResult> {
@@ -380,21 +304,21 @@ export class PostgresConnection implements Connection {
   }
 
   #send(work: Work, { carriesBegin = false } = {}): Promise<QueryResult> {
-    if (this.#lost !== null) return this.#recover(work, null, this.#lost)
+    if (this.lost !== null) return this.#recover(work, null, this.lost)
     return new Promise((resolve, reject) => {
       const parsed = work.prepared?.use() ?? null
       const isParsedNow = parsed !== null && parsed.named === null
       const fail = (error: unknown) => {
-        if (!this.#inFlight.settles(fail)) return
+        if (!this.inFlight.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, sent.named)
         this.#recover(work, isParsedNow ? null : parsed, error).then(resolve, reject)
       }
-      this.#inFlight.add(fail)
+      this.inFlight.add(fail)
       this.#parts.messages.ask()
       const { sql, bound, asArrays, relational } = work
       const sent = this.#client.send({ sql, bound, asArrays, relational, parsed, carriesBegin })
       sent.answer.then((result) => {
-        if (!this.#inFlight.settles(fail)) return
+        if (!this.inFlight.settles(fail)) return
         if (isParsedNow) work.prepared?.answered(parsed, sent.named)
         if (work.mayControl || !controlsTransaction(result)) return resolve(result)
         const refusal = transactionControlRefused()
@@ -454,17 +378,17 @@ export class PostgresConnection implements Connection {
   #translateError(error: unknown, { sql, bound, isCommit }: Work): unknown {
     if (!isServerError(error)) {
       // Not a server error: the protocol's state is unknown, so drop the connection.
-      if (this.#lost === null) {
+      if (this.lost === null) {
         this.discard(this.#lastMessages?.farewell() ?? toError(error))
       }
-      return isOwnError(error) ? error : this.#lost
+      return isOwnError(error) ? error : this.lost
     }
 
     const params = bound.map((param) => (typeof param === 'object' && param !== null ? param.value : param))
     const failure = translated(error, { sql, params }, this.#parts)
     if (letsNobodyIn(error)) {
       const reason = isCommit ? lostBy(failure) : notServing(failure)
-      this.#passOver(reason)
+      this.passOver(reason)
       return reason
     }
     if (connectionIsGone(error)) this.discard(failure)
@@ -472,20 +396,8 @@ export class PostgresConnection implements Connection {
   }
 
   /** The server's own word on why it ends the connection says more than how the socket ended. */
-  #hungUp(reason: Error): void {
-    if (this.#lost === null) this.#break(this.#lastMessages?.farewell() ?? reason)
-  }
-
-  #break(reason: Error): void {
-    if (this.#lost !== null) return
-    const lost = lostBy(reason)
-    // What comes later is surely not done, when we closed it ourselves; what is in flight may be, on either side's break.
-    this.#lost = reason instanceof ClosedError ? reason : lost
-    this.#socket.destroy()
-    this.#inFlight.failAll(reason instanceof ResponseTooLargeError ? reason : lost)
-    this.#client.drop()
-    this.#onEnd()
-    this.onLost?.()
+  protected override hungUp(reason: Error): void {
+    if (this.lost === null) super.hungUp(this.#lastMessages?.farewell() ?? reason)
   }
 }
 

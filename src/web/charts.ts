@@ -3,8 +3,7 @@ import { PageError } from './errors.ts'
 import { type Counted, type History, RANGE_NAMES, RANGES, type Range } from './history.ts'
 import { type Html, html } from './html.ts'
 import { ageOf, badge, numberOf, type Page, pathTo, type Site } from './page.ts'
-import { plotOf, shareOf } from './plot.ts'
-import { OUTCOMES, sumOf, tallyOf } from './tally.ts'
+import { OUTCOMES, plotOf, shareOf, sumOf, tallyOf } from './plot.ts'
 import { soon } from './turns.ts'
 
 /** Milliseconds that a page waits for its counts before it shows what there is. */

@@ -46,11 +46,11 @@ export function taskClocks({ areTasksLocal, appClock }: DateRules): { clock: Wal
   return areTasksLocal ? { clock: appClock, other: UTC } : { clock: UTC, other: appClock }
 }
 
-/** Milliseconds. No zone of today sets its clocks back by more. */
-const LONGEST_REPEAT = 3 * 3_600_000
+/** Milliseconds. No zone of today sets its clocks by more. */
+export const LONGEST_CHANGE = 3 * 3_600_000
 
 /**
  * Milliseconds by which a date may be ahead of now: the clocks of writers may be, and a repeated hour is read as the later
  * one. A date further ahead was written by another rule.
  */
-export const LARGEST_LEAD = 600_000 + LONGEST_REPEAT
+export const LARGEST_LEAD = 600_000 + LONGEST_CHANGE

@@ -3,7 +3,7 @@ import { ClosedError, ConnectError, ResponseTooLargeError, type ServerTarget } f
 import { InFlight } from './socket.ts'
 
 export interface ServerConnectionParts {
-  /** The one socket of the connection; under TLS, what carries it. */
+  /** The one socket that the driver was given. */
   readonly socket: Socket
   readonly target: ServerTarget
   /** The server has said that it cannot serve: new connections are to go elsewhere for a while. */
@@ -59,7 +59,7 @@ export abstract class ServerConnection {
   /** Asks the server to stop what it is doing. */
   protected abstract stopWork(): void
 
-  /** The other side, or what is between, has ended it. */
+  /** The socket has ended, or the driver has given it up. */
   protected hungUp(reason: Error): void {
     this.#break(reason)
   }
@@ -76,7 +76,7 @@ export abstract class ServerConnection {
     if (this.#lost !== null) this.#onEnd()
   }
 
-  /** @returns whether there was anything to ask the server for */
+  /** Asks the server whether it is still what was asked for. @returns false where that is not to be asked */
   protected async vetted(): Promise<boolean> {
     if (this.#vet === null) return false
     try {

@@ -132,7 +132,7 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
     ['the time of the session', '5.6'],
   ])(
     'find what came long ago only, and page by page what is there, with dates in %s',
-    { tags: 'full', timeout: 60_000 },
+    { timeout: 60_000 },
     async (_, celeryVersion) => {
       const { dburi, drop } = await createPostgres()
       try {
@@ -145,7 +145,7 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
         const engine: Engine = await manager.getEngine(dburi)
         await fillWithPast(engine)
 
-        /** Lists a page, and looks that no more was read for it than some 20 pages of the database: since the past came 400. */
+        /** Lists a page, and checks what was read for it: some 30 pages of the database; since the past came 400. */
         const pageOf = async (options: ListOptions, index: string) => {
           const run = vi.spyOn(engine, 'run')
           const page = await backend.list(options)
@@ -155,10 +155,15 @@ describeNeeding('postgresql', 'the indexes of a dashboard on PostgreSQL', () => 
           const explain = `explain (analyze, buffers, costs off, timing off) ${sql}`
           const plan = JSON.stringify(await engine.run({ sql: explain, params, asArrays: false }))
           expect(plan).toContain(index)
-          const [, hit = '', read = '0'] = /shared hit=(\d+)(?: read=(\d+))?/.exec(plan) ?? []
+          const [hit, read] = ['hit', 'read'].map(
+            (how) => new RegExp(`shared[^"]* ${how}=(\\d+)`).exec(plan)?.[1] ?? 0,
+          )
           expect(Number(hit) + Number(read), plan).toBeLessThan(100)
+          // Some are not done; and between two ends no more is read behind the second one than a page may have.
+          const { since, until, cursor } = options
+          const most = [since, until, cursor].filter((each) => each != null).length > 1 ? 600 : STARTED.length
           for (const [, rows] of plan.matchAll(/Removed by Filter: (\d+)/g)) {
-            expect(Number(rows), plan).toBeLessThanOrEqual(600)
+            expect(Number(rows), plan).toBeLessThanOrEqual(most)
           }
           return { ids: page.items.map(({ taskId }) => Number(taskId)), cursor: page.cursor }
         }

@@ -27,6 +27,9 @@ interface Vector {
 const vectors = recordedDates()
 
 /** A database of a dialect, on PostgreSQL with sessions in a zone, past everything the backend does. */
+/** The days around a change of clocks. */
+const DAYS_OF_MARCH = { since: new Date('2024-03-09'), until: new Date('2024-03-12') }
+
 interface Place {
   open(options?: BackendOptions): DatabaseBackend
   ask(text: string): Promise<object[]>
@@ -268,6 +271,23 @@ describe.each(['sqlite', 'mysql', 'postgresql'] as const)('dates of a local zone
       const { dateDone } = await backend.getTaskMeta(taskId)
 
       expect(dateDone?.toISOString()).toBe('2024-03-10T10:30:00.000Z')
+      // Elsewhere the hour behind it, which is read as the same instants, would be listed with it.
+      if (dialect !== 'postgresql') return
+      for (const state of [undefined, 'SUCCESS'])
+        for (const order of ['asc', 'desc'] as const)
+          for (const [time, isLater] of [
+            ['10:15', true],
+            ['10:30', true],
+            ['10:31', false],
+          ] as const) {
+            const instant = new Date(`2024-03-10T${time}Z`)
+            const listed = async (times: ListOptions) => {
+              const options = { state, order, orderBy: 'dateDone', ...DAYS_OF_MARCH, ...times } as const
+              return (await backend.list(options)).items.map((task) => task.taskId)
+            }
+            expect(await listed({ since: instant }), time).toEqual(isLater ? [taskId] : [])
+            expect(await listed({ until: instant }), time).toEqual(time === '10:31' ? [taskId] : [])
+          }
     })
   })
 

@@ -78,7 +78,6 @@ async function pagesOf(backend: DatabaseBackend, options: ListOptions): Promise<
 
 function scans(dialect: Dialect, create: () => Promise<Database>): void {
   it('lists what it lists without a limit, whatever the filters', {
-    tags: 'full',
     timeout: 120_000,
   }, async () => {
     await withTasks(dialect, create, 'dashboard', async (backend) => {

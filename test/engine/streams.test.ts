@@ -200,7 +200,7 @@ describeNeeding('mysql', 'MySQL or MariaDB', () => {
       expect(engine.stats().checkedOut).toBe(0)
     })
 
-    it('have a deadline for each batch, and none for the time between', async () => {
+    it('have a deadline for each batch, and none for the time between', { tags: 'full' }, async () => {
       const engine = await manager.getEngine(dburi())
       const slow = (seconds: SQL) => engine.db.select({ n: number.n, s: sql`sleep(${seconds})` }).from(number)
       const limited = (statementTimeout: number) => engine.with({ statementTimeout })
@@ -264,6 +264,6 @@ describe(`${MANY} rows`, () => {
   })
   describeNeeding('mysql', 'MySQL or MariaDB', () => {
     const database = freshMysql()
-    it('fit in 60 MB of heap', () => run(database.dburi), timeout)
+    it('fit in 60 MB of heap', { tags: 'full', timeout }, () => run(database.dburi))
   })
 })

@@ -19,7 +19,7 @@ const DROPPED = 15
 const CODE = 'DRIZZLE_CELERY_UNCLOSED_ENGINE'
 
 // The first child has all of the project's TypeScript compiled.
-const slow = { timeout: 180_000 }
+const slow = { tags: 'full', timeout: 180_000 }
 
 const forgetful = () =>
   startChild(scenario('dropped-managers'), { nodeFlags: ['--expose-gc', '--no-warnings'], timeout: 170_000 })
@@ -46,7 +46,7 @@ function expectOneFor(warnings: readonly Warned[], name: string): void {
 describeNeeding('postgresql', 'managers of PostgreSQL that are dropped', () => {
   const database = freshPostgres()
 
-  it('have their connections closed, and a warning says so', { ...slow, tags: 'full' }, async () => {
+  it('have their connections closed, and a warning says so', slow, async () => {
     await using observer = new Observer(database.dburi)
     const child = await forgetful()
     const warnings = await drop(child, withOptions(database.dburi, { application_name: 'dc-dropped' }))
@@ -56,10 +56,7 @@ describeNeeding('postgresql', 'managers of PostgreSQL that are dropped', () => {
     await end(child)
   })
 
-  it('are left alone as long as anything made of them is in use or can be', {
-    ...slow,
-    tags: 'full',
-  }, async () => {
+  it('are left alone as long as anything made of them is in use or can be', slow, async () => {
     await using observer = new Observer(database.dburi)
     const locker = await observer.sql.reserve()
     await locker`select pg_advisory_lock(4711)`
@@ -109,7 +106,7 @@ describe('managers of libSQL that are dropped', () => {
   })
   afterAll(() => rmSync(directory, { recursive: true }))
 
-  it('have their WebSockets closed, and a warning says so', { ...slow, tags: 'full' }, async () => {
+  it('have their WebSockets closed, and a warning says so', slow, async () => {
     await using server = await startHranaSocketServer(join(directory, 'sockets.db'))
     const child = await forgetful()
     const warnings = await drop(child, server.dburi)
@@ -119,7 +116,7 @@ describe('managers of libSQL that are dropped', () => {
     await end(child)
   })
 
-  it('have their streams over HTTP closed, and a warning says so', { ...slow, tags: 'full' }, async () => {
+  it('have their streams over HTTP closed, and a warning says so', slow, async () => {
     await using server = await startHranaServer(join(directory, 'http.db'))
     const child = await forgetful()
     const warnings = await drop(child, server.dburi)
@@ -129,7 +126,7 @@ describe('managers of libSQL that are dropped', () => {
     await end(child)
   })
 
-  it('have their files closed, and a warning says so', { ...slow, tags: 'full' }, async () => {
+  it('have their files closed, and a warning says so', slow, async () => {
     const child = await forgetful()
     const warnings = await drop(child, `file:${join(directory, 'file.db')}`)
 

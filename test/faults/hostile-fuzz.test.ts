@@ -43,6 +43,7 @@ describe('what a server says, with a few bytes changed,', () => {
   describeNeeding('mysql', 'of MySQL', () => {
     it.each(SEEDS)(
       'ends every statement, and no process: seed %i',
+      { tags: 'full', timeout: 180_000 },
       async (seed) => {
         const { exitCode, timedOut, stdout, count, ends } = await fuzz(process.env['MYSQL_URL'] ?? '', seed)
 
@@ -53,7 +54,6 @@ describe('what a server says, with a few bytes changed,', () => {
           count: RUNS,
         })
       },
-      180_000,
     )
   })
 })

@@ -177,7 +177,7 @@ describe('a password that is wrong', () => {
   })
 
   describeNeeding('private mariadb', 'of MySQL', () => {
-    it('leaves nothing behind', TIMEOUT, async () => {
+    it('leaves nothing behind', FULL, async () => {
       await using server = await openMariadbServer()
       await askMysql(server.dburi, "create user guest@'%' identified by 'right'")
 

@@ -37,6 +37,6 @@ describe(`${MANY} rows of an async iterable fit in 60 MB of heap`, () => {
   })
   describeNeeding('mysql', 'on MySQL or MariaDB', () => {
     const database = freshMysql()
-    it('by the driver', () => fits(database.dburi), timeout)
+    it('by the driver', { tags: 'full', timeout }, () => fits(database.dburi))
   })
 })

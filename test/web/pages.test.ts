@@ -16,7 +16,6 @@ const requestOf = (task: string, worker: string, queue: string) => ({
 
 function showsResults(place: { readonly dburi: string }): void {
   it('lists by filters, page by page, and shows tasks, groups and charts', {
-    tags: 'full',
     timeout: 120_000,
   }, async () => {
     await using backend = new DatabaseBackend(place.dburi, { resultExtended: true })

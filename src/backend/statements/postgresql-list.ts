@@ -1,4 +1,5 @@
 import { textOf } from '../clock.ts'
+import { LONGEST_CHANGE } from '../date-done.ts'
 import { READY_STATES } from '../types.ts'
 import type { Bind, Guide } from './syntax.ts'
 import type { ListRequest } from './types.ts'
@@ -32,15 +33,17 @@ export interface TimeBound {
 }
 
 /**
- * In an hour that occurs twice a stored time may be less than that of `since` and yet be read as later: so the index is searched
- * for a wider range, and each row is checked.
+ * In an hour that occurs twice, and in one that is skipped, a stored time may be less than that of `since` and yet be read as
+ * later: so the index is searched for a wider range, and each row is checked.
  */
 export function sinceOf(form: DateForm, instant: number, bind: Bind): TimeBound {
   const shownInUtc = bind(textOf(instant), 'timestamp')
   if (form === UTC_FORM) return { than: '>=', date: shownInUtc, isOutside: null }
   const { shown, moment } = form
   const since = UTC_FORM.moment(shownInUtc)
-  const date = `${shown(since)} - (${moment(shown(since))} - ${since})`
+  const twice = `${shown(since)} - (${moment(shown(since))} - ${since})`
+  const change = `interval '${LONGEST_CHANGE} milliseconds'`
+  const date = `least(${twice}, ${shown(`(${since} - ${change})`)} + ${change})`
   return { than: '>=', date, isOutside: `${moment('t.date_done')} < ${since}` }
 }
 
@@ -52,12 +55,13 @@ export function untilOf(form: DateForm, instant: number, bind: Bind): TimeBound 
 }
 
 /** The check is in words that PostgreSQL expects of most rows. */
-export function isWithin(bound: TimeBound, isIn = isByDate(bound)): string {
+export function isWithin(bound: TimeBound, date = bound.date): string {
+  const isIn = isByDate(bound, date)
   return bound.isOutside === null ? isIn : `${isIn} and (${bound.isOutside}) is not true`
 }
 
-function isByDate({ than, date }: TimeBound): string {
-  return `t.date_done ${than} ${date}`
+function isByDate({ than, date }: TimeBound, value = date): string {
+  return `t.date_done ${than} ${value}`
 }
 
 /**
@@ -95,34 +99,51 @@ export function guideOf(
 }
 
 /**
- * The index is read from one place on, which is in a subquery: PostgreSQL plans without its value, and expects more rows than it
- * would sort. Between two it would expect few, and so the end is looked for in the rows that were read.
+ * Where the index is read from, or to: in a subquery, so that PostgreSQL plans without its value, and expects more rows than it would
+ * sort. Between two ends it would expect few, and read all of that time; so the second one is looked for in the rows that were
+ * read, at most as many as the list may have.
  */
 function rangeOf(
   { orderBy, descending, after, since, until }: ListRequest,
   form: DateForm,
   bind: Bind,
 ): Pick<Guide, 'conditions' | 'isBeforeEnd'> {
-  const unknown = (value: string) => `(select ${value})`
-  const conditions: string[] = []
-  if (after !== null) {
-    const than = descending ? '<' : '>'
-    const id = unknown(bind(after.id, 'integer'))
-    const place = () => `(${unknown(bind(after.dateDone, 'timestamp'))}, ${id})`
-    conditions.push(orderBy === 'dateDone' ? `(t.date_done, t.id) ${than} ${place()}` : `t.id ${than} ${id}`)
-  }
+  const than = descending ? '<' : '>'
   const from = since === null ? null : sinceOf(form, since, bind)
   const to = until === null ? null : untilOf(form, until, bind)
   const [start, end] = descending ? [to, from] : [from, to]
-  if (start !== null) {
-    // All rows behind a place of the same list are within, which PostgreSQL must not count as a second condition.
-    const isIn =
-      after === null
-        ? isByDate({ ...start, date: unknown(start.date) })
-        : `coalesce(${isByDate(start)}, false)`
-    conditions.push(isWithin(start, isIn))
+  const conditions: string[] = []
+  if (after !== null && orderBy === 'id') {
+    conditions.push(`t.id ${than} ${unknown(bind(after.id, 'integer'))}`)
+  } else if (after !== null) {
+    const place = placeOf(after, start, descending ? 'least' : 'greatest', bind)
+    conditions.push(`(t.date_done, t.id) ${than} (${place.map(unknown).join(', ')})`)
   }
+  if (start !== null && after === null) conditions.push(isByDate(start, unknown(start.date)))
+  if (start !== null && start.isOutside !== null) conditions.push(`(${start.isOutside}) is not true`)
   if (end === null) return { conditions, isBeforeEnd: null }
+  if (conditions.length === 0) {
+    conditions.push(isWithin(end, unknown(end.date)))
+    return { conditions, isBeforeEnd: null }
+  }
   if (end.isOutside !== null) conditions.push(`((${end.isOutside}) is not true or not ${isByDate(end)})`)
   return { conditions, isBeforeEnd: isByDate(end) }
+}
+
+/** The date and the id behind which a page begins: those of the page before, or the start of a time that begins behind them. */
+function placeOf(
+  { dateDone, id }: NonNullable<ListRequest['after']>,
+  start: TimeBound | null,
+  farther: 'least' | 'greatest',
+  bind: Bind,
+): [date: string, id: string] {
+  const [date, last] = [bind(dateDone, 'timestamp'), bind(id, 'integer')]
+  if (start === null) return [date, last]
+  const isIn = `${date} ${start.than} ${start.date}`
+  // The least of all ids: in either order the rows of that date that are in the time are behind it.
+  return [`${farther}(${date}, ${start.date})`, `case when ${isIn} then ${last} else -2147483648 end`]
+}
+
+function unknown(value: string): string {
+  return `(select ${value})`
 }

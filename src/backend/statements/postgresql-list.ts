@@ -100,8 +100,8 @@ export function guideOf(
 
 /**
  * Where the index is read from, or to: in a subquery, so that PostgreSQL plans without its value, and expects more rows than it would
- * sort. Between two ends it would expect few, and read all of that time; so the second one is looked for in the rows that were
- * read, at most as many as the list may have.
+ * sort. Between two ends it would expect few, and read all of that time; so with a start the end is looked for in the rows that
+ * were read.
  */
 function rangeOf(
   { orderBy, descending, after, since, until }: ListRequest,

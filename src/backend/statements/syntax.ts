@@ -50,6 +50,6 @@ export interface Guide {
   readonly conditions: readonly string[]
   /** By what it is ordered first, which is the same in all of its rows. */
   readonly orderedBy: string
-  /** Where the list ends: a condition for rows that were read and counted, so that none behind the last one is read. */
+  /** Where the list ends: a condition for the rows that were read, which are at most as many as it may have. */
   readonly isBeforeEnd: string | null
 }

@@ -12,16 +12,17 @@ export interface ServerConnectionParts {
 
 /**
  * How a connection of one socket to a server is lost, left and closed. The loss is noticed by the socket, whatever the driver
- * does or forgets to do, and settles all that is under way.
+ * does or forgets to do, and settles all that is in flight.
  */
 export abstract class ServerConnection {
   protected readonly inFlight: InFlight
-  protected isTainted = false
   readonly #parts: ServerConnectionParts
   #lost: Error | null = null
   #closed: Promise<void> | null = null
   #vet: ((connection: this) => Promise<void>) | null = null
   #onEnd: () => void = () => {}
+  /** A statement left state behind that the next user must not see. */
+  tainted = false
   onLost: (() => void) | null = null
 
   constructor(parts: ServerConnectionParts) {
@@ -36,10 +37,6 @@ export abstract class ServerConnection {
     return this.#lost
   }
 
-  get tainted(): boolean {
-    return this.isTainted
-  }
-
   get target(): ServerTarget {
     return this.#parts.target
   }
@@ -47,7 +44,7 @@ export abstract class ServerConnection {
   /** Whether a transaction is open, or was asked for. */
   protected abstract readonly isInTransaction: boolean
 
-  /** What is thrown for what was under way. */
+  /** The error of the statements in flight. */
   protected abstract lostBy(reason: Error): Error
 
   /** Has the driver let go of the socket, which is destroyed. */
@@ -100,7 +97,7 @@ export abstract class ServerConnection {
     // Before it is in a pool it is only being set up.
     const isIdle = this.onLost === null || (this.inFlight.isEmpty && !this.isInTransaction)
     if (isIdle) this.discard(reason)
-    else this.isTainted = true
+    else this.tainted = true
   }
 
   discard(reason: Error): void {

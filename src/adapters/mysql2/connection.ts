@@ -108,7 +108,7 @@ export class MysqlConnection extends ServerConnection implements Connection {
       const transaction = this.#transaction
       this.#assertNotStreaming()
       if (transaction !== null && text.commits) throw wouldCommit()
-      if (text.taints && !isSetUp) this.isTainted = true
+      if (text.taints && !isSetUp) this.tainted = true
       if (text.needsHolder && isShared)
         throw holderNeeded('SELECT … FOR UPDATE in a transaction locks rows until its end.')
       bound = bindParameters(params, this.#parts.integers)
@@ -122,7 +122,7 @@ export class MysqlConnection extends ServerConnection implements Connection {
   async openCursor({ sql, params, asArrays }: Statement, batch: number): Promise<Cursor> {
     this.#assertNotStreaming()
     const { taints } = this.#texts.look(sql)
-    if (taints) this.isTainted = true
+    if (taints) this.tainted = true
     const bound = bindParameters(params, this.#parts.integers)
     const rows: RowStream = new RowStream(batch, {
       pause: () => flowOf(this.#parts.driver).pause(),

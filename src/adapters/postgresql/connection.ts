@@ -132,7 +132,7 @@ export class PostgresConnection extends ServerConnection implements Connection {
     const { sql, params, asArrays, cursorOf } = statement
     try {
       const text = this.#texts.look(sql)
-      if (text.taints && !isSetUp) this.isTainted = true
+      if (text.taints && !isSetUp) this.tainted = true
       assertUseful(text, isShared)
       const bound = bindParameters(params, this.#client.typed)
       const transaction = this.#transaction

@@ -22,8 +22,7 @@ export function listStatements(syntax: Syntax, { task: columns, indexes }: Table
   /** Of one table, in the order of the list. */
   function selectText(selected: string, request: ListRequest, bind: Bind): string {
     const guide = syntax.guide(request, bind)
-    const conditions = conditionsOf(guide?.rest ?? request, syntax, bind)
-    if (guide !== null) conditions.push(...guide.conditions)
+    const conditions = [...conditionsOf(guide?.rest ?? request, syntax, bind), ...(guide?.conditions ?? [])]
     const where = conditions.length > 0 ? ` where ${conditions.join(' and ')}` : ''
     const order = orderOf(request)
     const first = guide === null ? '' : `${guide.orderedBy} ${directionOf(request)}, `

@@ -237,7 +237,7 @@ export class MysqlConnection extends ServerConnection implements Connection {
 
   /** Runs work when all that came before it is settled, however it went. It throws nothing: what fails rejects. */
   #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    // Who is told by mysql2 of what is being sent comes after it, though there is no answer to wait for yet.
+    // A subscriber of mysql2's tracing channel runs while a statement is sent: what it asks for comes behind that one.
     if (this.#isSending) return this.#lastTurn.then(() => this.#inTurn(work))
     this.#isSending = this.#turns++ === 0
     const turn = this.#isSending ? work() : this.#lastTurn.then(work)
